@@ -1,0 +1,202 @@
+using System.Buffers;
+using System.IO.Compression;
+
+namespace Pipeline.Contracts;
+
+/// <summary>
+/// The tasks of a chunk as stored in <c>chunks.payload</c>: small on disk, quick to read.
+/// <code>
+/// byte 1 (format), byte codec (0 as is, 1 Brotli), varint tasks, varint body length, body
+/// body, per task: varint length + UTF-8 custom_id, varint units, varint length + input bytes
+/// </code>
+/// A text task's input is its UTF-8 text; a tensor task's is a <see cref="PackedTensors"/> pack.
+/// </summary>
+public sealed class ChunkPayload : IDisposable
+{
+    /// <summary>Tasks a chunk holds at most.</summary>
+    public const int TasksMax = 512;
+
+    /// <summary>Bytes of a chunk's body at most, unless one larger task is alone in it.</summary>
+    public const int BodyBytesMax = 1024 * 1024;
+
+    internal const byte Format = 1;
+    internal const byte CodecNone = 0;
+    internal const byte CodecBrotli = 1;
+
+    private readonly (int CustomId, int CustomIdLength, int Input, int InputLength, int Units)[] _tasks;
+    private byte[]? _body;
+
+    private ChunkPayload(byte[] body, (int, int, int, int, int)[] tasks)
+    {
+        _body = body;
+        _tasks = tasks;
+    }
+
+    public int Count => _tasks.Length;
+
+    public ReadOnlyMemory<byte> CustomId(int task) => Body.AsMemory(_tasks[task].CustomId, _tasks[task].CustomIdLength);
+
+    public ReadOnlyMemory<byte> Input(int task) => Body.AsMemory(_tasks[task].Input, _tasks[task].InputLength);
+
+    /// <summary>Units as estimated at the door.</summary>
+    public int Units(int task) => _tasks[task].Units;
+
+    private byte[] Body => _body ?? throw new ObjectDisposedException(nameof(ChunkPayload));
+
+    /// <summary>Unpacks; the memory it hands out is pooled and lives until <see cref="Dispose"/>.</summary>
+    /// <exception cref="InvalidDataException">The bytes are not a chunk's payload.</exception>
+    public static ChunkPayload Read(ReadOnlySpan<byte> packed)
+    {
+        if (packed.Length < 2 || packed[0] != Format || packed[1] > CodecBrotli)
+        {
+            throw Broken();
+        }
+
+        var at = 2;
+        var count = Number(packed, ref at);
+        var length = Number(packed, ref at);
+        var body = ArrayPool<byte>.Shared.Rent(Math.Max(1, length));
+        try
+        {
+            Unpack(packed[1], packed[at..], body.AsSpan(0, length));
+            return new ChunkPayload(body, Index(body.AsSpan(0, length), count));
+        }
+        catch
+        {
+            ArrayPool<byte>.Shared.Return(body);
+            throw;
+        }
+    }
+
+    public void Dispose()
+    {
+        if (Interlocked.Exchange(ref _body, null) is { } body)
+        {
+            ArrayPool<byte>.Shared.Return(body);
+        }
+    }
+
+    private static void Unpack(byte codec, ReadOnlySpan<byte> from, Span<byte> to)
+    {
+        if (codec == CodecNone)
+        {
+            if (from.Length != to.Length)
+            {
+                throw Broken();
+            }
+
+            from.CopyTo(to);
+        }
+        else if (!BrotliDecoder.TryDecompress(from, to, out var written) || written != to.Length)
+        {
+            throw Broken();
+        }
+    }
+
+    private static (int, int, int, int, int)[] Index(ReadOnlySpan<byte> body, int count)
+    {
+        if (count > body.Length)
+        {
+            throw Broken();
+        }
+
+        var tasks = new (int, int, int, int, int)[count];
+        var at = 0;
+        for (var i = 0; i < count; i++)
+        {
+            var idLength = Number(body, ref at);
+            var id = Skip(body, ref at, idLength);
+            var units = Number(body, ref at);
+            var inputLength = Number(body, ref at);
+            var input = Skip(body, ref at, inputLength);
+            tasks[i] = (id, idLength, input, inputLength, units);
+        }
+
+        return at == body.Length ? tasks : throw Broken();
+    }
+
+    private static int Skip(ReadOnlySpan<byte> body, ref int at, int length)
+    {
+        if (length > body.Length - at)
+        {
+            throw Broken();
+        }
+
+        at += length;
+        return at - length;
+    }
+
+    private static int Number(ReadOnlySpan<byte> span, ref int at) =>
+        Varint.TryRead(span, ref at, out var value) && value <= int.MaxValue ? (int)value : throw Broken();
+
+    private static InvalidDataException Broken() => new("These bytes are not a chunk's payload.");
+}
+
+/// <summary>Collects tasks until the chunk is full, then packs them. One instance serves chunk after chunk.</summary>
+public sealed class ChunkPayloadWriter
+{
+    private readonly ArrayBufferWriter<byte> _body = new(64 * 1024);
+
+    public int Count { get; private set; }
+
+    public long Units { get; private set; }
+
+    /// <summary>Units of the longest task.</summary>
+    public int UnitsMax { get; private set; }
+
+    public int BodyBytes => _body.WrittenCount;
+
+    /// <summary>True when a task with these lengths may still join; an empty chunk takes any one task.</summary>
+    public bool Fits(int customIdBytes, int inputBytes) =>
+        Count == 0
+        || (
+            Count < ChunkPayload.TasksMax
+            && _body.WrittenCount + customIdBytes + inputBytes + (3 * Varint.BytesMax) <= ChunkPayload.BodyBytesMax
+        );
+
+    public void Add(ReadOnlySpan<byte> customId, ReadOnlySpan<byte> input, int units)
+    {
+        Varint.Write(_body, (ulong)customId.Length);
+        _body.Write(customId);
+        Varint.Write(_body, (ulong)units);
+        Varint.Write(_body, (ulong)input.Length);
+        _body.Write(input);
+        Count++;
+        Units += units;
+        UnitsMax = Math.Max(UnitsMax, units);
+    }
+
+    /// <summary>Packs what was added and starts anew. Brotli at its quickest; kept as is where that saves nothing.</summary>
+    public byte[] Finish()
+    {
+        var body = _body.WrittenSpan;
+        Span<byte> head = stackalloc byte[2 + (2 * Varint.BytesMax)];
+        head[0] = ChunkPayload.Format;
+        var headLength = 2;
+        headLength += Varint.Write(head[headLength..], (ulong)Count);
+        headLength += Varint.Write(head[headLength..], (ulong)body.Length);
+
+        var room = ArrayPool<byte>.Shared.Rent(headLength + Math.Max(body.Length, 16));
+        try
+        {
+            var packed =
+                BrotliEncoder.TryCompress(body, room.AsSpan(headLength, body.Length), out var written, quality: 1, window: 18)
+                && written < body.Length;
+            head[1] = packed ? ChunkPayload.CodecBrotli : ChunkPayload.CodecNone;
+            head[..headLength].CopyTo(room);
+            if (!packed)
+            {
+                body.CopyTo(room.AsSpan(headLength));
+                written = body.Length;
+            }
+
+            return room.AsSpan(0, headLength + written).ToArray();
+        }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(room);
+            _body.ResetWrittenCount();
+            (Count, Units, UnitsMax) = (0, 0, 0);
+        }
+    }
+}

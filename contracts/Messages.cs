@@ -1,0 +1,176 @@
+namespace Pipeline.Contracts;
+
+// What travels on the broker. Every message carries a version; readers ignore fields they do not know, and fields are only ever added.
+
+/// <summary>A chunk is committed and waits for a device. Topic exchange, routing key <c>&lt;class&gt;.&lt;model&gt;</c>, mandatory, confirmed.</summary>
+public sealed record ChunkSubmitted
+{
+    public int Version { get; init; } = 1;
+    public required JobId Job { get; init; }
+    public required int No { get; init; }
+    public required TenantId Tenant { get; init; }
+    public required ModelRef Model { get; init; }
+    public required LatencyClass Class { get; init; }
+
+    /// <summary>When what has not ended expires.</summary>
+    public required DateTimeOffset Deadline { get; init; }
+    public required DateTimeOffset QueuedAt { get; init; }
+
+    /// <summary>The job's sequence number of the chunk's first task.</summary>
+    public required int FirstSeq { get; init; }
+    public required int Tasks { get; init; }
+
+    /// <summary>Units of all tasks, as estimated at the door.</summary>
+    public required long Units { get; init; }
+
+    /// <summary>Units of the longest task: with it padding can be foreseen.</summary>
+    public required int UnitsMax { get; init; }
+}
+
+/// <summary>Tasks <c>[First, First + Count)</c> of a chunk, counted inside the chunk.</summary>
+public sealed record Slice(JobId Job, int No, int First, int Count)
+{
+    public ChunkKey Chunk => new(Job, No);
+}
+
+/// <summary>Work for one worker, one model version, on one lane. Direct exchange, key <c>&lt;worker&gt;.&lt;lane&gt;</c>, mandatory.</summary>
+public sealed record Dispatch
+{
+    public int Version { get; init; } = 1;
+    public required DispatchId Id { get; init; }
+
+    /// <summary>The scheduler's fencing epoch; a worker hands back what is older than the one it knows.</summary>
+    public required long Epoch { get; init; }
+    public required WorkerId Worker { get; init; }
+    public required Lane Lane { get; init; }
+    public required ModelRef Model { get; init; }
+    public required IReadOnlyList<Slice> Slices { get; init; }
+
+    /// <summary>Bound on one batch's device time: an express task waits for at most one batch.</summary>
+    public required TimeSpan BatchTimeMax { get; init; }
+
+    /// <summary>Padded units a batch may hold, from the cost model and <see cref="BatchTimeMax"/>.</summary>
+    public required long PaddedUnitsMax { get; init; }
+
+    /// <summary>Rows a commit may hold. Small for suspects: what crashed a worker is found by committing in ever smaller steps.</summary>
+    public int? CommitRowsMax { get; init; }
+
+    /// <summary>Why the policy sent it (its reason code).</summary>
+    public required string Reason { get; init; }
+}
+
+/// <summary>How a slice of a dispatch ended.</summary>
+public enum SliceOutcome
+{
+    /// <summary>All its tasks have result rows.</summary>
+    Done,
+
+    /// <summary>Not run, or not wholly: plan it again.</summary>
+    HandedBack,
+}
+
+/// <summary>One slice's outcome, with the tasks that still have no result (counted inside the chunk).</summary>
+public sealed record SliceReport(JobId Job, int No, int First, int Count, SliceOutcome Outcome);
+
+/// <summary>What one device call took: the cost model learns from it.</summary>
+public sealed record BatchFact(int Rows, long Units, long PaddedUnits, long DeviceNs);
+
+/// <summary>A dispatch has ended on its worker, after its commit.</summary>
+public sealed record DispatchFinished
+{
+    public int Version { get; init; } = 1;
+    public required DispatchId Id { get; init; }
+    public required long Epoch { get; init; }
+    public required WorkerId Worker { get; init; }
+    public required Lane Lane { get; init; }
+    public required ModelRef Model { get; init; }
+    public required IReadOnlyList<SliceReport> Slices { get; init; }
+    public required IReadOnlyList<BatchFact> Batches { get; init; }
+}
+
+/// <summary>A dispatch that a worker holds.</summary>
+/// <param name="Begun">True when it is on or past the device; false while it is only staged.</param>
+public sealed record HeldDispatch(DispatchId Id, long Epoch, Lane Lane, bool Begun, IReadOnlyList<Slice> Slices);
+
+/// <summary>A model version as a worker has it.</summary>
+public sealed record LoadedModel(ModelRef Model, string Provider, long MemoryBytes);
+
+/// <summary>Sent every second to each scheduler's own temporary queue. Not persistent.</summary>
+public sealed record WorkerHeartbeat
+{
+    public int Version { get; init; } = 1;
+    public required WorkerId Worker { get; init; }
+    public required string Name { get; init; }
+    public required string Pool { get; init; }
+    public required string Provider { get; init; }
+    public required string Device { get; init; }
+    public required long PricePerHourPico { get; init; }
+
+    /// <summary>Nanoseconds on the process's monotonic clock: where its chain of intervals may be closed.</summary>
+    public required long UptimeNs { get; init; }
+    public required IReadOnlyList<LoadedModel> Models { get; init; }
+    public required long MemoryBudgetBytes { get; init; }
+
+    /// <summary>The newest scheduler epoch it knows.</summary>
+    public required long Epoch { get; init; }
+    public required IReadOnlyList<HeldDispatch> Held { get; init; }
+
+    /// <summary>True when it is stopping: send it nothing more.</summary>
+    public required bool Draining { get; init; }
+}
+
+/// <summary>Every scheduler sends one a second to the shared scheduler queue: who receives fresh ones is active.</summary>
+public sealed record SchedulerTick
+{
+    public int Version { get; init; } = 1;
+    public required Guid Instance { get; init; }
+    public required DateTimeOffset SentAt { get; init; }
+}
+
+/// <summary>A scheduler has taken over under a new epoch. To every worker's and scheduler's own temporary queue.</summary>
+public sealed record SchedulerChanged
+{
+    public int Version { get; init; } = 1;
+    public required long Epoch { get; init; }
+    public required Guid Instance { get; init; }
+}
+
+/// <summary>What changed about a job.</summary>
+public enum JobChange
+{
+    Cancelled,
+    Paused,
+    Resumed,
+}
+
+/// <summary>A job's owner changed it; the row is committed. To the scheduler.</summary>
+public sealed record JobChanged
+{
+    public int Version { get; init; } = 1;
+    public required JobId Job { get; init; }
+    public required JobChange Change { get; init; }
+}
+
+/// <summary>One pool's outlook for one model, from which completions are predicted.</summary>
+/// <param name="Workers">Live workers of the pool.</param>
+/// <param name="UnitsAhead">Units waiting or running ahead of newly submitted work of each class (express, standard, bulk).</param>
+/// <param name="AlphaNs">Fixed device time of a batch, α of <c>l ≈ α + β · padded units</c>.</param>
+/// <param name="BetaNs">Device time of one padded unit, β, in nanoseconds.</param>
+/// <param name="UnitsPerBatch">Padded units of a typical full batch: α is spread over them.</param>
+public sealed record PoolForecast(
+    string Pool,
+    ModelRef Model,
+    int Workers,
+    IReadOnlyList<long> UnitsAhead,
+    double AlphaNs,
+    double BetaNs,
+    long UnitsPerBatch
+);
+
+/// <summary>Sent each second by the active scheduler to every ingest and results-api instance.</summary>
+public sealed record Forecast
+{
+    public int Version { get; init; } = 1;
+    public required DateTimeOffset At { get; init; }
+    public required IReadOnlyList<PoolForecast> Pools { get; init; }
+}
