@@ -1,0 +1,217 @@
+using MassTransit;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging;
+using Pipeline.Contracts;
+using InMemoryExchange = MassTransit.Transports.Fabric.ExchangeType;
+
+namespace Pipeline.Hosting;
+
+/// <summary>A part of the system that listens on the bus. Each service registers its own; one bus serves all parts of a process.</summary>
+public interface IBusPart
+{
+    /// <summary>Declares the part's endpoints. Use the <c>As…</c> extensions of <see cref="Bus"/>; handlers only, no consumers by type.</summary>
+    void Configure(IBusRegistrationContext context, IReceiveConfigurator bus);
+}
+
+/// <summary>
+/// The topology on RabbitMQ and on MassTransit's in-memory transport, all of it: names, exchange types, queues, delivery rules.
+/// <code>
+/// pipeline.chunks      topic   &lt;class&gt;.&lt;model&gt;  ─> pipeline.scheduler (quorum, single active consumer)
+/// pipeline.dispatches  direct  &lt;worker&gt;.&lt;lane&gt;  ─> work.&lt;worker&gt;.&lt;lane&gt; (temporary)
+/// everything else      fanout                  ─> pipeline.scheduler, or a temporary queue of each instance
+/// </code>
+/// A changed topology gets new names: an exchange cannot change its type on a broker that has it.
+/// </summary>
+public static class Bus
+{
+    public const string SchedulerQueue = "pipeline.scheduler";
+    public const string DeadLetterQueue = "pipeline.dead-letters";
+
+    /// <summary>How often the broker delivers a message of a durable queue before it goes to <see cref="DeadLetterQueue"/>.</summary>
+    private const int DeliveriesMax = 20;
+
+    /// <summary>A frozen process is noticed after two missed heartbeats (12 s seen with 5 s; 172 s with the client's default).</summary>
+    private static readonly TimeSpan ConnectionHeartbeat = TimeSpan.FromSeconds(5);
+
+    /// <summary>Registers the one bus of this process; the parts registered as <see cref="IBusPart"/> declare their endpoints on it.</summary>
+    public static IServiceCollection AddPipelineBus(this IServiceCollection services, PipelineOptions options)
+    {
+        services.AddMassTransit(x =>
+        {
+            if (options.UsesInMemoryBroker)
+            {
+                x.UsingInMemory((context, bus) => ConfigureInMemory(context, bus));
+            }
+            else
+            {
+                x.UsingRabbitMq((context, bus) => ConfigureRabbitMq(context, bus, new Uri(options.Broker)));
+            }
+        });
+        services.Configure<MassTransitHostOptions>(o =>
+        {
+            o.WaitUntilStarted = true;
+            o.StopTimeout = TimeSpan.FromSeconds(30);
+        });
+        return services;
+    }
+
+    /// <summary>The routing key of a chunk: <c>express.language-id</c>.</summary>
+    public static string ChunkKey(ChunkSubmitted chunk) => $"{chunk.Class.Name()}.{chunk.Model.Name}";
+
+    /// <summary>The routing key of a dispatch: <c>&lt;worker&gt;.express</c>.</summary>
+    public static string DispatchKey(WorkerId worker, Lane lane) => $"{worker}.{lane.Name()}";
+
+    /// <summary>The name of a worker's own queue.</summary>
+    public static string LaneQueue(WorkerId worker, Lane lane) => $"work.{worker}.{lane.Name()}";
+
+    /// <summary>
+    /// The queue all schedulers share. Durable and replicated; only one of them is served (single active consumer), in order.
+    /// Chunks are bound by topic; bind the rest with <see cref="Hear{T}"/>.
+    /// </summary>
+    public static void AsSchedulerQueue(this IReceiveEndpointConfigurator endpoint, ushort prefetch)
+    {
+        endpoint.ConfigureConsumeTopology = false;
+        endpoint.PrefetchCount = prefetch;
+        endpoint.ConcurrentMessageLimit = prefetch;
+        if (endpoint is IRabbitMqReceiveEndpointConfigurator rabbit)
+        {
+            rabbit.SetQuorumQueue();
+            rabbit.SingleActiveConsumer = true;
+            rabbit.SetQueueArgument("x-delivery-limit", DeliveriesMax);
+            rabbit.BindDeadLetterQueue(DeadLetterQueue, DeadLetterQueue, q => q.SetQuorumQueue());
+            rabbit.Bind<ChunkSubmitted>(b =>
+            {
+                b.ExchangeType = "topic";
+                b.RoutingKey = "#";
+            });
+        }
+        else
+        {
+            ((IInMemoryReceiveEndpointConfigurator)endpoint).Bind<ChunkSubmitted>(InMemoryExchange.Topic, "#");
+        }
+    }
+
+    /// <summary>A queue of this instance alone, gone with its connection; what was in it is not missed.</summary>
+    public static void AsTemporary(this IReceiveEndpointConfigurator endpoint, ushort prefetch)
+    {
+        endpoint.ConfigureConsumeTopology = false;
+        endpoint.PrefetchCount = prefetch;
+        if (endpoint is IRabbitMqReceiveEndpointConfigurator rabbit)
+        {
+            rabbit.Durable = false;
+            rabbit.AutoDelete = true;
+        }
+    }
+
+    /// <summary>
+    /// One lane of a worker: temporary, since what was in it is planned again from PostgreSQL. At most one dispatch runs and one is
+    /// staged, so two are prefetched; each is acknowledged after its commit.
+    /// </summary>
+    public static void AsWorkerLane(this IReceiveEndpointConfigurator endpoint, WorkerId worker, Lane lane)
+    {
+        endpoint.AsTemporary(prefetch: 2);
+        endpoint.ConcurrentMessageLimit = 2;
+        if (endpoint is IRabbitMqReceiveEndpointConfigurator rabbit)
+        {
+            rabbit.Bind<Dispatch>(b =>
+            {
+                b.ExchangeType = "direct";
+                b.RoutingKey = DispatchKey(worker, lane);
+            });
+        }
+        else
+        {
+            ((IInMemoryReceiveEndpointConfigurator)endpoint).Bind<Dispatch>(InMemoryExchange.Topic, DispatchKey(worker, lane));
+        }
+    }
+
+    /// <summary>Lets the endpoint hear every message of a kind (fan-out).</summary>
+    public static void Hear<T>(this IReceiveEndpointConfigurator endpoint)
+        where T : class
+    {
+        if (endpoint is IRabbitMqReceiveEndpointConfigurator rabbit)
+        {
+            rabbit.Bind<T>();
+        }
+        else
+        {
+            ((IInMemoryReceiveEndpointConfigurator)endpoint).Bind<T>(InMemoryExchange.FanOut, null);
+        }
+    }
+
+    private static void ConfigureRabbitMq(IBusRegistrationContext context, IRabbitMqBusFactoryConfigurator bus, Uri broker)
+    {
+        var host = new UriBuilder(broker)
+        {
+            Scheme = broker.Scheme == "amqps" ? "rabbitmqs" : "rabbitmq",
+            UserName = "",
+            Password = "",
+        };
+        bus.Host(
+            host.Uri,
+            h =>
+            {
+                var user = broker.UserInfo.Split(':', 2);
+                h.Username(user[0].Length > 0 ? Uri.UnescapeDataString(user[0]) : "guest");
+                h.Password(user.Length > 1 ? Uri.UnescapeDataString(user[1]) : "guest");
+                h.Heartbeat(ConnectionHeartbeat);
+                h.PublisherConfirmation = true;
+                h.ConnectionName($"pipeline {Environment.ProcessId}");
+            }
+        );
+        bus.Publish<ChunkSubmitted>(p => p.ExchangeType = "topic");
+        bus.Publish<Dispatch>(p => p.ExchangeType = "direct");
+        ConfigureBoth(context, bus);
+    }
+
+    private static void ConfigureInMemory(IBusRegistrationContext context, IInMemoryBusFactoryConfigurator bus)
+    {
+        // Routing by key works here only with the topic type on publish and on bind; with "direct" every binding gets every message.
+        bus.Publish<ChunkSubmitted>(p => p.ExchangeType = InMemoryExchange.Topic);
+        bus.Publish<Dispatch>(p => p.ExchangeType = InMemoryExchange.Topic);
+        ConfigureBoth(context, bus);
+    }
+
+    private static void ConfigureBoth(IBusRegistrationContext context, IBusFactoryConfigurator bus)
+    {
+        bus.Message<ChunkSubmitted>(m => m.SetEntityName("pipeline.chunks"));
+        bus.Message<Dispatch>(m => m.SetEntityName("pipeline.dispatches"));
+        bus.Message<DispatchFinished>(m => m.SetEntityName("pipeline.dispatches-finished"));
+        bus.Message<WorkerHeartbeat>(m => m.SetEntityName("pipeline.heartbeats"));
+        bus.Message<SchedulerTick>(m => m.SetEntityName("pipeline.scheduler-ticks"));
+        bus.Message<SchedulerChanged>(m => m.SetEntityName("pipeline.scheduler-changes"));
+        bus.Message<JobChanged>(m => m.SetEntityName("pipeline.job-changes"));
+        bus.Message<Forecast>(m => m.SetEntityName("pipeline.forecasts"));
+        bus.Send<ChunkSubmitted>(s => s.UseRoutingKeyFormatter(c => ChunkKey(c.Message)));
+        bus.Send<Dispatch>(s => s.UseRoutingKeyFormatter(c => DispatchKey(c.Message.Worker, c.Message.Lane)));
+        bus.ConfigurePublish(p => p.UseExecute(SetDelivery));
+        foreach (var part in context.GetServices<IBusPart>())
+        {
+            part.Configure(context, bus);
+        }
+    }
+
+    /// <summary>
+    /// An unroutable message is confirmed all the same; <c>mandatory</c> turns it into a <c>MessageReturnedException</c> for the two
+    /// kinds that must reach somebody. What is sent every second need not survive a restart of the broker.
+    /// </summary>
+    private static void SetDelivery(PublishContext context)
+    {
+        if (context is SendContext<ChunkSubmitted> or SendContext<Dispatch> && context.TryGetPayload<RabbitMqSendContext>(out var rabbit))
+        {
+            rabbit.Mandatory = true;
+        }
+
+        if (
+            context
+            is SendContext<WorkerHeartbeat>
+                or SendContext<SchedulerTick>
+                or SendContext<SchedulerChanged>
+                or SendContext<Forecast>
+                or SendContext<Dispatch>
+        )
+        {
+            context.Durable = false;
+        }
+    }
+}

@@ -1,0 +1,154 @@
+using System.Text.Json.Serialization;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Diagnostics;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Http.HttpResults;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging;
+using Npgsql;
+using Pipeline.Contracts;
+
+namespace Pipeline.Hosting;
+
+/// <summary>
+/// What is wrong, where: a line of a body (counted from 1) or a field, what was expected, what was given.
+/// </summary>
+public sealed record Mistake
+{
+    public long? Line { get; init; }
+    public string? Field { get; init; }
+    public required string Expected { get; init; }
+    public string? Given { get; init; }
+    public string? CustomId { get; init; }
+}
+
+/// <summary>The body of every error: RFC 9457 problem details that also carry the <c>error</c> member OpenAI's clients read.</summary>
+public sealed record Problem
+{
+    public required string Type { get; init; }
+    public required string Title { get; init; }
+    public required int Status { get; init; }
+    public required string Detail { get; init; }
+    public required OpenAiError Error { get; init; }
+
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public IReadOnlyList<Mistake>? Errors { get; init; }
+
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public long? ErrorsTotal { get; init; }
+}
+
+/// <summary>OpenAI's error member; all four fields are always present.</summary>
+public sealed record OpenAiError(string Message, string Type, string? Param, string Code);
+
+/// <summary>Makes problem bodies from failure kinds, and turns lost servers into 503 with <c>Retry-After</c>.</summary>
+public static partial class Problems
+{
+    private const int RetryAfterSeconds = 2;
+
+    public static Problem From(
+        FailureKind kind,
+        string detail,
+        string? param = null,
+        IReadOnlyList<Mistake>? mistakes = null,
+        long? total = null
+    )
+    {
+        var info = kind.Info();
+        return new Problem
+        {
+            Type = $"urn:pipeline:problem:{info.Code}",
+            Title = info.Title,
+            Status = info.HttpStatus,
+            Detail = detail,
+            Error = new OpenAiError(detail, info.Fault == Fault.Client ? "invalid_request_error" : "server_error", param, info.Code),
+            Errors = mistakes,
+            ErrorsTotal = total,
+        };
+    }
+
+    public static ProblemResult Result(
+        FailureKind kind,
+        string detail,
+        string? param = null,
+        IReadOnlyList<Mistake>? mistakes = null,
+        long? total = null
+    ) => new(From(kind, detail, param, mistakes, total));
+
+    /// <summary>Writes a problem as the whole reply. 429 and 503 always say when to come back.</summary>
+    public static Task WriteAsync(HttpContext http, Problem problem)
+    {
+        http.Response.StatusCode = problem.Status;
+        if (problem.Status is 429 or 503)
+        {
+            http.Response.Headers.RetryAfter = RetryAfterSeconds.ToString(System.Globalization.CultureInfo.InvariantCulture);
+        }
+
+        return http.Response.WriteAsJsonAsync(problem, ApiJson.Options, "application/problem+json", http.RequestAborted);
+    }
+
+    /// <summary>The last net under every endpoint: a lost server answers 503, anything else 500, both as problem bodies.</summary>
+    public static IApplicationBuilder UseProblems(this IApplicationBuilder app) =>
+        app.UseExceptionHandler(
+            new ExceptionHandlerOptions
+            {
+                SuppressDiagnosticsCallback = static context => context.Exception is NpgsqlException or MassTransit.MassTransitException,
+                ExceptionHandler = static http =>
+                {
+                    var error = http.Features.Get<IExceptionHandlerFeature>()?.Error;
+                    var log = http.RequestServices.GetRequiredService<ILoggerFactory>().CreateLogger("Pipeline.Problems");
+                    if (error is BadHttpRequestException bad)
+                    {
+                        var kind = bad.StatusCode == 413 ? FailureKind.InputTooLarge : FailureKind.InvalidRequest;
+                        return WriteAsync(http, From(kind, bad.Message));
+                    }
+
+                    if (IsLostServer(error))
+                    {
+                        LogLostServer(log, http.Request.Path, error!.Message);
+                        return WriteAsync(
+                            http,
+                            From(
+                                FailureKind.Unavailable,
+                                "A server this service needs is not reachable now. Nothing was lost; send the request again."
+                            )
+                        );
+                    }
+
+                    LogUnhandled(log, error, http.Request.Path);
+                    return WriteAsync(http, From(FailureKind.Internal, "The request failed here; the log has the reason."));
+                },
+            }
+        );
+
+    /// <summary>True when PostgreSQL or the broker is away, and the same call may succeed later.</summary>
+    public static bool IsLostServer(Exception? error) =>
+        error switch
+        {
+            PostgresException e => e.SqlState
+                is PostgresErrorCodes.AdminShutdown
+                    or PostgresErrorCodes.CrashShutdown
+                    or PostgresErrorCodes.CannotConnectNow
+                    or PostgresErrorCodes.TooManyConnections,
+            NpgsqlException => true,
+            MassTransit.MassTransitException => true,
+            RabbitMQ.Client.Exceptions.RabbitMQClientException => true,
+            _ => error?.InnerException is { } inner && IsLostServer(inner),
+        };
+
+    [LoggerMessage(10, LogLevel.Warning, "{Path} answered 503: {Reason}")]
+    private static partial void LogLostServer(ILogger log, string path, string reason);
+
+    [LoggerMessage(11, LogLevel.Error, "{Path} failed")]
+    private static partial void LogUnhandled(ILogger log, Exception? error, string path);
+}
+
+/// <summary>A problem as an endpoint's result.</summary>
+public sealed class ProblemResult(Problem problem) : IResult, IStatusCodeHttpResult, IValueHttpResult<Problem>
+{
+    public int? StatusCode => problem.Status;
+
+    public Problem Value => problem;
+
+    public Task ExecuteAsync(HttpContext httpContext) => Problems.WriteAsync(httpContext, problem);
+}

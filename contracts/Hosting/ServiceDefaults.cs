@@ -1,0 +1,73 @@
+using MassTransit;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Routing;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Diagnostics.HealthChecks;
+using Microsoft.Extensions.Logging;
+using Npgsql;
+
+namespace Pipeline.Hosting;
+
+/// <summary>What the programs share when they start: storage, bus, clock, health.</summary>
+public static class ServiceDefaults
+{
+    /// <summary>Registers options, the clock, one PostgreSQL data source, API keys and the bus. Call once a process.</summary>
+    public static IServiceCollection AddPipelineDefaults(this IServiceCollection services, PipelineOptions options)
+    {
+        services.AddSingleton(options);
+        services.AddSingleton(TimeProvider.System);
+        services.AddSingleton(_ =>
+        {
+            var connection = new NpgsqlConnectionStringBuilder(options.Database)
+            {
+                MaxPoolSize = options.DatabaseConnectionsMax,
+                ApplicationName = "pipeline",
+                // Statements that repeat are prepared by themselves.
+                MaxAutoPrepare = 64,
+                AutoPrepareMinUsages = 2,
+            };
+            return NpgsqlDataSource.Create(connection);
+        });
+        services.AddSingleton<ApiKeys>();
+        services.AddPipelineBus(options);
+        services.AddHealthChecks().AddCheck<DatabaseHealth>("database", tags: ["ready"]);
+        return services;
+    }
+
+    /// <summary>Waits for PostgreSQL and the broker before anything else starts.</summary>
+    /// <exception cref="ServerUnavailableException">One was not reachable in time.</exception>
+    public static async Task WaitForServersAsync(this IServiceProvider services, CancellationToken stop)
+    {
+        var options = services.GetRequiredService<PipelineOptions>();
+        var time = services.GetRequiredService<TimeProvider>();
+        var log = services.GetRequiredService<ILoggerFactory>().CreateLogger("Pipeline.Start");
+        await ServerWait.ForPostgresAsync(options.Database, options.ServerWaitMax, log, time, stop);
+        await ServerWait.ForBrokerAsync(options, log, time, stop);
+    }
+
+    /// <summary><c>/healthz/live</c>: the process runs. <c>/healthz/ready</c>: PostgreSQL and the bus answer.</summary>
+    public static void MapHealth(this IEndpointRouteBuilder endpoints)
+    {
+        endpoints.MapGet("/healthz/live", () => Results.Text("alive"));
+        endpoints.MapHealthChecks("/healthz/ready", new() { Predicate = check => check.Tags.Contains("ready") });
+    }
+
+    private sealed class DatabaseHealth(NpgsqlDataSource database) : IHealthCheck
+    {
+        public async Task<HealthCheckResult> CheckHealthAsync(HealthCheckContext context, CancellationToken cancellationToken)
+        {
+            try
+            {
+                await using var command = database.CreateCommand("SELECT 1");
+                command.CommandTimeout = 5;
+                await command.ExecuteScalarAsync(cancellationToken);
+                return HealthCheckResult.Healthy();
+            }
+            catch (Exception e) when (e is NpgsqlException or TimeoutException)
+            {
+                return HealthCheckResult.Unhealthy(e.Message);
+            }
+        }
+    }
+}
