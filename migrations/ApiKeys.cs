@@ -1,0 +1,71 @@
+using System.Buffers.Text;
+using System.Security.Cryptography;
+using System.Text;
+using Microsoft.EntityFrameworkCore;
+using Microsoft.EntityFrameworkCore.Metadata.Builders;
+using Npgsql;
+using Pipeline.Contracts;
+
+namespace Pipeline.Migrations;
+
+/// <summary>A key that opens the API for a tenant. Only its hash is stored; a key has 256 random bits, so a plain hash is enough.</summary>
+public sealed class ApiKeyRow
+{
+    public required Guid Id { get; set; }
+    public required TenantId Tenant { get; set; }
+
+    /// <summary>What its owner calls it.</summary>
+    public required string Name { get; set; }
+
+    /// <summary>SHA-256 of the key's text.</summary>
+    public required byte[] Hash { get; set; }
+
+    /// <summary>First characters of the key, to recognise it by.</summary>
+    public required string Prefix { get; set; }
+    public required DateTimeOffset CreatedAt { get; set; }
+    public DateTimeOffset? RevokedAt { get; set; }
+}
+
+internal sealed class ApiKeysTable : IEntityTypeConfiguration<ApiKeyRow>
+{
+    public void Configure(EntityTypeBuilder<ApiKeyRow> builder)
+    {
+        builder.ToTable("api_keys", t => t.HasCheckConstraint("ck_api_keys_hash", "octet_length(hash) = 32"));
+        builder.HasKey(k => k.Id);
+        builder.HasIndex(k => k.Hash, "ux_api_keys_hash").IsUnique();
+        builder.HasIndex(k => k.Tenant, "ix_api_keys_tenant");
+        builder.HasOne<TenantRow>().WithMany().HasForeignKey(k => k.Tenant).OnDelete(DeleteBehavior.Cascade);
+    }
+}
+
+/// <summary>Issues keys and knows their form: <c>pk_</c> and 43 characters of base64url.</summary>
+public static class ApiKeys
+{
+    private const int PrefixLength = 12;
+
+    /// <summary>Makes a key for the tenant and returns its text, which is shown once and stored nowhere.</summary>
+    public static async Task<string> IssueAsync(
+        NpgsqlDataSource dataSource,
+        TenantId tenant,
+        string name,
+        CancellationToken cancellationToken = default
+    )
+    {
+        var key = $"pk_{Base64Url.EncodeToString(RandomNumberGenerator.GetBytes(32))}";
+        await using var command = dataSource.CreateCommand(
+            """
+            INSERT INTO api_keys (id, tenant, name, hash, prefix, created_at) VALUES ($1, $2, $3, $4, $5, now())
+            """
+        );
+        command.Parameters.Add(new() { Value = Guid.CreateVersion7() });
+        command.Parameters.Add(new() { Value = tenant.Value });
+        command.Parameters.Add(new() { Value = name });
+        command.Parameters.Add(new() { Value = Hash(key) });
+        command.Parameters.Add(new() { Value = key[..PrefixLength] });
+        await command.ExecuteNonQueryAsync(cancellationToken);
+        return key;
+    }
+
+    /// <summary>What is stored of a key, and looked up when one is shown.</summary>
+    public static byte[] Hash(string key) => SHA256.HashData(Encoding.UTF8.GetBytes(key));
+}

@@ -1,0 +1,37 @@
+using Microsoft.EntityFrameworkCore;
+using Microsoft.EntityFrameworkCore.Metadata.Builders;
+using Pipeline.Contracts;
+
+namespace Pipeline.Migrations;
+
+/// <summary>
+/// What happened to a job, written in the transaction that changed it (an outbox). Ids may commit out of order, so a reader takes only
+/// <c>xid &lt; pg_snapshot_xmin(pg_current_snapshot())</c> and never skips one.
+/// </summary>
+public sealed class EventRow
+{
+    public long Id { get; set; }
+    public ulong Xid { get; set; }
+    public required TenantId Tenant { get; set; }
+    public JobId? Job { get; set; }
+
+    /// <summary><c>job.queued</c>, <c>job.completed</c>, <c>job.failed</c>, <c>job.expired</c>, <c>job.cancelled</c>, …</summary>
+    public required string Type { get; set; }
+
+    /// <summary>What a receiver needs to know, a JSON object.</summary>
+    public required string Data { get; set; }
+    public required DateTimeOffset CreatedAt { get; set; }
+}
+
+internal sealed class EventsTable : IEntityTypeConfiguration<EventRow>
+{
+    public void Configure(EntityTypeBuilder<EventRow> builder)
+    {
+        builder.ToTable("events", t => t.HasCheckConstraint("ck_events_type", "type ~ '^[a-z_]+[.][a-z_]+$'"));
+        builder.HasKey(e => e.Id);
+        builder.Property(e => e.Id).UseIdentityAlwaysColumn();
+        builder.Property(e => e.Xid).HasColumnType("xid8").HasDefaultValueSql("pg_current_xact_id()");
+        builder.Property(e => e.Data).HasColumnType("jsonb");
+        builder.HasIndex(e => new { e.Job, e.Id }, "ix_events_job");
+    }
+}

@@ -1,0 +1,138 @@
+using Microsoft.EntityFrameworkCore;
+using Microsoft.EntityFrameworkCore.Metadata.Builders;
+using Pipeline.Contracts;
+
+namespace Pipeline.Migrations;
+
+/// <summary>What a client submits. Nothing hot is counted here: chunks count, and the job row counts its open chunks.</summary>
+public sealed class JobRow
+{
+    public required JobId Id { get; set; }
+    public required TenantId Tenant { get; set; }
+
+    /// <summary>Name of the model; with <see cref="ModelVersion"/> the version fixed at admission.</summary>
+    public required string Model { get; set; }
+    public required string ModelVersion { get; set; }
+    public required LatencyClass Class { get; set; }
+    public required JobState State { get; set; }
+
+    /// <summary>A flag, not a state: what is dispatched still ends, nothing more is dispatched.</summary>
+    public bool Paused { get; set; }
+
+    /// <summary>Tasks of the whole job; 0 until its body has ended, and so the three below.</summary>
+    public int Tasks { get; set; }
+    public long Units { get; set; }
+    public int Chunks { get; set; }
+
+    /// <summary>Chunks with tasks that have not ended. Who brings it to 0 finalises the job.</summary>
+    public int OpenChunks { get; set; }
+
+    /// <summary>Totals, null until the job is finalised; before that the chunks have them.</summary>
+    public int? Succeeded { get; set; }
+    public int? Failed { get; set; }
+    public int? Expired { get; set; }
+    public int? Cancelled { get; set; }
+
+    /// <summary>Pico-USD of all its tasks.</summary>
+    public decimal? CostPico { get; set; }
+    public required DateTimeOffset Deadline { get; set; }
+
+    /// <summary>Completion predicted at admission; null when no fresh forecast was known.</summary>
+    public DateTimeOffset? PredictedAt { get; set; }
+    public string? Webhook { get; set; }
+
+    /// <summary>The client's own keys and values, a JSON object.</summary>
+    public required string Metadata { get; set; }
+
+    /// <summary>Budget in pico-USD.</summary>
+    public long? MaxCostPico { get; set; }
+
+    /// <summary>The job whose failed tasks this one runs again.</summary>
+    public JobId? RetryOf { get; set; }
+
+    /// <summary>Why the job itself was refused, as JSON; only in state <c>failed</c>.</summary>
+    public string? Error { get; set; }
+    public required DateTimeOffset CreatedAt { get; set; }
+
+    /// <summary>When its body had ended and it was accepted.</summary>
+    public DateTimeOffset? QueuedAt { get; set; }
+
+    /// <summary>When the first of its tasks ran or ended.</summary>
+    public DateTimeOffset? StartedAt { get; set; }
+    public DateTimeOffset? FinishedAt { get; set; }
+}
+
+/// <summary>
+/// The CHECKs state both sides of every state, as the picture in <see cref="JobState"/> draws them:
+/// <code>
+///              queued_at  started_at  finished_at  open_chunks  totals    error
+/// receiving    no         no          no           0            no        no
+/// queued       yes        no          no           > 0          no        no
+/// running      yes        yes         no           > 0          no        no
+/// cancelling   may        may         no           any          no        no
+/// finalizing   yes        yes         no           0            yes       no
+/// completed    yes        yes         yes          0            yes       no
+/// expired      may        may         yes          0            yes       no
+/// cancelled    may        may         yes          0            yes       no
+/// failed       may        may         yes          any          may       yes
+/// </code>
+/// </summary>
+internal sealed class JobsTable : IEntityTypeConfiguration<JobRow>
+{
+    public void Configure(EntityTypeBuilder<JobRow> builder)
+    {
+        builder.ToTable(
+            "jobs",
+            t =>
+            {
+                t.HasCheckConstraint("ck_jobs_state", $"state IN ({Words.SqlList<JobState>(JobStates.Name)})");
+                t.HasCheckConstraint("ck_jobs_class", $"class IN ({Words.SqlList<LatencyClass>(LatencyClasses.Name)})");
+                t.HasCheckConstraint(
+                    "ck_jobs_queued_at",
+                    "CASE WHEN state = 'receiving' THEN queued_at IS NULL "
+                        + "WHEN state IN ('queued', 'running', 'finalizing', 'completed') THEN queued_at IS NOT NULL ELSE true END"
+                );
+                t.HasCheckConstraint(
+                    "ck_jobs_started_at",
+                    "CASE WHEN state IN ('receiving', 'queued') THEN started_at IS NULL "
+                        + "WHEN state IN ('running', 'finalizing', 'completed') THEN started_at IS NOT NULL ELSE true END"
+                );
+                t.HasCheckConstraint(
+                    "ck_jobs_finished_at",
+                    "(state IN ('completed', 'failed', 'expired', 'cancelled')) = (finished_at IS NOT NULL)"
+                );
+                t.HasCheckConstraint(
+                    "ck_jobs_open_chunks",
+                    "open_chunks BETWEEN 0 AND chunks AND CASE WHEN state IN ('queued', 'running') THEN open_chunks > 0 "
+                        + "WHEN state IN ('cancelling', 'failed') THEN true ELSE open_chunks = 0 END"
+                );
+                t.HasCheckConstraint(
+                    "ck_jobs_totals",
+                    "num_nonnulls(succeeded, failed, expired, cancelled, cost_pico) = CASE "
+                        + "WHEN state IN ('finalizing', 'completed', 'expired', 'cancelled') THEN 5 "
+                        + "WHEN state = 'failed' AND succeeded IS NOT NULL THEN 5 ELSE 0 END"
+                );
+                t.HasCheckConstraint("ck_jobs_totals_sum", "succeeded + failed + expired + cancelled = tasks");
+                t.HasCheckConstraint("ck_jobs_error", "(state = 'failed') = (error IS NOT NULL)");
+                t.HasCheckConstraint("ck_jobs_counts", "tasks >= 0 AND units >= 0 AND chunks >= 0 AND chunks <= tasks");
+            }
+        );
+        builder.HasKey(j => j.Id);
+        builder.HasOne<TenantRow>().WithMany().HasForeignKey(j => j.Tenant).OnDelete(DeleteBehavior.Restrict);
+
+        // A tenant's list, newest first: ids are in order of time.
+        builder.HasIndex(j => new { j.Tenant, j.Id }, "ix_jobs_tenant").IsDescending(false, true);
+
+        // What the scheduler reads when it starts and the sweeps read every few seconds: few rows, however many have finished.
+        builder.HasIndex(j => new { j.State, j.Id }, "ix_jobs_open").HasFilter("finished_at IS NULL");
+
+        builder.Property(j => j.Metadata).HasColumnType("jsonb").HasDefaultValueSql("'{}'");
+        builder.Property(j => j.Error).HasColumnType("jsonb");
+        builder.Property(j => j.CostPico).HasColumnType("numeric");
+        builder.Property(j => j.Paused).HasDefaultValue(false);
+        builder.Property(j => j.Tasks).HasDefaultValue(0);
+        builder.Property(j => j.Units).HasDefaultValue(0L);
+        builder.Property(j => j.Chunks).HasDefaultValue(0);
+        builder.Property(j => j.OpenChunks).HasDefaultValue(0);
+    }
+}

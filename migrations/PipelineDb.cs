@@ -1,0 +1,81 @@
+using System.Text.Json;
+using Microsoft.EntityFrameworkCore;
+using Microsoft.EntityFrameworkCore.Design;
+using Microsoft.EntityFrameworkCore.Metadata;
+using Npgsql;
+using Pipeline.Contracts;
+
+namespace Pipeline.Migrations;
+
+/// <summary>
+/// The schema, as an EF Core model: one file a table holds its row, its constraints and the SQL that matters. EF serves migrations and
+/// everyday queries; the hot paths are SQL (<see cref="TaskEnds"/>, <see cref="Ledger"/>, <see cref="Partitions"/>).
+/// </summary>
+public sealed class PipelineDb(DbContextOptions<PipelineDb> options) : DbContext(options)
+{
+    public DbSet<TenantRow> Tenants => Set<TenantRow>();
+    public DbSet<ApiKeyRow> ApiKeys => Set<ApiKeyRow>();
+    public DbSet<ModelRow> Models => Set<ModelRow>();
+    public DbSet<JobRow> Jobs => Set<JobRow>();
+    public DbSet<IdempotencyKeyRow> IdempotencyKeys => Set<IdempotencyKeyRow>();
+    public DbSet<ChunkRow> Chunks => Set<ChunkRow>();
+    public DbSet<ResultRow> Results => Set<ResultRow>();
+    public DbSet<EndingRow> Endings => Set<EndingRow>();
+    public DbSet<EventRow> Events => Set<EventRow>();
+    public DbSet<BatchRow> Batches => Set<BatchRow>();
+    public DbSet<WorkerRow> Workers => Set<WorkerRow>();
+    public DbSet<LedgerRow> Ledger => Set<LedgerRow>();
+    public DbSet<SchedulerEpochRow> SchedulerEpochs => Set<SchedulerEpochRow>();
+
+    /// <summary>Options for a context on the process's shared connection pool.</summary>
+    public static DbContextOptions<PipelineDb> OptionsFor(NpgsqlDataSource dataSource) =>
+        new DbContextOptionsBuilder<PipelineDb>().UseNpgsql(dataSource).Options;
+
+    protected override void ConfigureConventions(ModelConfigurationBuilder configurationBuilder)
+    {
+        configurationBuilder.Properties<TenantId>().HaveConversion<IdConverter<TenantId>>();
+        configurationBuilder.Properties<JobId>().HaveConversion<IdConverter<JobId>>();
+        configurationBuilder.Properties<BatchId>().HaveConversion<IdConverter<BatchId>>();
+        configurationBuilder.Properties<DispatchId>().HaveConversion<IdConverter<DispatchId>>();
+        configurationBuilder.Properties<WorkerId>().HaveConversion<IdConverter<WorkerId>>();
+        configurationBuilder.Properties<JobState>().HaveConversion<JobStateConverter>();
+        configurationBuilder.Properties<TaskOutcome>().HaveConversion<TaskOutcomeConverter>();
+        configurationBuilder.Properties<LatencyClass>().HaveConversion<LatencyClassConverter>();
+        configurationBuilder.Properties<Lane>().HaveConversion<LaneConverter>();
+        configurationBuilder.Properties<ModelKind>().HaveConversion<ModelKindConverter>();
+        configurationBuilder.Properties<WorkerState>().HaveConversion<WorkerStateConverter>();
+        configurationBuilder.Properties<LedgerAccount>().HaveConversion<LedgerAccountConverter>();
+    }
+
+    protected override void OnModelCreating(ModelBuilder modelBuilder)
+    {
+        modelBuilder.ApplyConfigurationsFromAssembly(typeof(PipelineDb).Assembly);
+        foreach (var entity in modelBuilder.Model.GetEntityTypes())
+        {
+            NameInSnakeCase(entity);
+        }
+    }
+
+    /// <summary>Every name in the database follows from the model: <c>FirstSeq</c> is <c>first_seq</c>, keys are <c>pk_jobs</c>.</summary>
+    private static void NameInSnakeCase(IMutableEntityType entity)
+    {
+        var table = entity.GetTableName();
+        foreach (var property in entity.GetProperties())
+        {
+            property.SetColumnName(JsonNamingPolicy.SnakeCaseLower.ConvertName(property.Name));
+        }
+
+        entity.FindPrimaryKey()!.SetName($"pk_{table}");
+        foreach (var key in entity.GetForeignKeys())
+        {
+            key.SetConstraintName($"fk_{table}_{key.PrincipalEntityType.GetTableName()}");
+        }
+    }
+}
+
+/// <summary>How <c>dotnet-ef</c> makes a context while it writes a migration; no server is asked.</summary>
+internal sealed class PipelineDbDesignTimeFactory : IDesignTimeDbContextFactory<PipelineDb>
+{
+    public PipelineDb CreateDbContext(string[] args) =>
+        new(new DbContextOptionsBuilder<PipelineDb>().UseNpgsql("Host=localhost;Database=pipeline").Options);
+}
