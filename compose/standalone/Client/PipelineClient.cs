@@ -1,0 +1,196 @@
+using System.Globalization;
+using System.Net;
+using System.Net.Http.Headers;
+using System.Net.Http.Json;
+using System.Runtime.CompilerServices;
+using System.Text;
+using System.Text.Json;
+using Pipeline.Contracts;
+using Pipeline.Hosting;
+
+namespace Pipeline.Standalone.Client;
+
+/// <summary>
+/// The API as the command line uses it. Writes go to ingest, reads to results-api; behind a gateway, or in the standalone host,
+/// both are one address.
+/// </summary>
+internal sealed class PipelineClient : IDisposable
+{
+    private readonly HttpClient _writes;
+    private readonly HttpClient _reads;
+
+    public PipelineClient(Uri ingest, Uri results, string apiKey)
+    {
+        _writes = Create(ingest, apiKey);
+        _reads = Create(results, apiKey);
+    }
+
+    /// <summary>Sends a body of NDJSON task lines as one job.</summary>
+    /// <param name="parameters">Query parameters: <c>model</c>, <c>class</c>, <c>deadline</c>, <c>metadata[…]</c>, ….</param>
+    /// <exception cref="ApiException">The job was refused; nothing of it is kept.</exception>
+    public async Task<JobView> SubmitAsync(
+        HttpContent body,
+        IEnumerable<KeyValuePair<string, string>> parameters,
+        string? idempotencyKey,
+        CancellationToken stop
+    )
+    {
+        var query = string.Join('&', parameters.Select(p => $"{Uri.EscapeDataString(p.Key)}={Uri.EscapeDataString(p.Value)}"));
+        using var request = new HttpRequestMessage(HttpMethod.Post, $"v1/jobs?{query}") { Content = body };
+        if (idempotencyKey is not null)
+        {
+            request.Headers.Add("Idempotency-Key", idempotencyKey);
+        }
+
+        using var response = await _writes.SendAsync(request, stop);
+        return await ReadAsync<JobView>(response, stop);
+    }
+
+    public Task<JobView> GetJobAsync(string id, CancellationToken stop) => GetAsync<JobView>($"v1/jobs/{Uri.EscapeDataString(id)}", stop);
+
+    public Task<ListView<JobView>> ListJobsAsync(string query, CancellationToken stop) =>
+        GetAsync<ListView<JobView>>($"v1/jobs?{query}", stop);
+
+    public Task<ListView<JsonElement>> ListModelsAsync(CancellationToken stop) => GetAsync<ListView<JsonElement>>("v1/models", stop);
+
+    public Task<ListView<JsonElement>> ListWorkersAsync(CancellationToken stop) => GetAsync<ListView<JsonElement>>("v1/workers", stop);
+
+    /// <summary>One of <c>cancel</c>, <c>pause</c>, <c>resume</c>, <c>retry-failed</c>.</summary>
+    public async Task<JobView> CommandAsync(string id, string command, CancellationToken stop)
+    {
+        using var response = await _writes.PostAsync($"v1/jobs/{Uri.EscapeDataString(id)}/{command}", null, stop);
+        return await ReadAsync<JobView>(response, stop);
+    }
+
+    /// <summary>Result lines, as they stream in.</summary>
+    public async IAsyncEnumerable<string> ResultsAsync(string id, string query, [EnumeratorCancellation] CancellationToken stop)
+    {
+        using var request = new HttpRequestMessage(HttpMethod.Get, $"v1/jobs/{Uri.EscapeDataString(id)}/results?{query}");
+        request.Headers.AcceptEncoding.Add(new StringWithQualityHeaderValue("gzip"));
+        using var response = await _reads.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, stop);
+        await ThrowIfRefusedAsync(response, stop);
+        using var reader = new StreamReader(await response.Content.ReadAsStreamAsync(stop), Encoding.UTF8);
+        while (await reader.ReadLineAsync(stop) is { } line)
+        {
+            if (line.Length > 0)
+            {
+                yield return line;
+            }
+        }
+    }
+
+    /// <summary>True when the address answers and is ready for work.</summary>
+    public async Task<bool> IsReadyAsync(CancellationToken stop)
+    {
+        try
+        {
+            using var response = await _reads.GetAsync("healthz/ready", stop);
+            return response.IsSuccessStatusCode;
+        }
+        catch (HttpRequestException)
+        {
+            return false;
+        }
+    }
+
+    public void Dispose()
+    {
+        _writes.Dispose();
+        _reads.Dispose();
+    }
+
+    private async Task<T> GetAsync<T>(string path, CancellationToken stop)
+    {
+        using var response = await _reads.GetAsync(path, stop);
+        return await ReadAsync<T>(response, stop);
+    }
+
+    private static async Task<T> ReadAsync<T>(HttpResponseMessage response, CancellationToken stop)
+    {
+        await ThrowIfRefusedAsync(response, stop);
+        return await response.Content.ReadFromJsonAsync<T>(ApiJson.Options, stop)
+            ?? throw new ApiException(response.StatusCode, null, "The service answered with an empty body.");
+    }
+
+    private static async Task ThrowIfRefusedAsync(HttpResponseMessage response, CancellationToken stop)
+    {
+        if (response.IsSuccessStatusCode)
+        {
+            return;
+        }
+
+        var text = await response.Content.ReadAsStringAsync(stop);
+        Problem? problem = null;
+        try
+        {
+            problem = JsonSerializer.Deserialize<Problem>(text, ApiJson.Options);
+        }
+        catch (JsonException)
+        {
+            // Not ours (a proxy's page, say): the status and the text have to do.
+        }
+
+        var status = ((int)response.StatusCode).ToString(CultureInfo.InvariantCulture);
+        throw new ApiException(response.StatusCode, problem, problem?.Detail ?? $"{status} {response.ReasonPhrase}: {text}");
+    }
+
+    private static HttpClient Create(Uri address, string apiKey)
+    {
+        var handler = new SocketsHttpHandler
+        {
+            AutomaticDecompression = DecompressionMethods.GZip,
+            PooledConnectionLifetime = TimeSpan.FromMinutes(5),
+        };
+        // An upload lasts as long as its file; every call carries a token instead.
+        var client = new HttpClient(handler) { BaseAddress = address, Timeout = Timeout.InfiniteTimeSpan };
+        client.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", apiKey);
+        return client;
+    }
+}
+
+/// <summary>The service refused, with its reasons.</summary>
+internal sealed class ApiException(HttpStatusCode status, Problem? problem, string message) : Exception(message)
+{
+    public HttpStatusCode Status { get; } = status;
+
+    public Problem? Problem { get; } = problem;
+}
+
+/// <summary>A job as the API shows it.</summary>
+internal sealed record JobView
+{
+    public required string Id { get; init; }
+    public required string Model { get; init; }
+    public string Class { get; init; } = "";
+    public required JobState State { get; init; }
+    public bool Paused { get; init; }
+    public long Tasks { get; init; }
+    public CountsView Counts { get; init; } = new();
+    public double Progress { get; init; }
+    public DateTimeOffset CreatedAt { get; init; }
+    public DateTimeOffset? QueuedAt { get; init; }
+    public DateTimeOffset? StartedAt { get; init; }
+    public DateTimeOffset? FinishedAt { get; init; }
+    public DateTimeOffset? Deadline { get; init; }
+    public DateTimeOffset? PredictedAt { get; init; }
+    public decimal CostPicoUsd { get; init; }
+    public decimal? CostPerTaskPicoUsd { get; init; }
+
+    public long Ended => Counts.Succeeded + Counts.Failed + Counts.Expired + Counts.Cancelled;
+}
+
+internal sealed record CountsView
+{
+    public long Succeeded { get; init; }
+    public long Failed { get; init; }
+    public long Expired { get; init; }
+    public long Cancelled { get; init; }
+    public long Remaining { get; init; }
+}
+
+internal sealed record ListView<T>
+{
+    public required IReadOnlyList<T> Data { get; init; }
+    public bool HasMore { get; init; }
+    public string? LastId { get; init; }
+}

@@ -1,0 +1,144 @@
+using System.CommandLine;
+using System.Globalization;
+using System.Text.Json;
+using Pipeline.Contracts;
+using Pipeline.Hosting;
+
+namespace Pipeline.Standalone.Client;
+
+/// <summary><c>submit</c>: sends a file as one job.</summary>
+internal static class SubmitCommand
+{
+    public static Command Create(Connection connection)
+    {
+        var file = new Argument<string>("file") { Description = "NDJSON, CSV or plain text, one task a line; - reads standard input" };
+        var model = new Option<string>("--model", "-m") { Description = "Model, as name or name@version", Required = true };
+        var latencyClass = new Option<string>("--class", "-c")
+        {
+            Description = "express, standard or bulk",
+            DefaultValueFactory = _ => "bulk",
+        };
+        latencyClass.AcceptOnlyFromAmong("express", "standard", "bulk");
+        var deadline = new Option<string?>("--deadline")
+        {
+            Description = "When unfinished work expires: RFC 3339, or a duration like 90s, 30m, 2h, 7d",
+        };
+        var format = new Option<TaskFormat?>("--format") { Description = "ndjson, csv or text (default: by the file's name)" };
+        var column = new Option<string?>("--column") { Description = "CSV: the column that holds the input" };
+        var idColumn = new Option<string?>("--id-column")
+        {
+            Description = "CSV: the column that holds the custom_id (default: the line's number)",
+        };
+        var metadata = new Option<string[]>("--metadata") { Description = "key=value, kept with the job (several times)" };
+        var webhook = new Option<string?>("--webhook") { Description = "Address to call when the job ends" };
+        var idempotencyKey = new Option<string?>("--idempotency-key") { Description = "Submitting twice with the same key makes one job" };
+        var watch = new Option<bool>("--watch", "-w") { Description = "Show progress until the job ends" };
+        var json = new Option<bool>("--json") { Description = "Print JSON, one object a line" };
+
+        var command = new Command("submit", "Send a file as one job. It is accepted as a whole or refused with the first 100 mistakes.")
+        {
+            file,
+            model,
+            latencyClass,
+            deadline,
+            format,
+            column,
+            idColumn,
+            metadata,
+            webhook,
+            idempotencyKey,
+            watch,
+            json,
+        };
+        connection.AddTo(command);
+        command.SetAction(
+            async (parsed, stop) =>
+            {
+                using var client = connection.Open(parsed);
+                var path = parsed.GetValue(file)!;
+                if (path != "-" && !File.Exists(path))
+                {
+                    throw new CommandException($"There is no file {path}.");
+                }
+
+                List<KeyValuePair<string, string>> parameters =
+                [
+                    new("model", parsed.GetValue(model)!),
+                    new("class", parsed.GetValue(latencyClass)!),
+                ];
+                AddIfGiven(parameters, "deadline", parsed.GetValue(deadline));
+                AddIfGiven(parameters, "webhook", parsed.GetValue(webhook));
+                parameters.AddRange((parsed.GetValue(metadata) ?? []).Select(Metadata));
+
+                var source = new TaskSource(
+                    path,
+                    parsed.GetValue(format) ?? TaskSource.Guess(path),
+                    parsed.GetValue(column),
+                    parsed.GetValue(idColumn)
+                );
+                var asJson = parsed.GetValue(json);
+                using var body = source.Body(asJson ? null : SentBytes(path), stop);
+                var job = await client.SubmitAsync(body, parameters, parsed.GetValue(idempotencyKey), stop);
+                if (asJson)
+                {
+                    Console.WriteLine(JsonSerializer.Serialize(job, ApiJson.Options));
+                }
+                else
+                {
+                    Tell(job);
+                }
+
+                return parsed.GetValue(watch) ? await WatchCommand.WatchAsync(client, job.Id, asJson, stop) : ExitCode.Ok;
+            }
+        );
+        return command;
+    }
+
+    private static void Tell(JobView job)
+    {
+        Console.WriteLine($"job {job.Id}: {job.Tasks:N0} tasks for {job.Model}, class {job.Class}");
+        if (job.PredictedAt is { } predicted)
+        {
+            Console.WriteLine(
+                $"predicted completion {predicted.ToLocalTime().ToString("yyyy-MM-dd HH:mm:ss", CultureInfo.InvariantCulture)}"
+            );
+        }
+    }
+
+    /// <summary>A line with the upload's progress, where there is a terminal to show it and a size to measure against.</summary>
+    private static Action<long>? SentBytes(string path)
+    {
+        if (path == "-" || Console.IsErrorRedirected)
+        {
+            return null;
+        }
+
+        var (length, sent, shown) = (new FileInfo(path).Length, 0L, -1L);
+        return bytes =>
+        {
+            sent += bytes;
+            var percent = length == 0 ? 100 : sent * 100 / length;
+            if (percent != shown && length > 10_000_000)
+            {
+                shown = percent;
+                Console.Error.Write($"\rsending {percent} % of {length / 1e6:N0} MB{(percent == 100 ? "\n" : "")}");
+            }
+        };
+    }
+
+    private static void AddIfGiven(List<KeyValuePair<string, string>> parameters, string name, string? value)
+    {
+        if (value is not null)
+        {
+            parameters.Add(new(name, value));
+        }
+    }
+
+    private static KeyValuePair<string, string> Metadata(string pair)
+    {
+        var at = pair.IndexOf('=', StringComparison.Ordinal);
+        return at > 0
+            ? new($"metadata[{pair[..at]}]", pair[(at + 1)..])
+            : throw new CommandException($"--metadata expects key=value, given \"{pair}\".");
+    }
+}

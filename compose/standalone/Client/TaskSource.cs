@@ -1,0 +1,224 @@
+using System.Buffers;
+using System.Globalization;
+using System.Net;
+using System.Text;
+using System.Text.Json;
+using CsvHelper;
+
+namespace Pipeline.Standalone.Client;
+
+/// <summary>How the lines of a file become tasks.</summary>
+internal enum TaskFormat
+{
+    /// <summary>One task object a line, sent as it stands.</summary>
+    Ndjson,
+
+    /// <summary>One task a record; a column holds the input, another perhaps the id.</summary>
+    Csv,
+
+    /// <summary>One input a line; the id is the line's number.</summary>
+    Text,
+}
+
+/// <summary>Turns a file into an NDJSON body while it is being sent, so that its size does not matter.</summary>
+internal sealed class TaskSource(string path, TaskFormat format, string? inputColumn, string? idColumn)
+{
+    private const int FlushBytes = 64 * 1024;
+
+    /// <summary>A record that does not fit its header ends the upload: guessing would pair inputs with the wrong ids.</summary>
+    private static readonly CsvReaderOptions Csv = new()
+    {
+        HasHeader = true,
+        TrackLineNumbers = true,
+        SkipEmptyLines = true,
+        MalformedData = CsvMalformedDataHandling.Throw,
+        FieldCountMismatch = CsvFieldCountHandling.Throw,
+        MissingField = CsvMissingFieldHandling.Throw,
+    };
+
+    /// <summary>Guesses from the file's name: <c>.csv</c>, <c>.ndjson</c>/<c>.jsonl</c>/<c>.json</c>, else plain text. "-" is NDJSON.</summary>
+    public static TaskFormat Guess(string path) =>
+        Path.GetExtension(path).ToLowerInvariant() switch
+        {
+            ".csv" => TaskFormat.Csv,
+            ".ndjson" or ".jsonl" or ".json" => TaskFormat.Ndjson,
+            _ => path == "-" ? TaskFormat.Ndjson : TaskFormat.Text,
+        };
+
+    /// <summary>The body; <paramref name="sent"/> hears of every byte read from the file.</summary>
+    public HttpContent Body(Action<long>? sent, CancellationToken stop) => new SourceContent(this, sent, stop);
+
+    private async Task WriteAsync(Stream to, Action<long>? sent, CancellationToken stop)
+    {
+        await using var file = path == "-" ? Console.OpenStandardInput() : File.OpenRead(path);
+        await using var counted = new CountedStream(file, sent);
+        switch (format)
+        {
+            case TaskFormat.Ndjson:
+                await counted.CopyToAsync(to, FlushBytes, stop);
+                break;
+            case TaskFormat.Csv:
+                await WriteCsvAsync(counted, to, stop);
+                break;
+            default:
+                await WriteTextAsync(counted, to, stop);
+                break;
+        }
+    }
+
+    private async Task WriteTextAsync(Stream file, Stream to, CancellationToken stop)
+    {
+        using var reader = new StreamReader(file, new UTF8Encoding(false, throwOnInvalidBytes: true));
+        var lines = new TaskLines(to);
+        for (long number = 1; await ReadLineAsync(reader, number, stop) is { } line; number++)
+        {
+            if (line.Length > 0)
+            {
+                await lines.AddAsync(number.ToString(CultureInfo.InvariantCulture), line, stop);
+            }
+        }
+
+        await lines.FlushAsync(stop);
+    }
+
+    private async Task<string?> ReadLineAsync(StreamReader reader, long number, CancellationToken stop)
+    {
+        try
+        {
+            return await reader.ReadLineAsync(stop);
+        }
+        catch (DecoderFallbackException e)
+        {
+            throw new TaskSourceException($"{path}: near line {number}: expected UTF-8 text, given other bytes ({e.Message})");
+        }
+    }
+
+    private async Task WriteCsvAsync(Stream file, Stream to, CancellationToken stop)
+    {
+        await using var csv = CsvReader.Create(file, Csv, leaveOpen: true);
+        var lines = new TaskLines(to);
+        try
+        {
+            await csv.ReadHeaderAsync(stop);
+            var header = csv.Headers.ToArray();
+            if (header.Length == 0)
+            {
+                throw new TaskSourceException($"{path}: line 1: expected a header line with column names, given an empty file");
+            }
+
+            var input = Column(header, inputColumn ?? (header.Length == 1 ? header[0] : null), "--column", "the input");
+            var id = idColumn is null ? -1 : Column(header, idColumn, "--id-column", "the id");
+            while (await csv.ReadAsync(stop))
+            {
+                var customId = id < 0 ? csv.LineNumber.ToString(CultureInfo.InvariantCulture) : csv.GetString(id);
+                await lines.AddAsync(customId, csv.GetString(input), stop);
+            }
+        }
+        catch (CsvFormatException e)
+        {
+            throw new TaskSourceException($"{path}: line {e.LineNumber}: expected a CSV record (RFC 4180), given: {e.Message}");
+        }
+
+        await lines.FlushAsync(stop);
+    }
+
+    private int Column(string[] header, string? name, string option, string what)
+    {
+        if (name is null)
+        {
+            throw new TaskSourceException($"{path}: which column holds {what}? Give {option} one of: {string.Join(", ", header)}");
+        }
+
+        var at = Array.IndexOf(header, name);
+        return at >= 0
+            ? at
+            : throw new TaskSourceException($"{path}: line 1: expected a column \"{name}\" ({option}), given {string.Join(", ", header)}");
+    }
+
+    /// <summary>Writes task lines in pieces.</summary>
+    private sealed class TaskLines(Stream to)
+    {
+        private readonly ArrayBufferWriter<byte> _buffer = new(FlushBytes * 2);
+
+        public async ValueTask AddAsync(string customId, string input, CancellationToken stop)
+        {
+            using (var json = new Utf8JsonWriter(_buffer))
+            {
+                json.WriteStartObject();
+                json.WriteString("custom_id", customId);
+                json.WriteString("input", input);
+                json.WriteEndObject();
+            }
+
+            _buffer.Write("\n"u8);
+            if (_buffer.WrittenCount >= FlushBytes)
+            {
+                await FlushAsync(stop);
+            }
+        }
+
+        public async ValueTask FlushAsync(CancellationToken stop)
+        {
+            await to.WriteAsync(_buffer.WrittenMemory, stop);
+            _buffer.ResetWrittenCount();
+        }
+    }
+
+    private sealed class SourceContent : HttpContent
+    {
+        private readonly TaskSource _source;
+        private readonly Action<long>? _sent;
+        private readonly CancellationToken _stop;
+
+        public SourceContent(TaskSource source, Action<long>? sent, CancellationToken stop)
+        {
+            (_source, _sent, _stop) = (source, sent, stop);
+            Headers.ContentType = new("application/x-ndjson");
+        }
+
+        protected override Task SerializeToStreamAsync(Stream stream, TransportContext? context) =>
+            _source.WriteAsync(stream, _sent, _stop);
+
+        protected override bool TryComputeLength(out long length)
+        {
+            length = -1;
+            return false;
+        }
+    }
+
+    /// <summary>Reports bytes as they are read.</summary>
+    private sealed class CountedStream(Stream inner, Action<long>? read) : Stream
+    {
+        public override bool CanRead => true;
+        public override bool CanSeek => false;
+        public override bool CanWrite => false;
+        public override long Length => inner.Length;
+        public override long Position
+        {
+            get => inner.Position;
+            set => throw new NotSupportedException();
+        }
+
+        public override int Read(byte[] buffer, int offset, int count) => Count(inner.Read(buffer, offset, count));
+
+        public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default) =>
+            Count(await inner.ReadAsync(buffer, cancellationToken));
+
+        public override void Flush() { }
+
+        public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
+
+        public override void SetLength(long value) => throw new NotSupportedException();
+
+        public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
+
+        private int Count(int bytes)
+        {
+            read?.Invoke(bytes);
+            return bytes;
+        }
+    }
+}
+
+/// <summary>A file that cannot be turned into tasks: where, what was expected, what was given.</summary>
+internal sealed class TaskSourceException(string message) : Exception(message);
