@@ -1,10 +1,10 @@
 using System.Buffers.Text;
 using System.Security.Cryptography;
-using System.Text;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.EntityFrameworkCore.Metadata.Builders;
 using Npgsql;
 using Pipeline.Contracts;
+using Pipeline.Hosting;
 
 namespace Pipeline.Migrations;
 
@@ -38,8 +38,8 @@ internal sealed class ApiKeysTable : IEntityTypeConfiguration<ApiKeyRow>
     }
 }
 
-/// <summary>Issues keys and knows their form: <c>pk_</c> and 43 characters of base64url.</summary>
-public static class ApiKeys
+/// <summary>Makes keys; their form is <c>pk_</c> and 43 characters of base64url. <see cref="ApiKeys"/> recognises them.</summary>
+public static class ApiKeyIssuer
 {
     private const int PrefixLength = 12;
 
@@ -60,12 +60,9 @@ public static class ApiKeys
         command.Parameters.Add(new() { Value = Guid.CreateVersion7() });
         command.Parameters.Add(new() { Value = tenant.Value });
         command.Parameters.Add(new() { Value = name });
-        command.Parameters.Add(new() { Value = Hash(key) });
+        command.Parameters.Add(new() { Value = ApiKeys.Hash(key) });
         command.Parameters.Add(new() { Value = key[..PrefixLength] });
         await command.ExecuteNonQueryAsync(cancellationToken);
         return key;
     }
-
-    /// <summary>What is stored of a key, and looked up when one is shown.</summary>
-    public static byte[] Hash(string key) => SHA256.HashData(Encoding.UTF8.GetBytes(key));
 }

@@ -1,6 +1,7 @@
 using Microsoft.EntityFrameworkCore;
 using Microsoft.EntityFrameworkCore.Metadata.Builders;
 using Npgsql;
+using NpgsqlTypes;
 using Pipeline.Contracts;
 
 namespace Pipeline.Migrations;
@@ -48,5 +49,129 @@ internal sealed class LedgerTable : IEntityTypeConfiguration<LedgerRow>
 
         // A worker's chain in order: what the check of the books walks.
         builder.HasIndex(l => new { l.Worker, l.FromNs }, "ix_ledger_worker");
+    }
+}
+
+/// <summary>One account's share of an interval that is being added.</summary>
+public readonly record struct LedgerEntry(LedgerAccount Account, long Ns, long Pico, string? Detail = null);
+
+/// <summary>Keeps the books of workers closed: every nanosecond of a worker's life is in one account, and costs what it costs.</summary>
+public static class Ledger
+{
+    /// <summary>
+    /// Extends a worker's chain from <paramref name="fromNs"/> to <paramref name="toNs"/>, in the caller's transaction. False when the
+    /// chain does not end at <paramref name="fromNs"/> or the worker is no longer alive: it has been closed, and must drop what it has
+    /// not committed and register anew.
+    /// </summary>
+    /// <param name="entries">Their times sum to the interval, their amounts to <see cref="Cost.Interval"/> at the worker's price.</param>
+    /// <exception cref="ArgumentException">The entries do not sum to the interval or to its price.</exception>
+    public static async Task<bool> ExtendAsync(
+        NpgsqlConnection connection,
+        NpgsqlTransaction transaction,
+        WorkerId worker,
+        long fromNs,
+        long toNs,
+        IReadOnlyList<LedgerEntry> entries,
+        CancellationToken cancellationToken = default
+    )
+    {
+        var ns = entries.Sum(e => e.Ns);
+        if (toNs < fromNs || ns != toNs - fromNs)
+        {
+            throw new ArgumentException($"Entries from {fromNs} to {toNs} ns sum to {ns} ns, expected {toNs - fromNs}.", nameof(entries));
+        }
+
+        var real = entries.Where(e => e.Ns != 0 || e.Pico != 0).ToArray();
+        await using var command = new NpgsqlCommand(
+            """
+            WITH extended AS (
+              UPDATE workers SET accounted_ns = $3 WHERE id = $1 AND accounted_ns = $2 AND state = 'alive'
+              RETURNING id, price_per_hour_pico
+            ), written AS (
+              INSERT INTO ledger (worker, account, from_ns, to_ns, ns, pico, detail, at)
+              SELECT w.id, e.account, $2, $3, e.ns, e.pico, e.detail, now()
+              FROM extended w, unnest($4, $5, $6, $7) AS e (account, ns, pico, detail)
+            )
+            SELECT price_per_hour_pico FROM extended
+            """,
+            connection,
+            transaction
+        );
+        var p = command.Parameters;
+        p.Add(new() { Value = worker.Value });
+        p.Add(new() { Value = fromNs });
+        p.Add(new() { Value = toNs });
+        p.Add(new() { Value = real.Select(e => e.Account.Name()).ToArray() });
+        p.Add(new() { Value = real.Select(e => e.Ns).ToArray() });
+        p.Add(new() { Value = real.Select(e => e.Pico).ToArray() });
+        p.Add(new() { Value = real.Select(e => e.Detail).ToArray(), NpgsqlDbType = NpgsqlDbType.Array | NpgsqlDbType.Text });
+        if (await command.ExecuteScalarAsync(cancellationToken) is not long price)
+        {
+            return false;
+        }
+
+        var (pico, expected) = (entries.Sum(e => e.Pico), Cost.Interval(fromNs, toNs, price));
+        return pico == expected
+            ? true
+            : throw new ArgumentException(
+                $"Entries from {fromNs} to {toNs} ns sum to {pico} pico-USD, expected {expected}.",
+                nameof(entries)
+            );
+    }
+
+    /// <summary>
+    /// Closes a worker at its last sign of life, in the caller's transaction: what is open between its chain and its last heartbeat is
+    /// waste. False when it was closed before.
+    /// </summary>
+    /// <param name="state">How it ended: <see cref="WorkerState.Stopped"/> or <see cref="WorkerState.Lost"/>.</param>
+    public static async Task<bool> CloseAsync(
+        NpgsqlConnection connection,
+        NpgsqlTransaction transaction,
+        WorkerId worker,
+        WorkerState state,
+        DateTimeOffset now,
+        CancellationToken cancellationToken = default
+    )
+    {
+        ArgumentOutOfRangeException.ThrowIfEqual((int)state, (int)WorkerState.Alive, nameof(state));
+        if (await LockAsync(connection, transaction, worker, cancellationToken) is not var (accountedNs, uptimeNs, price))
+        {
+            return false;
+        }
+
+        if (uptimeNs > accountedNs)
+        {
+            var open = new LedgerEntry(
+                LedgerAccount.Waste,
+                uptimeNs - accountedNs,
+                Cost.Interval(accountedNs, uptimeNs, price),
+                state.Name()
+            );
+            await ExtendAsync(connection, transaction, worker, accountedNs, uptimeNs, [open], cancellationToken);
+        }
+
+        await using var close = new NpgsqlCommand("UPDATE workers SET state = $2, ended_at = $3 WHERE id = $1", connection, transaction);
+        close.Parameters.Add(new() { Value = worker.Value });
+        close.Parameters.Add(new() { Value = state.Name() });
+        close.Parameters.Add(new() { Value = now.ToUniversalTime() });
+        await close.ExecuteNonQueryAsync(cancellationToken);
+        return true;
+    }
+
+    private static async Task<(long AccountedNs, long UptimeNs, long Price)?> LockAsync(
+        NpgsqlConnection connection,
+        NpgsqlTransaction transaction,
+        WorkerId worker,
+        CancellationToken cancellationToken
+    )
+    {
+        await using var command = new NpgsqlCommand(
+            "SELECT accounted_ns, uptime_ns, price_per_hour_pico FROM workers WHERE id = $1 AND state = 'alive' FOR UPDATE",
+            connection,
+            transaction
+        );
+        command.Parameters.Add(new() { Value = worker.Value });
+        await using var reader = await command.ExecuteReaderAsync(cancellationToken);
+        return await reader.ReadAsync(cancellationToken) ? (reader.GetInt64(0), reader.GetInt64(1), reader.GetInt64(2)) : null;
     }
 }

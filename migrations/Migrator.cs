@@ -1,8 +1,7 @@
-using System.Diagnostics;
-using System.Net.Sockets;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.Extensions.Logging;
 using Npgsql;
+using Pipeline.Hosting;
 
 namespace Pipeline.Migrations;
 
@@ -12,12 +11,9 @@ namespace Pipeline.Migrations;
 /// </summary>
 public static partial class Migrator
 {
-    private static readonly TimeSpan RetryAfter = TimeSpan.FromMilliseconds(250);
-    private static readonly TimeSpan SayAgainAfter = TimeSpan.FromSeconds(5);
-
     /// <param name="connectionString">An Npgsql connection string.</param>
     /// <param name="wait">How long to wait for a server that does not answer yet.</param>
-    /// <exception cref="TimeoutException">The server did not answer in time; the message has its address.</exception>
+    /// <exception cref="ServerUnavailableException">The server did not answer in time, or refused; the message has its address.</exception>
     public static async Task MigrateAsync(
         string connectionString,
         ILogger logger,
@@ -25,8 +21,9 @@ public static partial class Migrator
         CancellationToken cancellationToken = default
     )
     {
+        await WaitAsync(new(connectionString), logger, wait, cancellationToken);
         await using var dataSource = NpgsqlDataSource.Create(connectionString);
-        await using var gate = await OpenAsync(dataSource, new(connectionString), logger, wait, cancellationToken);
+        await using var gate = await dataSource.OpenConnectionAsync(cancellationToken);
 
         // A session's lock on its own connection: it outlives the transactions of the migrations, and falls with the process.
         await ExecuteAsync(gate, "SELECT pg_advisory_lock(hashtextextended('pipeline migrations', 0))", cancellationToken);
@@ -54,50 +51,23 @@ public static partial class Migrator
         await db.Database.MigrateAsync(cancellationToken);
     }
 
-    private static async Task<NpgsqlConnection> OpenAsync(
-        NpgsqlDataSource dataSource,
+    private static async Task WaitAsync(
         NpgsqlConnectionStringBuilder settings,
         ILogger logger,
         TimeSpan wait,
         CancellationToken cancellationToken
     )
     {
-        var clock = Stopwatch.StartNew();
-        TimeSpan? said = null;
-        while (true)
+        try
         {
-            try
-            {
-                return await dataSource.OpenConnectionAsync(cancellationToken);
-            }
-            catch (PostgresException e) when (e.SqlState == PostgresErrorCodes.InvalidCatalogName)
-            {
-                await CreateDatabaseAsync(settings, logger, cancellationToken);
-            }
-            catch (NpgsqlException e) when (IsNotUpYet(e))
-            {
-                var address = $"{settings.Host}:{settings.Port}";
-                if (clock.Elapsed >= wait)
-                {
-                    throw new TimeoutException($"PostgreSQL at {address} did not answer within {wait.TotalSeconds:0.#} s: {e.Message}", e);
-                }
-
-                if (said is null || clock.Elapsed - said > SayAgainAfter)
-                {
-                    said = clock.Elapsed;
-                    LogWaiting(logger, address, (wait - clock.Elapsed).TotalSeconds);
-                }
-
-                await Task.Delay(RetryAfter, cancellationToken);
-            }
+            await ServerWait.ForPostgresAsync(settings.ConnectionString, wait, logger, TimeProvider.System, cancellationToken);
+        }
+        catch (ServerUnavailableException e)
+            when (e.InnerException is PostgresException { SqlState: PostgresErrorCodes.InvalidCatalogName })
+        {
+            await CreateDatabaseAsync(settings, logger, cancellationToken);
         }
     }
-
-    /// <summary>True while a server may still be starting: nobody listens, or it says that it is not ready. A wrong password is final.</summary>
-    private static bool IsNotUpYet(NpgsqlException e) =>
-        e is PostgresException p
-            ? p.SqlState is PostgresErrorCodes.CannotConnectNow or PostgresErrorCodes.TooManyConnections
-            : e.InnerException is SocketException or TimeoutException or IOException;
 
     private static async Task CreateDatabaseAsync(
         NpgsqlConnectionStringBuilder settings,
@@ -130,15 +100,12 @@ public static partial class Migrator
         await command.ExecuteNonQueryAsync(cancellationToken);
     }
 
-    [LoggerMessage(1, LogLevel.Information, "Waiting for PostgreSQL at {Address}, {Seconds:F0} s more")]
-    private static partial void LogWaiting(ILogger logger, string address, double seconds);
-
-    [LoggerMessage(2, LogLevel.Information, "Made the database {Database}")]
+    [LoggerMessage(1, LogLevel.Information, "Made the database {Database}")]
     private static partial void LogCreated(ILogger logger, string database);
 
-    [LoggerMessage(3, LogLevel.Information, "Applying migration {Migration}")]
+    [LoggerMessage(2, LogLevel.Information, "Applying migration {Migration}")]
     private static partial void LogApplying(ILogger logger, string migration);
 
-    [LoggerMessage(4, LogLevel.Information, "The database {Database} is at the newest schema; made {Partitions} result partitions")]
+    [LoggerMessage(3, LogLevel.Information, "The database {Database} is at the newest schema; made {Partitions} result partitions")]
     private static partial void LogReady(ILogger logger, string database, int partitions);
 }

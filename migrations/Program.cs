@@ -6,6 +6,7 @@ using System.Globalization;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.Logging;
 using Npgsql;
+using Pipeline.Hosting;
 using Pipeline.Migrations;
 
 var configuration = new ConfigurationBuilder()
@@ -33,7 +34,7 @@ try
     await Migrator.MigrateAsync(database, logger, TimeSpan.FromSeconds(wait));
     return 0;
 }
-catch (Exception e) when (e is NpgsqlException or TimeoutException or ArgumentException)
+catch (Exception e) when (e is NpgsqlException or ServerUnavailableException or ArgumentException)
 {
     await Console.Error.WriteLineAsync($"migrate: {e.Message}");
     return 1;

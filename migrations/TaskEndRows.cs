@@ -1,0 +1,234 @@
+using Npgsql;
+using NpgsqlTypes;
+using Pipeline.Contracts;
+
+namespace Pipeline.Migrations;
+
+/// <summary>
+/// Ends of tasks, column by column as they travel to PostgreSQL. Collect, hand to <see cref="TaskEnds.WriteAsync"/>, clear, and use again.
+/// </summary>
+public sealed class TaskEndRows
+{
+    private readonly List<Guid> _jobs = [];
+    private readonly List<int> _seqs = [];
+    private readonly List<int> _chunks = [];
+    private readonly List<string> _customIds = [];
+    private readonly List<string> _outcomes = [];
+    private readonly List<byte[]?> _outputs = [];
+    private readonly List<string?> _contentTypes = [];
+    private readonly List<string?> _errorCodes = [];
+    private readonly List<string?> _errorMessages = [];
+    private readonly List<string> _models = [];
+    private readonly List<short> _turns = [];
+    private readonly List<long> _costs = [];
+    private readonly List<Guid?> _batches = [];
+    private readonly List<long> _queuedUs = [];
+    private readonly List<int> _stagedUs = [];
+    private readonly List<int> _deviceUs = [];
+    private readonly List<long> _totalUs = [];
+    private readonly HashSet<ChunkKey> _keys = [];
+    private ChunkKey? _lastKey;
+
+    public int Count => _jobs.Count;
+
+    /// <summary>The chunks the rows belong to.</summary>
+    internal IReadOnlyList<ChunkKey> Chunks => [.. _keys];
+
+    /// <summary>Adds one task's end.</summary>
+    /// <param name="chunk">Number of its chunk in the job.</param>
+    /// <param name="seq">Number of the task in the job.</param>
+    /// <param name="output">Bytes of the output; for <see cref="TaskOutcome.Succeeded"/> and for nothing else, as <paramref name="contentType"/>.</param>
+    /// <param name="errorCode">Wire name of a <see cref="FailureKind"/>; for anything but success, as <paramref name="errorMessage"/>.</param>
+    /// <param name="model">The version that answered, <c>name@version</c>.</param>
+    /// <param name="costPico">Pico-USD of task work, never of waste.</param>
+    /// <param name="queuedUs">Microseconds from acceptance to dispatch.</param>
+    /// <param name="stagedUs">Microseconds from dispatch to the device.</param>
+    /// <param name="deviceUs">Microseconds of its batch on the device.</param>
+    /// <param name="totalUs">Microseconds from acceptance to result.</param>
+    public void Add(
+        JobId job,
+        int chunk,
+        int seq,
+        TaskOutcome outcome,
+        string customId,
+        byte[]? output,
+        string? contentType,
+        string? errorCode,
+        string? errorMessage,
+        string model,
+        short turns,
+        long costPico,
+        BatchId? batch,
+        long queuedUs,
+        int stagedUs,
+        int deviceUs,
+        long totalUs
+    )
+    {
+        _jobs.Add(job.Value);
+        _seqs.Add(seq);
+        _chunks.Add(chunk);
+        _customIds.Add(customId);
+        _outcomes.Add(outcome.Name());
+        _outputs.Add(output);
+        _contentTypes.Add(contentType);
+        _errorCodes.Add(errorCode);
+        _errorMessages.Add(errorMessage);
+        _models.Add(model);
+        _turns.Add(turns);
+        _costs.Add(costPico);
+        _batches.Add(batch?.Value);
+        _queuedUs.Add(queuedUs);
+        _stagedUs.Add(stagedUs);
+        _deviceUs.Add(deviceUs);
+        _totalUs.Add(totalUs);
+
+        // Rows come chunk after chunk as a rule: one look-up a chunk, not one a row.
+        var key = new ChunkKey(job, chunk);
+        if (_lastKey != key)
+        {
+            _lastKey = key;
+            _keys.Add(key);
+        }
+    }
+
+    public void Clear()
+    {
+        _jobs.Clear();
+        _seqs.Clear();
+        _chunks.Clear();
+        _customIds.Clear();
+        _outcomes.Clear();
+        _outputs.Clear();
+        _contentTypes.Clear();
+        _errorCodes.Clear();
+        _errorMessages.Clear();
+        _models.Clear();
+        _turns.Clear();
+        _costs.Clear();
+        _batches.Clear();
+        _queuedUs.Clear();
+        _stagedUs.Clear();
+        _deviceUs.Clear();
+        _totalUs.Clear();
+        _keys.Clear();
+        _lastKey = null;
+    }
+
+    /// <summary>Job, task and cost of a row.</summary>
+    public (JobId Job, int Chunk, int Seq, long CostPico) this[int row] => (new JobId(_jobs[row]), _chunks[row], _seqs[row], _costs[row]);
+
+    /// <summary>The columns as arrays, in the order of the INSERT.</summary>
+    internal void AddTo(NpgsqlParameterCollection parameters)
+    {
+        Add(NpgsqlDbType.Uuid, _jobs);
+        Add(NpgsqlDbType.Integer, _seqs);
+        Add(NpgsqlDbType.Integer, _chunks);
+        Add(NpgsqlDbType.Text, _customIds);
+        Add(NpgsqlDbType.Text, _outcomes);
+        Add(NpgsqlDbType.Bytea, _outputs);
+        Add(NpgsqlDbType.Text, _contentTypes);
+        Add(NpgsqlDbType.Text, _errorCodes);
+        Add(NpgsqlDbType.Text, _errorMessages);
+        Add(NpgsqlDbType.Text, _models);
+        Add(NpgsqlDbType.Smallint, _turns);
+        Add(NpgsqlDbType.Bigint, _costs);
+        Add(NpgsqlDbType.Uuid, _batches);
+        Add(NpgsqlDbType.Bigint, _queuedUs);
+        Add(NpgsqlDbType.Integer, _stagedUs);
+        Add(NpgsqlDbType.Integer, _deviceUs);
+        Add(NpgsqlDbType.Bigint, _totalUs);
+
+        void Add<T>(NpgsqlDbType element, List<T> column) =>
+            parameters.Add(new NpgsqlParameter<List<T>> { TypedValue = column, NpgsqlDbType = NpgsqlDbType.Array | element });
+    }
+}
+
+/// <summary>What <see cref="TaskEnds.WriteAsync"/> really wrote.</summary>
+public sealed class EndedTasks
+{
+    private readonly bool[] _inserted;
+
+    private EndedTasks(bool[] inserted)
+    {
+        _inserted = inserted;
+        Count = inserted.Count(i => i);
+    }
+
+    internal static EndedTasks None { get; } = new([]);
+
+    /// <summary>Rows really inserted.</summary>
+    public int Count { get; }
+
+    /// <summary>False for a row whose task had ended before: its cost is waste.</summary>
+    public bool WasInserted(int row) => _inserted[row];
+
+    internal static EndedTasks From(TaskEndRows rows, List<EndedChunk> chunks)
+    {
+        var inserted = new bool[rows.Count];
+        var byKey = chunks.ToDictionary(c => c.Key);
+        for (var row = 0; row < inserted.Length; row++)
+        {
+            var (job, chunk, seq, _) = rows[row];
+            inserted[row] = byKey.TryGetValue(new ChunkKey(job, chunk), out var ended) && ended.Take(seq);
+        }
+
+        return new EndedTasks(inserted);
+    }
+}
+
+/// <summary>One chunk's part of a write: the tasks that ended in it, as the bitmap that <c>endings</c> stores.</summary>
+internal sealed class EndedChunk
+{
+    private readonly int _firstSeq;
+    private readonly byte[] _untaken;
+
+    private EndedChunk(ChunkKey key, int firstSeq, byte[] tasks, bool closed, JobState jobState)
+    {
+        (Key, Tasks, Closed, JobState) = (key, tasks, closed, jobState);
+        (_firstSeq, _untaken) = (firstSeq, [.. tasks]);
+    }
+
+    public ChunkKey Key { get; }
+
+    /// <summary>Bit <c>i % 8</c> of byte <c>i / 8</c>: the chunk's task <c>i</c>.</summary>
+    public byte[] Tasks { get; }
+
+    /// <summary>True when this write ended the last of its tasks.</summary>
+    public bool Closed { get; }
+
+    /// <summary>The job's state before this write.</summary>
+    public JobState JobState { get; }
+
+    public static EndedChunk From(ChunkKey key, int[] seqs, int firstSeq, int tasks, bool closed, JobState jobState)
+    {
+        var bits = new byte[(tasks + 7) / 8];
+        foreach (var seq in seqs)
+        {
+            var i = seq - firstSeq;
+            if (i < 0 || i >= tasks)
+            {
+                throw new InvalidOperationException(
+                    $"Chunk {key} has tasks {firstSeq} to {firstSeq + tasks - 1}, given a result for task {seq}."
+                );
+            }
+
+            bits[i / 8] |= (byte)(1 << (i % 8));
+        }
+
+        return new EndedChunk(key, firstSeq, bits, closed, jobState);
+    }
+
+    /// <summary>True once for each task that ended in this write: a second row for it was not inserted.</summary>
+    public bool Take(int seq)
+    {
+        var i = seq - _firstSeq;
+        if (i < 0 || i / 8 >= _untaken.Length || (_untaken[i / 8] & (1 << (i % 8))) == 0)
+        {
+            return false;
+        }
+
+        _untaken[i / 8] &= (byte)~(1 << (i % 8));
+        return true;
+    }
+}

@@ -1,0 +1,311 @@
+using Npgsql;
+using NpgsqlTypes;
+using Pipeline.Contracts;
+
+namespace Pipeline.Migrations;
+
+/// <summary>
+/// Ending tasks: the one sequence of statements by which a task gets its result, whoever ends it. Workers end what they ran, the
+/// scheduler what never will. In the caller's transaction, in two round trips:
+/// <list type="number">
+/// <item>lock the chunk rows in order; without that, two writers with the same tasks in another order deadlock;</item>
+/// <item>insert the results, leaving out those that are there, and take the rows really inserted off each chunk's count;</item>
+/// <item>note in <c>endings</c> which tasks ended in this transaction, so that they can be read as completed;</item>
+/// <item>take each chunk that reached zero off its job's count; who brings that to zero finalises the job and writes its event.</item>
+/// </list>
+/// Chunk rows are locked before job rows, everywhere: who holds a job's row lock must not ask for its chunks.
+/// </summary>
+public static class TaskEnds
+{
+    /// <summary>Ends tasks. Each chunk may appear in one call per transaction.</summary>
+    /// <param name="now">Time of the ends.</param>
+    /// <returns>Which rows were really inserted; the cost of the others is waste.</returns>
+    /// <exception cref="InvalidOperationException">A row names a chunk that does not exist, or a task outside of it.</exception>
+    public static async Task<EndedTasks> WriteAsync(
+        NpgsqlConnection connection,
+        NpgsqlTransaction transaction,
+        TaskEndRows rows,
+        DateTimeOffset now,
+        CancellationToken cancellationToken = default
+    )
+    {
+        if (rows.Count == 0)
+        {
+            return EndedTasks.None;
+        }
+
+        var chunks = await InsertAsync(connection, transaction, rows, now, cancellationToken);
+        var ended = EndedTasks.From(rows, chunks);
+        if (ended.Count > 0)
+        {
+            await CountAsync(connection, transaction, chunks, now, cancellationToken);
+        }
+
+        return ended;
+    }
+
+    /// <summary>
+    /// Ends what has not ended of these chunks: a deadline has passed, a job was cancelled, or work cannot be done at all. A result
+    /// that was committed first stands.
+    /// </summary>
+    /// <param name="outcome">Any but <see cref="TaskOutcome.Succeeded"/>.</param>
+    /// <param name="kind">The error code of every task.</param>
+    /// <param name="message">What is told to the client.</param>
+    public static async Task<EndedTasks> EndRemainingAsync(
+        NpgsqlConnection connection,
+        NpgsqlTransaction transaction,
+        IReadOnlyList<ChunkKey> chunks,
+        TaskOutcome outcome,
+        FailureKind kind,
+        string message,
+        DateTimeOffset now,
+        CancellationToken cancellationToken = default
+    )
+    {
+        ArgumentOutOfRangeException.ThrowIfEqual((int)outcome, (int)TaskOutcome.Succeeded, nameof(outcome));
+        var rows = new TaskEndRows();
+        await using var batch = new NpgsqlBatch(connection, transaction);
+        batch.BatchCommands.Add(LockChunks(chunks));
+        batch.BatchCommands.Add(ReadRemaining(chunks));
+        await using (var reader = await batch.ExecuteReaderAsync(cancellationToken))
+        {
+            await reader.NextResultAsync(cancellationToken);
+            while (await reader.ReadAsync(cancellationToken))
+            {
+                AddRemaining(rows, reader, outcome, kind.Info().Code, message, now);
+            }
+        }
+
+        return await WriteAsync(connection, transaction, rows, now, cancellationToken);
+    }
+
+    private static void AddRemaining(
+        TaskEndRows rows,
+        NpgsqlDataReader reader,
+        TaskOutcome outcome,
+        string code,
+        string message,
+        DateTimeOffset now
+    )
+    {
+        var job = new JobId(reader.GetGuid(0));
+        var firstSeq = reader.GetInt32(2);
+        var waited = Math.Max(0, (now - reader.GetFieldValue<DateTimeOffset>(6)).Ticks / TimeSpan.TicksPerMicrosecond);
+        var done = reader.GetFieldValue<int[]>(4).ToHashSet();
+        using var payload = ChunkPayload.Read(reader.GetFieldValue<byte[]>(3));
+        for (var i = 0; i < payload.Count; i++)
+        {
+            if (!done.Contains(firstSeq + i))
+            {
+                rows.Add(
+                    job,
+                    reader.GetInt32(1),
+                    firstSeq + i,
+                    outcome,
+                    customId: System.Text.Encoding.UTF8.GetString(payload.CustomId(i).Span),
+                    output: null,
+                    contentType: null,
+                    errorCode: code,
+                    errorMessage: message,
+                    model: reader.GetString(5),
+                    turns: 0,
+                    costPico: 0,
+                    batch: null,
+                    queuedUs: waited,
+                    stagedUs: 0,
+                    deviceUs: 0,
+                    totalUs: waited
+                );
+            }
+        }
+    }
+
+    private static NpgsqlBatchCommand ReadRemaining(IReadOnlyList<ChunkKey> chunks) =>
+        new(
+            """
+            SELECT c.job, c.no, c.first_seq, c.payload,
+                   CASE WHEN c.remaining = c.tasks THEN '{}'
+                        ELSE ARRAY(SELECT r.seq FROM results r
+                                   WHERE r.job = c.job AND r.seq >= c.first_seq AND r.seq < c.first_seq + c.tasks) END,
+                   j.model || '@' || j.model_version, coalesce(j.queued_at, j.created_at)
+            FROM unnest($1, $2) AS k (job, no)
+            JOIN chunks c ON c.job = k.job AND c.no = k.no
+            JOIN jobs j ON j.id = c.job
+            WHERE c.remaining > 0
+            """
+        )
+        {
+            Parameters = { Array(NpgsqlDbType.Uuid, Jobs(chunks)), Array(NpgsqlDbType.Integer, Numbers(chunks)) },
+        };
+
+    private static NpgsqlBatchCommand LockChunks(IReadOnlyList<ChunkKey> chunks) =>
+        new(
+            """
+            SELECT FROM unnest($1, $2) AS k (job, no)
+            JOIN chunks c ON c.job = k.job AND c.no = k.no
+            ORDER BY c.job, c.no FOR UPDATE OF c
+            """
+        )
+        {
+            Parameters = { Array(NpgsqlDbType.Uuid, Jobs(chunks)), Array(NpgsqlDbType.Integer, Numbers(chunks)) },
+        };
+
+    /// <summary>Steps 1 and 2. Each statement sees what was committed before it began, hence what the lock waited for.</summary>
+    private static async Task<List<EndedChunk>> InsertAsync(
+        NpgsqlConnection connection,
+        NpgsqlTransaction transaction,
+        TaskEndRows rows,
+        DateTimeOffset now,
+        CancellationToken cancellationToken
+    )
+    {
+        await using var batch = new NpgsqlBatch(connection, transaction);
+        batch.BatchCommands.Add(LockChunks(rows.Chunks));
+        batch.BatchCommands.Add(
+            new(
+                """
+                WITH ended AS (
+                  INSERT INTO results (job, seq, chunk, custom_id, status, output, content_type, error_code, error_message,
+                                       model, turns, cost_pico, batch, queued_us, staged_us, device_us, total_us, finished_at)
+                  SELECT r.*, $18 FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) AS r
+                  ON CONFLICT DO NOTHING
+                  RETURNING job, seq, chunk, status, cost_pico
+                ), counts AS (
+                  SELECT job, chunk, array_agg(seq) AS seqs, count(*) AS ended, sum(cost_pico) AS cost_pico,
+                         count(*) FILTER (WHERE status = 'succeeded') AS succeeded,
+                         count(*) FILTER (WHERE status = 'failed') AS failed,
+                         count(*) FILTER (WHERE status = 'expired') AS expired,
+                         count(*) FILTER (WHERE status = 'cancelled') AS cancelled
+                  FROM ended GROUP BY job, chunk
+                ), taken AS (
+                  UPDATE chunks c SET
+                    remaining = c.remaining - n.ended, succeeded = c.succeeded + n.succeeded, failed = c.failed + n.failed,
+                    expired = c.expired + n.expired, cancelled = c.cancelled + n.cancelled, cost_pico = c.cost_pico + n.cost_pico
+                  FROM counts n WHERE c.job = n.job AND c.no = n.chunk
+                  RETURNING c.job, c.no, c.first_seq, c.tasks, c.remaining
+                )
+                SELECT n.job, n.chunk, n.seqs, t.first_seq, t.tasks, t.remaining, j.state
+                FROM counts n
+                LEFT JOIN taken t ON t.job = n.job AND t.no = n.chunk
+                LEFT JOIN jobs j ON j.id = n.job
+                """
+            )
+        );
+        rows.AddTo(batch.BatchCommands[1].Parameters);
+        batch.BatchCommands[1].Parameters.Add(new() { Value = now.ToUniversalTime(), NpgsqlDbType = NpgsqlDbType.TimestampTz });
+
+        await using var reader = await batch.ExecuteReaderAsync(cancellationToken);
+        await reader.NextResultAsync(cancellationToken);
+        var chunks = new List<EndedChunk>();
+        while (await reader.ReadAsync(cancellationToken))
+        {
+            var key = new ChunkKey(new JobId(reader.GetGuid(0)), reader.GetInt32(1));
+            if (await reader.IsDBNullAsync(3, cancellationToken))
+            {
+                throw new InvalidOperationException($"Results were given for chunk {key}, which does not exist.");
+            }
+
+            chunks.Add(
+                EndedChunk.From(
+                    key,
+                    reader.GetFieldValue<int[]>(2),
+                    reader.GetInt32(3),
+                    reader.GetInt32(4),
+                    reader.GetInt32(5) == 0,
+                    JobStates.ParseJobState(reader.GetString(6))
+                )
+            );
+        }
+
+        return chunks;
+    }
+
+    /// <summary>Steps 3 and 4. Jobs are touched only by their first ending and where a chunk has closed.</summary>
+    private static async Task CountAsync(
+        NpgsqlConnection connection,
+        NpgsqlTransaction transaction,
+        List<EndedChunk> chunks,
+        DateTimeOffset now,
+        CancellationToken cancellationToken
+    )
+    {
+        var touched = chunks
+            .Where(c => c.Closed || c.JobState == JobState.Queued)
+            .GroupBy(c => c.Key.Job)
+            .Select(g => (Job: g.Key, Closed: g.Count(c => c.Closed)))
+            .ToArray();
+        await using var batch = new NpgsqlBatch(connection, transaction);
+        batch.BatchCommands.Add(
+            new("INSERT INTO endings (job, chunk, tasks) SELECT * FROM unnest($1, $2, $3)")
+            {
+                Parameters =
+                {
+                    Array(NpgsqlDbType.Uuid, chunks.ConvertAll(c => c.Key.Job.Value)),
+                    Array(NpgsqlDbType.Integer, chunks.ConvertAll(c => c.Key.No)),
+                    Array(NpgsqlDbType.Bytea, chunks.ConvertAll(c => c.Tasks)),
+                },
+            }
+        );
+        if (touched.Length > 0)
+        {
+            var jobs = touched.Select(t => t.Job.Value).ToArray();
+            batch.BatchCommands.Add(
+                new("SELECT FROM jobs WHERE id = ANY ($1) ORDER BY id FOR UPDATE") { Parameters = { Array(NpgsqlDbType.Uuid, jobs) } }
+            );
+            batch.BatchCommands.Add(
+                new(CloseSql)
+                {
+                    Parameters =
+                    {
+                        Array(NpgsqlDbType.Uuid, jobs),
+                        Array(NpgsqlDbType.Integer, touched.Select(t => t.Closed).ToArray()),
+                        new() { Value = now.ToUniversalTime(), NpgsqlDbType = NpgsqlDbType.TimestampTz },
+                    },
+                }
+            );
+        }
+
+        await batch.ExecuteNonQueryAsync(cancellationToken);
+    }
+
+    /// <summary>
+    /// The rows are locked by the statement before, and this one's snapshot is newer than the lock: so the sums over the chunks see
+    /// every writer that came earlier, and exactly one writer sees the count reach zero.
+    /// </summary>
+    private const string CloseSql = """
+        WITH counted AS (
+          SELECT j.id, j.open_chunks - t.closed AS open_chunks
+          FROM unnest($1, $2) AS t (job, closed) JOIN jobs j ON j.id = t.job
+        ), totals AS (
+          SELECT c.job, sum(c.succeeded) AS succeeded, sum(c.failed) AS failed, sum(c.expired) AS expired,
+                 sum(c.cancelled) AS cancelled, sum(c.cost_pico) AS cost_pico
+          FROM chunks c WHERE c.job IN (SELECT id FROM counted WHERE open_chunks = 0) GROUP BY c.job
+        ), closed AS (
+          UPDATE jobs j SET
+            open_chunks = n.open_chunks,
+            started_at = coalesce(j.started_at, CASE WHEN j.state IN ('queued', 'running') THEN $3 END),
+            state = CASE WHEN n.open_chunks > 0 THEN CASE j.state WHEN 'queued' THEN 'running' ELSE j.state END
+                         WHEN j.state = 'cancelling' THEN 'cancelled'
+                         WHEN s.expired > 0 THEN 'expired'
+                         ELSE 'completed' END,
+            succeeded = s.succeeded, failed = s.failed, expired = s.expired, cancelled = s.cancelled, cost_pico = s.cost_pico,
+            finished_at = CASE WHEN n.open_chunks = 0 THEN $3 END
+          FROM counted n LEFT JOIN totals s ON s.job = n.id
+          WHERE j.id = n.id
+          RETURNING j.*
+        )
+        INSERT INTO events (tenant, job, type, data, created_at)
+        SELECT tenant, id, 'job.' || state,
+               jsonb_build_object('job', id, 'state', state, 'tasks', tasks, 'succeeded', succeeded, 'failed', failed,
+                                  'expired', expired, 'cancelled', cancelled, 'cost_pico_usd', cost_pico),
+               $3
+        FROM closed WHERE finished_at IS NOT NULL
+        """;
+
+    private static List<Guid> Jobs(IReadOnlyList<ChunkKey> chunks) => [.. chunks.Select(c => c.Job.Value)];
+
+    private static List<int> Numbers(IReadOnlyList<ChunkKey> chunks) => [.. chunks.Select(c => c.No)];
+
+    private static NpgsqlParameter Array(NpgsqlDbType element, object values) =>
+        new() { Value = values, NpgsqlDbType = NpgsqlDbType.Array | element };
+}
