@@ -28,6 +28,9 @@ public sealed record PipelineOptions
     /// <summary>How long a starting program waits for PostgreSQL and RabbitMQ before it gives up.</summary>
     public TimeSpan ServerWaitMax { get; init; } = TimeSpan.FromSeconds(60);
 
+    /// <summary>A process whose end is this one's end too: for services started by a host, a test or a benchmark.</summary>
+    public int? ParentProcess { get; init; }
+
     public bool UsesInMemoryBroker => Broker.StartsWith(InMemoryBroker, StringComparison.OrdinalIgnoreCase);
 
     /// <summary>Reads and checks the options, reporting every mistake at once.</summary>

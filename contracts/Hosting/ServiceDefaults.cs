@@ -1,4 +1,3 @@
-using MassTransit;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Routing;
@@ -31,6 +30,11 @@ public static class ServiceDefaults
         });
         services.AddSingleton<ApiKeys>();
         services.AddPipelineBus(options);
+        if (options.ParentProcess is not null)
+        {
+            services.AddHostedService<StopWithParent>();
+        }
+
         services.AddHealthChecks().AddCheck<DatabaseHealth>("database", tags: ["ready"]);
         return services;
     }
