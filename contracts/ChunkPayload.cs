@@ -19,6 +19,9 @@ public sealed class ChunkPayload : IDisposable
     /// <summary>Bytes of a chunk's body at most, unless one larger task is alone in it.</summary>
     public const int BodyBytesMax = 1024 * 1024;
 
+    /// <summary>Bytes no body reaches, since one task has at most some MiB: a larger length is a broken one.</summary>
+    private const int BodyBytesLimit = 256 * 1024 * 1024;
+
     internal const byte Format = 1;
     internal const byte CodecNone = 0;
     internal const byte CodecBrotli = 1;
@@ -55,6 +58,11 @@ public sealed class ChunkPayload : IDisposable
         var at = 2;
         var count = Number(packed, ref at);
         var length = Number(packed, ref at);
+        if (length > BodyBytesLimit)
+        {
+            throw Broken();
+        }
+
         var body = ArrayPool<byte>.Shared.Rent(Math.Max(1, length));
         try
         {

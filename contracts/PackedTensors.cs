@@ -66,41 +66,19 @@ public static class PackedTensors
         for (var i = 0; i < tensors.Length; i++)
         {
             var nameLength = ReadLength(span, ref at, span.Length - at);
-            var name = Encoding.UTF8.GetString(span.Slice(at, nameLength));
-            at += nameLength;
-            if (at + 2 > span.Length)
+            if (nameLength + 2 > span.Length - at)
             {
                 throw Broken();
             }
 
+            var name = Encoding.UTF8.GetString(span.Slice(at, nameLength));
+            at += nameLength;
             var type = (TensorElementType)span[at];
             var shape = new long[span[at + 1]];
             at += 2;
-            long elements = 1;
-            for (var d = 0; d < shape.Length; d++)
-            {
-                shape[d] = ReadLength(span, ref at, int.MaxValue);
-                elements = checked(elements * shape[d]);
-            }
-
+            var elements = ReadShape(span, ref at, shape);
             var start = at;
-            if (type == TensorElementType.String)
-            {
-                for (long e = 0; e < elements; e++)
-                {
-                    at += ReadLength(span, ref at, span.Length - at);
-                }
-            }
-            else
-            {
-                at = checked(at + (int)(elements * type.Size()));
-            }
-
-            if (at > span.Length)
-            {
-                throw Broken();
-            }
-
+            SkipData(span, ref at, type, elements);
             tensors[i] = new PackedTensor(name, type, shape, pack[start..at]);
         }
 
@@ -132,6 +110,41 @@ public static class PackedTensors
         }
 
         json.WriteEndObject();
+    }
+
+    /// <summary>Reads the dimensions and returns their product; no pack that fits in memory has more elements than an int counts.</summary>
+    private static long ReadShape(ReadOnlySpan<byte> span, ref int at, long[] shape)
+    {
+        Int128 elements = 1;
+        for (var d = 0; d < shape.Length; d++)
+        {
+            shape[d] = ReadLength(span, ref at, int.MaxValue);
+            elements = elements <= int.MaxValue ? elements * shape[d] : throw Broken();
+        }
+
+        return elements <= int.MaxValue ? (long)elements : throw Broken();
+    }
+
+    private static void SkipData(ReadOnlySpan<byte> span, ref int at, TensorElementType type, long elements)
+    {
+        if (type == TensorElementType.String)
+        {
+            for (long e = 0; e < elements; e++)
+            {
+                // In two steps: "at += Read(ref at)" would add to the position from before the length was read.
+                var length = ReadLength(span, ref at, span.Length - at);
+                at = length <= span.Length - at ? at + length : throw Broken();
+            }
+
+            return;
+        }
+
+        if (!Enum.IsDefined(type) || type == TensorElementType.Undefined || elements * type.Size() > span.Length - at)
+        {
+            throw Broken();
+        }
+
+        at += (int)(elements * type.Size());
     }
 
     private static void WriteElements(Utf8JsonWriter json, PackedTensor tensor)

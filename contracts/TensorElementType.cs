@@ -46,5 +46,6 @@ public static class TensorElementTypes
         Enum.TryParse(name, ignoreCase: true, out type)
         && Enum.IsDefined(type)
         && type != TensorElementType.Undefined
-        && !char.IsAsciiDigit(name[0]);
+        // The framework also takes numbers, lists and padding.
+        && type.Name().Equals(name, StringComparison.OrdinalIgnoreCase);
 }
