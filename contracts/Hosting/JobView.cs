@@ -1,0 +1,142 @@
+using System.Text.Json;
+using System.Text.Json.Serialization;
+using Npgsql;
+using Pipeline.Contracts;
+
+namespace Pipeline.Hosting;
+
+/// <summary>A job as every answer of the API shows it.</summary>
+public sealed record JobView
+{
+    public required JobId Id { get; init; }
+    public string Object { get; } = "job";
+    public required ModelRef Model { get; init; }
+    public required LatencyClass Class { get; init; }
+    public required JobState State { get; init; }
+    public required bool Paused { get; init; }
+
+    /// <summary>Tasks of the whole job; 0 until its body has ended.</summary>
+    public required int Tasks { get; init; }
+    public required JobCounts Counts { get; init; }
+
+    /// <summary>Part of the tasks that have ended, 0 to 1.</summary>
+    public double Progress =>
+        Tasks > 0 ? (double)Counts.Ended / Tasks
+        : State.IsEnd() ? 1
+        : 0;
+    public required DateTimeOffset CreatedAt { get; init; }
+    public required DateTimeOffset? QueuedAt { get; init; }
+    public required DateTimeOffset? StartedAt { get; init; }
+    public required DateTimeOffset? FinishedAt { get; init; }
+    public required DateTimeOffset Deadline { get; init; }
+
+    /// <summary>When it should be finished, by the newest knowledge; for a finished job what was predicted when it was accepted.</summary>
+    public required DateTimeOffset? PredictedAt { get; init; }
+
+    /// <summary>Cost of the tasks that have ended, in pico-USD.</summary>
+    public required decimal CostPicoUsd { get; init; }
+    public decimal? CostPerTaskPicoUsd => Counts.Ended > 0 ? Math.Round(CostPicoUsd / Counts.Ended) : null;
+
+    /// <summary>Budget in pico-USD.</summary>
+    public required long? MaxCostPicoUsd { get; init; }
+    public required JsonElement Metadata { get; init; }
+    public required string? Webhook { get; init; }
+    public required JobId? RetryOf { get; init; }
+
+    /// <summary>State <c>failed</c>: why the job itself was refused.</summary>
+    public required JsonElement? Error { get; init; }
+    public JobLinks Links => new(Id);
+
+    /// <summary>Units of the tasks that have not ended, as estimated at the door.</summary>
+    [JsonIgnore]
+    public required long UnitsLeft { get; init; }
+}
+
+/// <summary>How many tasks ended in which way, and how many have not.</summary>
+public sealed record JobCounts(int Succeeded, int Failed, int Expired, int Cancelled, int Remaining)
+{
+    [JsonIgnore]
+    public int Ended => Succeeded + Failed + Expired + Cancelled;
+}
+
+/// <summary>Where to go from a job; paths below the API's base address.</summary>
+public sealed record JobLinks
+{
+    public JobLinks(JobId job) => Self = $"/v1/jobs/{job}";
+
+    public string Self { get; }
+    public string Results => $"{Self}/results";
+    public string Events => $"{Self}/events";
+    public string Cancel => $"{Self}/cancel";
+}
+
+/// <summary>
+/// Reads jobs as they are shown. A finished job has its totals on its row; before that they are the sums over its chunks, all from
+/// one snapshot, so that the counts of a reply always add up.
+/// </summary>
+public static class JobViews
+{
+    /// <summary>Columns of <see cref="Read"/>, from <c>jobs j</c>. The sums are not made where the row has the totals, or has no chunks yet.</summary>
+    public const string Select = """
+        SELECT j.id, j.model, j.model_version, j.class, j.state, j.paused, j.tasks,
+               coalesce(j.succeeded, c.succeeded, 0), coalesce(j.failed, c.failed, 0),
+               coalesce(j.expired, c.expired, 0), coalesce(j.cancelled, c.cancelled, 0),
+               coalesce(j.cost_pico, c.cost_pico, 0), coalesce(c.units_left, CASE WHEN j.finished_at IS NULL THEN j.units ELSE 0 END),
+               j.created_at, j.queued_at, j.started_at, j.finished_at, j.deadline, j.predicted_at,
+               j.max_cost_pico, j.metadata::text, j.webhook, j.retry_of, j.error::text
+        FROM jobs j
+        LEFT JOIN LATERAL (
+          SELECT sum(succeeded)::int AS succeeded, sum(failed)::int AS failed, sum(expired)::int AS expired,
+                 sum(cancelled)::int AS cancelled, sum(cost_pico) AS cost_pico,
+                 sum(units::float8 * remaining / tasks)::bigint AS units_left
+          FROM chunks WHERE job = j.id AND j.succeeded IS NULL AND j.queued_at IS NOT NULL
+        ) c ON true
+        """;
+
+    /// <summary>Columns <see cref="Select"/> has; more may follow them.</summary>
+    public const int Columns = 24;
+
+    /// <returns>The job, or null when there is none of that id or it belongs to another tenant.</returns>
+    public static async Task<JobView?> FindAsync(NpgsqlDataSource database, TenantId tenant, JobId job, CancellationToken stop)
+    {
+        await using var command = database.CreateCommand($"{Select} WHERE j.id = $1 AND j.tenant = $2");
+        command.Parameters.Add(new NpgsqlParameter<Guid> { TypedValue = job.Value });
+        command.Parameters.Add(new NpgsqlParameter<Guid> { TypedValue = tenant.Value });
+        await using var reader = await command.ExecuteReaderAsync(stop);
+        return await reader.ReadAsync(stop) ? Read(reader) : null;
+    }
+
+    /// <summary>Reads the row the reader stands on.</summary>
+    public static JobView Read(NpgsqlDataReader reader)
+    {
+        var tasks = reader.GetInt32(6);
+        var (succeeded, failed, expired, cancelled) = (reader.GetInt32(7), reader.GetInt32(8), reader.GetInt32(9), reader.GetInt32(10));
+        return new JobView
+        {
+            Id = new JobId(reader.GetGuid(0)),
+            Model = new ModelRef(reader.GetString(1), reader.GetString(2)),
+            Class = LatencyClasses.TryParse(reader.GetString(3), out var latency) ? latency : LatencyClass.Bulk,
+            State = JobStates.ParseJobState(reader.GetString(4)),
+            Paused = reader.GetBoolean(5),
+            Tasks = tasks,
+            Counts = new JobCounts(succeeded, failed, expired, cancelled, tasks - succeeded - failed - expired - cancelled),
+            CostPicoUsd = reader.GetDecimal(11),
+            UnitsLeft = reader.GetInt64(12),
+            CreatedAt = reader.GetFieldValue<DateTimeOffset>(13),
+            QueuedAt = Time(14),
+            StartedAt = Time(15),
+            FinishedAt = Time(16),
+            Deadline = reader.GetFieldValue<DateTimeOffset>(17),
+            PredictedAt = Time(18),
+            MaxCostPicoUsd = reader.IsDBNull(19) ? null : reader.GetInt64(19),
+            Metadata = Json(20) ?? default,
+            Webhook = reader.IsDBNull(21) ? null : reader.GetString(21),
+            RetryOf = reader.IsDBNull(22) ? null : new JobId(reader.GetGuid(22)),
+            Error = Json(23),
+        };
+
+        DateTimeOffset? Time(int column) => reader.IsDBNull(column) ? null : reader.GetFieldValue<DateTimeOffset>(column);
+
+        JsonElement? Json(int column) => reader.IsDBNull(column) ? null : JsonElement.Parse(reader.GetString(column));
+    }
+}
