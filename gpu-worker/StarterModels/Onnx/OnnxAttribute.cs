@@ -5,13 +5,13 @@ namespace Pipeline.StarterModels.Onnx;
 /// </summary>
 internal sealed class OnnxAttribute
 {
-    private readonly ProtoMessage proto;
+    private readonly ProtoMessage _proto;
 
     private OnnxAttribute(string name, int type, Action<ProtoMessage> value)
     {
-        proto = new ProtoMessage().Text(1, name);
-        value(proto);
-        proto.Varint(20, type);
+        _proto = new ProtoMessage().Text(1, name);
+        value(_proto);
+        _proto.Varint(20, type);
     }
 
     public static OnnxAttribute Of(string name, float value) => new(name, 1, p => p.Float(2, value));
@@ -28,7 +28,7 @@ internal sealed class OnnxAttribute
 
     public static OnnxAttribute Of(string name, string[] values) => new(name, 8, p => Each(values, v => p.Text(9, v)));
 
-    internal ProtoMessage ToProto() => proto;
+    internal ProtoMessage ToProto() => _proto;
 
     private static void Each<T>(T[] values, Action<T> write) => Array.ForEach(values, write);
 }

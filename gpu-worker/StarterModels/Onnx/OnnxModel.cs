@@ -17,28 +17,28 @@ internal sealed class OnnxModel
     private const int IrVersion = 8;
     private const int OperatorSet = 17;
 
-    private readonly string name;
-    private readonly List<ProtoMessage> nodes = [];
-    private readonly List<ProtoMessage> initializers = [];
-    private readonly List<ProtoMessage> inputs = [];
-    private readonly List<ProtoMessage> outputs = [];
-    private readonly List<KeyValuePair<string, string>> metadata = [];
-    private readonly SortedDictionary<string, long> operatorSets = new(StringComparer.Ordinal) { [""] = OperatorSet };
-    private readonly HashSet<string> values = new(StringComparer.Ordinal) { "" };
+    private readonly string _name;
+    private readonly List<ProtoMessage> _nodes = [];
+    private readonly List<ProtoMessage> _initializers = [];
+    private readonly List<ProtoMessage> _inputs = [];
+    private readonly List<ProtoMessage> _outputs = [];
+    private readonly List<KeyValuePair<string, string>> _metadata = [];
+    private readonly SortedDictionary<string, long> _operatorSets = new(StringComparer.Ordinal) { [""] = OperatorSet };
+    private readonly HashSet<string> _values = new(StringComparer.Ordinal) { "" };
 
-    public OnnxModel(string name) => this.name = name;
+    public OnnxModel(string name) => _name = name;
 
     /// <summary>Declares an input and returns its name. Dimensions are sizes or names: <c>Input("x", type, "batch", 4)</c>.</summary>
     public string Input(string input, TensorElementType type, params OnnxDim[] dims)
     {
-        inputs.Add(ValueInfo(Defined(input), type, dims));
+        _inputs.Add(ValueInfo(Defined(input), type, dims));
         return input;
     }
 
     /// <summary>Adds a constant and returns its name.</summary>
     public string Constant(string constant, OnnxTensor tensor)
     {
-        initializers.Add(tensor.ToProto(Defined(constant)));
+        _initializers.Add(tensor.ToProto(Defined(constant)));
         return constant;
     }
 
@@ -66,30 +66,30 @@ internal sealed class OnnxModel
             node.Text(1, Known(input));
         foreach (var output in to)
             node.Text(2, output.Length == 0 ? "" : Defined(output));
-        node.Text(3, $"{operation}_{nodes.Count}").Text(4, operation);
+        node.Text(3, $"{operation}_{_nodes.Count}").Text(4, operation);
         foreach (var attribute in attributes)
             node.Message(5, attribute.ToProto());
         if (domain.Length > 0)
             node.Text(7, domain);
-        nodes.Add(node);
+        _nodes.Add(node);
     }
 
     /// <summary>Declares that a value is an output of the model.</summary>
-    public void Output(string value, TensorElementType type, params OnnxDim[] dims) => outputs.Add(ValueInfo(Known(value), type, dims));
+    public void Output(string value, TensorElementType type, params OnnxDim[] dims) => _outputs.Add(ValueInfo(Known(value), type, dims));
 
     /// <summary>Declares an output that is a sequence of maps (what classifiers of <c>ai.onnx.ml</c> give).</summary>
     public void OutputSequenceOfMaps(string value, TensorElementType key, TensorElementType item)
     {
         var map = new ProtoMessage().Varint(1, (int)key).Message(2, TensorType(item, null));
         var sequence = new ProtoMessage().Message(1, new ProtoMessage().Message(5, map));
-        outputs.Add(new ProtoMessage().Text(1, Known(value)).Message(2, new ProtoMessage().Message(4, sequence)));
+        _outputs.Add(new ProtoMessage().Text(1, Known(value)).Message(2, new ProtoMessage().Message(4, sequence)));
     }
 
     /// <summary>Adds a line to the model's metadata.</summary>
-    public void Metadata(string key, string value) => metadata.Add(new(key, value));
+    public void Metadata(string key, string value) => _metadata.Add(new(key, value));
 
     /// <summary>Declares the version of a further operator domain, e.g. <c>ai.onnx.ml</c>.</summary>
-    public void UseOperators(string domain, long version) => operatorSets[domain] = version;
+    public void UseOperators(string domain, long version) => _operatorSets[domain] = version;
 
     /// <summary>The file as bytes.</summary>
     public byte[] ToBytes()
@@ -109,9 +109,9 @@ internal sealed class OnnxModel
     private ProtoMessage ToProto()
     {
         var model = new ProtoMessage().Varint(1, IrVersion).Text(2, "pipeline").Message(7, Graph());
-        foreach (var (domain, version) in operatorSets)
+        foreach (var (domain, version) in _operatorSets)
             model.Message(8, new ProtoMessage().Text(1, domain).Varint(2, version));
-        foreach (var (key, value) in metadata)
+        foreach (var (key, value) in _metadata)
             model.Message(14, new ProtoMessage().Text(1, key).Text(2, value));
         return model;
     }
@@ -119,11 +119,11 @@ internal sealed class OnnxModel
     private ProtoMessage Graph()
     {
         var graph = new ProtoMessage();
-        nodes.ForEach(node => graph.Message(1, node));
-        graph.Text(2, name);
-        initializers.ForEach(tensor => graph.Message(5, tensor));
-        inputs.ForEach(input => graph.Message(11, input));
-        outputs.ForEach(output => graph.Message(12, output));
+        _nodes.ForEach(node => graph.Message(1, node));
+        graph.Text(2, _name);
+        _initializers.ForEach(tensor => graph.Message(5, tensor));
+        _inputs.ForEach(input => graph.Message(11, input));
+        _outputs.ForEach(output => graph.Message(12, output));
         return graph;
     }
 
@@ -147,8 +147,10 @@ internal sealed class OnnxModel
     }
 
     private string Defined(string value) =>
-        values.Add(value) ? value : throw new ArgumentException($"the value '{value}' of graph '{name}' is defined twice");
+        _values.Add(value) ? value : throw new ArgumentException($"the value '{value}' of graph '{_name}' is defined twice");
 
     private string Known(string value) =>
-        values.Contains(value) ? value : throw new ArgumentException($"the value '{value}' of graph '{name}' is used before it is defined");
+        _values.Contains(value)
+            ? value
+            : throw new ArgumentException($"the value '{value}' of graph '{_name}' is used before it is defined");
 }

@@ -10,15 +10,15 @@ namespace Pipeline.StarterModels.Onnx;
 /// </summary>
 internal sealed class OnnxTensor
 {
-    private readonly IReadOnlyList<string>? strings;
-    private readonly byte[] raw;
+    private readonly IReadOnlyList<string>? _strings;
+    private readonly byte[] _raw;
 
     private OnnxTensor(TensorElementType type, long[] dims, byte[] raw, IReadOnlyList<string>? strings)
     {
         Type = type;
         Dims = dims;
-        this.raw = raw;
-        this.strings = strings;
+        _raw = raw;
+        _strings = strings;
     }
 
     public TensorElementType Type { get; }
@@ -57,11 +57,11 @@ internal sealed class OnnxTensor
         foreach (var dim in Dims)
             proto.Varint(1, dim);
         proto.Varint(2, (int)Type);
-        foreach (var value in strings ?? [])
+        foreach (var value in _strings ?? [])
             proto.Bytes(6, Encoding.UTF8.GetBytes(value));
         if (name.Length > 0)
             proto.Text(8, name);
-        return strings is null ? proto.Bytes(9, raw) : proto;
+        return _strings is null ? proto.Bytes(9, _raw) : proto;
     }
 
     private static void RequireCount(int count, long[] dims)

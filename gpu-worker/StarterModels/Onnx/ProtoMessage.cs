@@ -15,12 +15,12 @@ internal sealed class ProtoMessage
     private const int WireFixed32 = 5;
     private const int BytesWorthReferencing = 256;
 
-    private readonly List<ReadOnlyMemory<byte>> parts = [];
-    private readonly List<byte> tail = [];
-    private long partsLength;
+    private readonly List<ReadOnlyMemory<byte>> _parts = [];
+    private readonly List<byte> _tail = [];
+    private long _partsLength;
 
     /// <summary>Bytes this message takes.</summary>
-    public long Length => partsLength + tail.Count;
+    public long Length => _partsLength + _tail.Count;
 
     public ProtoMessage Varint(int field, long value)
     {
@@ -34,7 +34,7 @@ internal sealed class ProtoMessage
         Span<byte> bytes = stackalloc byte[sizeof(float)];
         BinaryPrimitives.WriteSingleLittleEndian(bytes, value);
         Tag(field, WireFixed32);
-        tail.AddRange(bytes);
+        _tail.AddRange(bytes);
         return this;
     }
 
@@ -52,32 +52,32 @@ internal sealed class ProtoMessage
     {
         Tag(field, WireBytes);
         AppendVarint((ulong)value.Length);
-        foreach (var part in value.parts)
+        foreach (var part in value._parts)
             Append(part);
-        tail.AddRange(value.tail);
+        _tail.AddRange(value._tail);
         return this;
     }
 
     /// <summary>Writes the message; the file of a large model is never held in memory as one piece.</summary>
     public void WriteTo(Stream stream)
     {
-        foreach (var part in parts)
+        foreach (var part in _parts)
             stream.Write(part.Span);
-        stream.Write([.. tail]);
+        stream.Write([.. _tail]);
     }
 
     private void Append(ReadOnlyMemory<byte> value)
     {
         if (value.Length < BytesWorthReferencing)
         {
-            tail.AddRange(value.Span);
+            _tail.AddRange(value.Span);
             return;
         }
-        if (tail.Count > 0)
-            parts.Add(tail.ToArray());
-        partsLength += tail.Count + value.Length;
-        tail.Clear();
-        parts.Add(value);
+        if (_tail.Count > 0)
+            _parts.Add(_tail.ToArray());
+        _partsLength += _tail.Count + value.Length;
+        _tail.Clear();
+        _parts.Add(value);
     }
 
     private void Tag(int field, int wireType) => AppendVarint((ulong)(field << 3 | wireType));
@@ -85,7 +85,7 @@ internal sealed class ProtoMessage
     private void AppendVarint(ulong value)
     {
         for (; value >= 0x80; value >>= 7)
-            tail.Add((byte)(value | 0x80));
-        tail.Add((byte)value);
+            _tail.Add((byte)(value | 0x80));
+        _tail.Add((byte)value);
     }
 }
