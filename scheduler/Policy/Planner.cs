@@ -1,0 +1,589 @@
+using Pipeline.Contracts;
+
+namespace Pipeline.Scheduler.Policy;
+
+/// <summary>
+/// The policy: facts in, decisions out, time as an argument; the same facts at the same times give the same decisions. One instance
+/// serves all pools and lives as long as one epoch of leadership. It holds what waits (<see cref="Backlog"/>), who works
+/// (<see cref="Fleet"/>), what was sent (flights) and what devices cost (<see cref="CostBook"/>). A slice is in one live flight at a time.
+/// </summary>
+internal sealed class Planner
+{
+    private const int EndedRemembered = 4096;
+
+    /// <summary>A lane whose broker could not be reached is tried again after this.</summary>
+    private static readonly TimeSpan UnreachablePause = TimeSpan.FromSeconds(2);
+
+    private readonly long _epoch;
+    private readonly CostBook _costs = new();
+    private readonly Backlog _backlog;
+    private readonly Fleet _fleet = new();
+    private readonly Endings _endings;
+    private readonly DispatchBuilder _builder;
+    private readonly Dictionary<DispatchId, Flight> _flights = [];
+    private readonly HashSet<DispatchId> _ended = [];
+    private readonly Queue<DispatchId> _endedInOrder = new();
+    private readonly BulkGate _gate;
+    private PolicyOptions _options;
+    private long _lastPlanAt;
+    private long _wake;
+
+    /// <param name="epoch">The epoch every dispatch of this planner carries.</param>
+    /// <param name="now">When this scheduler took over.</param>
+    public Planner(PolicyOptions options, long epoch, DateTimeOffset now)
+    {
+        _options = options;
+        _epoch = epoch;
+        _backlog = new Backlog(_costs) { Options = options };
+        _endings = new Endings(_backlog) { Options = options };
+        _builder = new DispatchBuilder(_backlog, _costs, epoch) { Options = options };
+        _gate = new BulkGate(now.UtcTicks + options.WorkerLostAfter.Ticks);
+        _lastPlanAt = now.UtcTicks;
+        _wake = now.UtcTicks;
+    }
+
+    public Backlog Backlog => _backlog;
+    public Fleet Fleet => _fleet;
+    public CostBook Costs => _costs;
+    public IReadOnlyCollection<Flight> Flights => _flights.Values;
+
+    /// <summary>Takes one fact in. Nothing is decided yet; the cost is that of the fact, not of the backlog.</summary>
+    public void Observe(Fact fact, DateTimeOffset time)
+    {
+        var now = time.UtcTicks;
+        switch (fact)
+        {
+            case ChunkArrived arrived:
+                Arrive(arrived.Chunk);
+                break;
+            case JobCancelled cancelled:
+                _backlog.Cancel(cancelled.Job, CancelledEnding);
+                break;
+            case JobPaused paused:
+                _backlog.Pause(paused.Job);
+                break;
+            case JobResumed resumed:
+                _backlog.Resume(resumed.Job);
+                break;
+            case WorkerSeen seen:
+                See(seen.Heartbeat, now);
+                break;
+            case WorkerExpected expected:
+                _fleet.Admit(expected.Worker, now);
+                _gate.Await(expected.Worker);
+                break;
+            case WorkerGone gone:
+                Bury(gone);
+                break;
+            case DispatchEnded ended:
+                Finish(ended.Report, now);
+                break;
+            case DispatchReturned returned:
+                TakeBack(returned, now);
+                break;
+            case DispatchFaulted faulted:
+                Fault(faulted, now);
+                break;
+            case ModelProfileKnown known:
+                _costs.Register(known.Model, known.Profile, known.Limits);
+                break;
+            case ChunksEnded ended:
+                _endings.Done();
+                ended.Chunks.Select(_backlog.Find).OfType<WaitingChunk>().ToList().ForEach(_backlog.Land);
+                break;
+            case TasksFailed failed:
+                _endings.Done();
+                Sentence(failed.Decision);
+                break;
+            case EndingFailed failed:
+                _endings.Failed(failed.Decision, now);
+                break;
+            case LimitsChanged changed:
+                _options = _backlog.Options = _endings.Options = _builder.Options = changed.Options;
+                break;
+        }
+    }
+
+    /// <summary>Decides what to do now, most urgent first.</summary>
+    public IReadOnlyList<Decision> Plan(DateTimeOffset time)
+    {
+        var now = time.UtcTicks;
+        var decisions = new List<Decision>();
+        _wake = long.MaxValue;
+        NoticeOwnSleep(now);
+        JudgeWorkers(decisions, now);
+        ExpireLate(now);
+        _endings.Plan(decisions, now);
+        PlaceExpress(decisions, now);
+        FillBulk(decisions, now);
+        WakeAt(_endings.NextWake);
+        return decisions;
+    }
+
+    /// <summary>When to plan again, if no fact comes before.</summary>
+    public DateTimeOffset NextWake(DateTimeOffset time) =>
+        _wake >= DateTimeOffset.MaxValue.UtcTicks
+            ? DateTimeOffset.MaxValue
+            : new DateTimeOffset(Math.Max(_wake, time.UtcTicks), TimeSpan.Zero);
+
+    /// <summary>What the pools can expect, for admission and for people.</summary>
+    public Forecast Forecast(DateTimeOffset time) => Outlook.Of(_backlog, _fleet, _costs, _flights.Values, _options, time);
+
+    /// <summary>The fewest workers that keep every deadline feasible.</summary>
+    public int DesiredWorkers(DateTimeOffset time) => Policy.DesiredWorkers.For(_backlog, _costs, _options, time);
+
+    // Chunks
+
+    private void Arrive(in ChunkHeader header)
+    {
+        if (_backlog.Add(header) is not { } chunk)
+        {
+            return;
+        }
+
+        if (_backlog.WasCancelled(header.Job))
+        {
+            _backlog.Cancel(header.Job, CancelledEnding);
+        }
+
+        ConvictIfDue(chunk);
+    }
+
+    /// <summary>A worker died over single-row commits of this chunk: the first task without a result has to fail alone.</summary>
+    private void ConvictIfDue(WaitingChunk chunk)
+    {
+        if (chunk.Attempts < SuspectRule.AttemptsConvicted || chunk.InFlight > 0 || chunk.Waiting.IsEmpty)
+        {
+            return;
+        }
+
+        Backlog.TakeAll(chunk);
+        _endings.Convict(
+            new FailTasks(
+                new Slice(chunk.Job.Id, chunk.No, 0, chunk.Tasks),
+                FirstOnly: true,
+                FailureKind.WorkerCrashed,
+                $"Workers died over this chunk {chunk.Attempts} times; in the end this task was alone in its commit.",
+                new Why(Reasons.SuspectFound, chunk.Tasks, chunk.Units)
+            )
+        );
+    }
+
+    private void Sentence(FailTasks decision)
+    {
+        if (_backlog.Find(decision.Slice.Chunk) is not { } chunk)
+        {
+            return;
+        }
+
+        if (decision.FirstOnly)
+        {
+            chunk.Attempts = SuspectRule.AttemptsAfterwards;
+            _backlog.Return(chunk, new TaskRange(0, chunk.Tasks));
+        }
+
+        _backlog.Land(chunk);
+    }
+
+    private void ExpireLate(long now)
+    {
+        while (_backlog.FirstDeadline is { } job)
+        {
+            if (job.Deadline > now)
+            {
+                WakeAt(job.Deadline);
+                return;
+            }
+
+            _backlog.End(job, ExpiredEnding(job, now));
+        }
+    }
+
+    private static EndChunks CancelledEnding { get; } =
+        new([], TaskOutcome.Cancelled, FailureKind.Cancelled, "The job was cancelled before this task ran.", new Why(Reasons.JobCancelled));
+
+    private static EndChunks ExpiredEnding(WaitingJob job, long now) =>
+        new(
+            [],
+            TaskOutcome.Expired,
+            FailureKind.DeadlinePassed,
+            $"The deadline {new DateTimeOffset(job.Deadline, TimeSpan.Zero):O} passed before this task ran.",
+            new Why(Reasons.DeadlinePassed, Slack: new TimeSpan(job.Deadline - now), ChunksWaiting: job.ChunksWaiting)
+        );
+
+    // Workers
+
+    private void See(WorkerHeartbeat heartbeat, long now)
+    {
+        if (_fleet.Admit(heartbeat.Worker, now) is not { } worker)
+        {
+            return;
+        }
+
+        worker.Heard = true;
+        worker.SeenAt = now;
+        worker.Pool = heartbeat.Pool;
+        worker.Draining = heartbeat.Draining;
+        worker.Models.Clear();
+        worker.Models.UnionWith(heartbeat.Models.Select(m => m.Model));
+        if (heartbeat.Epoch >= _epoch)
+        {
+            _gate.Echoed(heartbeat.Worker);
+        }
+
+        foreach (var held in heartbeat.Held)
+        {
+            if (!_flights.TryGetValue(held.Id, out var flight))
+            {
+                Adopt(worker, held, now);
+                continue;
+            }
+
+            flight.ListedAt = now;
+            if (held.Begun && !flight.Begun)
+            {
+                (flight.Begun, flight.StartedAt) = (true, now);
+            }
+        }
+    }
+
+    /// <summary>The worker holds what this planner did not send, or had given up: it counts as in flight.</summary>
+    private void Adopt(FleetWorker worker, HeldDispatch held, long now)
+    {
+        if (_ended.Contains(held.Id) || held.Slices.Count == 0)
+        {
+            return; // Its end overtook the heartbeat.
+        }
+
+        var chunks = held.Slices.Select(s => (Chunk: _backlog.Find(s.Chunk), Range: new TaskRange(s.First, s.Count))).ToList();
+        var model = chunks.Select(c => c.Chunk?.Job.Queue.Model).FirstOrDefault(m => m is not null) ?? new ModelRef("", "");
+        var flight = new Flight(held.Id, held.Epoch, worker.Id, worker.Pool, held.Lane, model, now) { Begun = held.Begun };
+        foreach (var (chunk, range) in chunks)
+        {
+            if (chunk is not null)
+            {
+                chunk.InFlight++;
+                Backlog.Withdraw(chunk);
+                Backlog.Remove(chunk, range);
+                _backlog.Stand(chunk);
+                flight.Slices.Add((chunk, range));
+                flight.Units += chunk.UnitsOf(range.Count);
+            }
+        }
+
+        flight.EstimatedTicks = Ticks(_costs.Pace(_costs.Of(worker.Pool, model), model, _options.BulkBatchTimeMax).Ns(flight.Units, 0));
+        TakeOff(worker, flight);
+    }
+
+    private void JudgeWorkers(List<Decision> decisions, long now)
+    {
+        foreach (var worker in _fleet.Workers)
+        {
+            if (worker.Declared)
+            {
+                continue;
+            }
+
+            var silent = now - worker.SeenAt;
+            if (silent > _options.WorkerLostAfter.Ticks)
+            {
+                worker.Declared = true;
+                decisions.Add(
+                    new DeclareLost(
+                        worker.Id,
+                        new Why(
+                            Reasons.WorkerSilent,
+                            worker.Flights.Sum(f => f.Slices.Sum(s => s.Range.Count)),
+                            Slack: new TimeSpan(-silent)
+                        )
+                    )
+                );
+                continue;
+            }
+
+            WakeAt(worker.SeenAt + _options.WorkerLostAfter.Ticks + 1);
+            GiveUpUnlisted(worker, now);
+        }
+    }
+
+    private void GiveUpUnlisted(FleetWorker worker, long now)
+    {
+        var unlisted = worker.Flights.Where(f => now - f.ListedAt > _options.DispatchUnlistedAfter.Ticks).ToList();
+        foreach (var flight in unlisted)
+        {
+            ComeDown(flight);
+            ReturnAll(flight);
+        }
+    }
+
+    /// <summary>The worker's books are closed: its suspects are marked first, then what it held is free.</summary>
+    private void Bury(WorkerGone gone)
+    {
+        foreach (var (key, attempts) in gone.Suspects)
+        {
+            if (_backlog.Find(key) is { } chunk)
+            {
+                chunk.Attempts = attempts;
+            }
+        }
+
+        if (_fleet.Find(gone.Worker) is { } worker)
+        {
+            foreach (var flight in worker.Flights.ToList())
+            {
+                ComeDown(flight);
+                ReturnAll(flight);
+            }
+        }
+
+        _fleet.Remove(gone.Worker);
+        _gate.Echoed(gone.Worker);
+        foreach (var (key, _) in gone.Suspects)
+        {
+            if (_backlog.Find(key) is { } chunk)
+            {
+                ConvictIfDue(chunk);
+            }
+        }
+    }
+
+    /// <summary>A scheduler that slept finds every worker silent; it must not take its own sleep for their death.</summary>
+    private void NoticeOwnSleep(long now)
+    {
+        var slept = now - _lastPlanAt - (_options.WorkerLostAfter.Ticks / 2);
+        if (slept > 0)
+        {
+            _fleet.Forgive(slept);
+        }
+
+        _lastPlanAt = now;
+        WakeAt(now + (_options.WorkerLostAfter.Ticks / 3));
+    }
+
+    // Flights
+
+    private void Finish(DispatchFinished report, long now)
+    {
+        var done = report.Slices.Where(s => s.Outcome == SliceOutcome.Done).ToLookup(s => new ChunkKey(s.Job, s.No));
+        Remember(report.Id);
+        if (!_flights.TryGetValue(report.Id, out var flight))
+        {
+            // It was given up, and ended after all: what is done need not run again.
+            foreach (var chunk in done.Select(d => _backlog.Find(d.Key)).OfType<WaitingChunk>().ToList())
+            {
+                TakeOffWaiting(chunk, done[chunk.Key]);
+            }
+
+            return;
+        }
+
+        var worker = ComeDown(flight);
+        foreach (var (chunk, range) in flight.Slices)
+        {
+            var rest = new TaskRanges();
+            rest.Add(range);
+            foreach (var slice in done[chunk.Key])
+            {
+                rest.Subtract(new TaskRange(slice.First, slice.Count));
+            }
+
+            chunk.Job.UnitsTaken -= chunk.UnitsOf(rest.Count);
+            rest.ToList().ForEach(r => _backlog.Return(chunk, r));
+            _backlog.Land(chunk);
+            ConvictIfDue(chunk);
+        }
+
+        Learn(flight, report);
+        if (worker is null)
+        {
+            return;
+        }
+
+        if (report.Batches.Count == 0 && done.Count == 0 && flight.Epoch == _epoch)
+        {
+            worker.Lane(flight.Lane).Refuse(_options.RefusalPauseMax, now);
+        }
+        else
+        {
+            worker.Lane(flight.Lane).Accept();
+        }
+
+        // What is next on the lane starts now.
+        if (worker.Lane(flight.Lane).Flights is [{ Begun: false } next, ..])
+        {
+            next.StartedAt = now;
+        }
+    }
+
+    private void TakeOffWaiting(WaitingChunk chunk, IEnumerable<SliceReport> done)
+    {
+        chunk.InFlight++;
+        foreach (var slice in done)
+        {
+            Backlog.Remove(chunk, new TaskRange(slice.First, slice.Count));
+        }
+
+        Backlog.Withdraw(chunk);
+        _backlog.Land(chunk);
+    }
+
+    private void Learn(Flight flight, DispatchFinished report)
+    {
+        _costs.Observe(flight.Pool, report.Model, report.Batches);
+        if (report.Batches.Count > 0 && report.Slices.All(s => s.Outcome == SliceOutcome.Done))
+        {
+            _costs.Of(flight.Pool, report.Model).ObservePadding(flight.Units, report.Batches.Sum(b => b.PaddedUnits));
+        }
+    }
+
+    private void TakeBack(DispatchReturned returned, long now)
+    {
+        if (!_flights.TryGetValue(returned.Dispatch, out var flight))
+        {
+            return;
+        }
+
+        var worker = ComeDown(flight);
+        ReturnAll(flight);
+        if (worker is not null && returned.WorkerUnreachable)
+        {
+            worker.UnreachableUntil = now + UnreachablePause.Ticks;
+        }
+        else
+        {
+            worker?.Lane(flight.Lane).Refuse(_options.RefusalPauseMax, now);
+        }
+    }
+
+    /// <summary>Not done: planned again in smaller dispatches, and when that is spent, failed with the reason.</summary>
+    private void Fault(DispatchFaulted faulted, long now)
+    {
+        if (!_flights.TryGetValue(faulted.Dispatch, out var flight))
+        {
+            return;
+        }
+
+        Remember(flight.Id);
+        ComeDown(flight)?.Lane(flight.Lane).Refuse(_options.RefusalPauseMax, now);
+        var faults = flight.Faults + 1;
+        foreach (var (chunk, range) in flight.Slices)
+        {
+            chunk.Faults = Math.Max(chunk.Faults, Math.Min(faults, _options.FaultsMax));
+            if (faults <= _options.FaultsMax)
+            {
+                chunk.Job.UnitsTaken -= chunk.UnitsOf(range.Count);
+                _backlog.Return(chunk, range);
+                _backlog.Land(chunk);
+                continue;
+            }
+
+            _endings.Convict(
+                new FailTasks(
+                    new Slice(chunk.Job.Id, chunk.No, range.First, range.Count),
+                    FirstOnly: false,
+                    FailureKind.DispatchFailed,
+                    $"Workers failed to run this dispatch {faults} times: {faulted.Message}",
+                    new Why(Reasons.FaultsSpent, range.Count, chunk.UnitsOf(range.Count))
+                )
+            );
+        }
+    }
+
+    private void ReturnAll(Flight flight)
+    {
+        foreach (var (chunk, range) in flight.Slices)
+        {
+            chunk.Job.UnitsTaken -= chunk.UnitsOf(range.Count);
+            _backlog.Return(chunk, range);
+            _backlog.Land(chunk);
+        }
+    }
+
+    private void TakeOff(FleetWorker worker, Flight flight)
+    {
+        _flights.Add(flight.Id, flight);
+        worker.Lane(flight.Lane).Flights.Add(flight);
+    }
+
+    private FleetWorker? ComeDown(Flight flight)
+    {
+        _flights.Remove(flight.Id);
+        var worker = _fleet.Find(flight.Worker);
+        worker?.Lane(flight.Lane).Flights.Remove(flight);
+        return worker;
+    }
+
+    private void Remember(DispatchId ended)
+    {
+        if (_ended.Add(ended))
+        {
+            _endedInOrder.Enqueue(ended);
+        }
+
+        if (_endedInOrder.Count > EndedRemembered)
+        {
+            _ended.Remove(_endedInOrder.Dequeue());
+        }
+    }
+
+    // Placing
+
+    /// <summary>Express goes out as long as a lane has room, the most urgent model first; what waits meanwhile merges.</summary>
+    private void PlaceExpress(List<Decision> decisions, long now)
+    {
+        while (ExpressRule.Next(_backlog) is { } queue)
+        {
+            if (_fleet.SoonestFree(Lane.Express, queue.Model, _options, now) is not { } worker)
+            {
+                return; // No lane has room; the next end of a dispatch wakes us.
+            }
+
+            var bounds = ExpressRule.Bounds(queue, worker, _options);
+            if (_builder.Build(worker, [queue], bounds, now) is { } built)
+            {
+                TakeOff(worker, built.Flight);
+                decisions.Add(built.Decision);
+            }
+        }
+    }
+
+    /// <summary>Standard and bulk fill the bulk lanes in one order of when they are due.</summary>
+    private void FillBulk(List<Decision> decisions, long now)
+    {
+        if (!_gate.IsOpen(now))
+        {
+            WakeAt(_gate.OpensAt);
+            return;
+        }
+
+        var passed = new HashSet<ModelRef>();
+        while (BulkRule.Next(_backlog, passed) is { } queues)
+        {
+            var model = queues[0].Model;
+            if (_fleet.SoonestFree(Lane.Bulk, model, _options, now) is not { } worker)
+            {
+                return;
+            }
+
+            var cost = _costs.Of(worker.Pool, model);
+            var pace = _costs.Pace(cost, model, _options.BulkBatchTimeMax);
+            if (BulkRule.Bounds(queues, worker, _fleet, pace, _options, now) is not { } bounds)
+            {
+                // Too early to stage what is not full: look again when what runs is about to end.
+                WakeAt(now + worker.Lane(Lane.Bulk).Ahead(now) - _options.StageLead.Ticks);
+                passed.Add(model);
+                continue;
+            }
+
+            if (_builder.Build(worker, queues, bounds, now) is { } built)
+            {
+                TakeOff(worker, built.Flight);
+                decisions.Add(built.Decision);
+            }
+        }
+    }
+
+    private void WakeAt(long at) => _wake = Math.Min(_wake, at);
+
+    private static long Ticks(double ns) => (long)(ns / TimeSpan.NanosecondsPerTick);
+}

@@ -1,0 +1,70 @@
+using Pipeline.Contracts;
+
+namespace Pipeline.Scheduler.Policy;
+
+/// <summary>The bounds the policy plans within. Every default stands beside its option; the service checks the ranges when it starts.</summary>
+internal sealed record PolicyOptions
+{
+    /// <summary>A worker that was silent for this long is lost. Heartbeats come every second, so three may be missed.</summary>
+    public TimeSpan WorkerLostAfter { get; init; } = TimeSpan.FromSeconds(3);
+
+    /// <summary>A dispatch that a living worker has not listed for this long is lost: two heartbeats, and the way of the message.</summary>
+    public TimeSpan DispatchUnlistedAfter { get; init; } = TimeSpan.FromSeconds(5);
+
+    /// <summary>Device time of one batch on the bulk lane: what an express task waits for at most.</summary>
+    public TimeSpan BulkBatchTimeMax { get; init; } = TimeSpan.FromMilliseconds(250);
+
+    /// <summary>Device time of one batch on the express lane.</summary>
+    public TimeSpan ExpressBatchTimeMax { get; init; } = TimeSpan.FromMilliseconds(100);
+
+    /// <summary>
+    /// Estimated device time of a bulk dispatch. What is dispatched is never moved, so it bounds how long a decision binds;
+    /// a second amortises messages and database trips (a few ms each) to nothing.
+    /// </summary>
+    public TimeSpan DispatchTimeTarget { get; init; } = TimeSpan.FromSeconds(1);
+
+    /// <summary>Estimated device time of an express dispatch.</summary>
+    public TimeSpan ExpressDispatchTimeMax { get; init; } = TimeSpan.FromMilliseconds(250);
+
+    /// <summary>
+    /// A dispatch that is not full is staged only when the one before it is about to end. Decided earlier, a trickle of small jobs
+    /// would travel one by one; decided later, the device would wait for the fetch.
+    /// </summary>
+    public TimeSpan StageLead { get; init; } = TimeSpan.FromMilliseconds(300);
+
+    /// <summary>Slices a dispatch holds at most. Small jobs merge: 256 of ten tasks each still make a message of 30 kB.</summary>
+    public int SlicesMax { get; init; } = 256;
+
+    /// <summary>Tasks a dispatch holds at most: 64 full chunks.</summary>
+    public int TasksMax { get; init; } = 64 * ChunkPayload.TasksMax;
+
+    /// <summary>Dispatches a worker's lane holds at most: one runs, one is staged.</summary>
+    public int DispatchesPerLaneMax { get; init; } = 2;
+
+    /// <summary>How often a dispatch's tasks are planned again, each time in smaller dispatches, after it faulted.</summary>
+    public int FaultsMax { get; init; } = 3;
+
+    /// <summary>Chunks that one decision ends.</summary>
+    public int EndingChunksMax { get; init; } = 64;
+
+    /// <summary>Decisions that end tasks and are not carried out yet.</summary>
+    public int EndingsOpenMax { get; init; } = 4;
+
+    /// <summary>Pause before an ending that failed is tried again.</summary>
+    public TimeSpan EndingRetryAfter { get; init; } = TimeSpan.FromSeconds(5);
+
+    /// <summary>What loading a model is taken to cost when workers are compared.</summary>
+    public TimeSpan LoadTimeGuess { get; init; } = TimeSpan.FromSeconds(2);
+
+    /// <summary>Longest pause of a lane that hands everything back without running it; the first pause is a 32nd of it.</summary>
+    public TimeSpan RefusalPauseMax { get; init; } = TimeSpan.FromSeconds(8);
+
+    /// <summary>
+    /// How fast the later chunks of a large job fall due, in its own device time. With 2 a job that has run for a minute stands
+    /// where a job stands that was submitted a minute later, so no small job waits for a large one's end.
+    /// </summary>
+    public double PaceSpread { get; init; } = 2;
+
+    /// <summary>What the latency classes promise.</summary>
+    public IReadOnlyDictionary<LatencyClass, LatencyClassOptions> Classes { get; init; } = LatencyClasses.Defaults;
+}
