@@ -12,7 +12,7 @@ internal static unsafe class Devices
     public static VulkanDevices Vulkan => LazyVulkan.Value;
 
     /// <summary>The Vulkan device, or all of them: which of several was taken, WebGPU keeps to itself.</summary>
-    public static string VulkanName() => string.Join(" or ", Vulkan.Names.Distinct());
+    public static string VulkanName() => string.Join(" or ", Vulkan.All.Select(device => device.Name).Distinct());
 
     public static string CudaName(int deviceId)
     {

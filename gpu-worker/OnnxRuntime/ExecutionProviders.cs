@@ -53,7 +53,7 @@ internal static unsafe class ExecutionProviders
                 AppendCuda(options, settings);
                 break;
             case WebGpu:
-                AppendWebGpu(options);
+                AppendWebGpu(options, settings);
                 break;
             default: // The CPU is always there and comes last by itself.
                 break;
@@ -82,14 +82,22 @@ internal static unsafe class ExecutionProviders
         OrtApi.Check(OrtApi.AppendCuda(options, native));
     }
 
-    private static void AppendWebGpu(nint options)
+    private static void AppendWebGpu(nint options, SessionOptions settings)
     {
         // Asked without a Vulkan driver the provider fails as it should, but prints a warning that no log level silences.
-        if (Devices.Vulkan.Reason is { } reason)
+        if ((Devices.Vulkan.Reason ?? TooSlow(settings)) is { } reason)
             throw new OnnxRuntimeException(OrtErrorCode.ExecutionProviderFail, reason);
+        // Else the device, and with it every compiled shader, goes with its last session: an eviction would cost the next model a second.
+        AddConfig(options, "ep.webgpuexecutionprovider.preserveDevice\0"u8, "1\0"u8);
         fixed (byte* name = "WebGPU\0"u8)
             OrtApi.Check(OrtApi.AppendExecutionProvider(options, name, null, null, 0));
     }
+
+    /// <summary>A GPU played by the CPU computes the same, many times slower than the CPU's own provider.</summary>
+    private static string? TooSlow(SessionOptions settings) =>
+        settings.Providers.Contains(Cpu) && Devices.Vulkan.All.All(device => device.IsSoftware)
+            ? $"{Devices.VulkanName()} is a software device, slower than {Cpu}. List {WebGpu} without {Cpu} to run on it all the same."
+            : null;
 
     private static void AddConfig(nint options, ReadOnlySpan<byte> key, ReadOnlySpan<byte> value)
     {

@@ -9,6 +9,7 @@ namespace Pipeline.GpuWorker.OnnxRuntime;
 internal sealed unsafe class InferenceSession : IDisposable
 {
     private readonly OrtHandle _handle;
+    private readonly DeviceGate _gate;
     private readonly GraphNames _inputNames;
     private readonly GraphNames _outputNames;
 
@@ -21,6 +22,7 @@ internal sealed unsafe class InferenceSession : IDisposable
         Metadata = SessionGraph.Metadata(session.Value);
         ProviderAttempts = loaded.Attempts;
         Provider = loaded.Attempts[^1].Provider;
+        _gate = DeviceGate.Of(Provider);
         DeviceName = ExecutionProviders.DeviceName(Provider, options.DeviceId);
         _inputNames = new GraphNames("input", Inputs);
         _outputNames = new GraphNames("output", Outputs);
@@ -85,6 +87,7 @@ internal sealed unsafe class InferenceSession : IDisposable
         if (inputNames.Length != inputs.Length)
             throw new ArgumentException($"Expected a value for each of {inputNames.Length} input names, given {inputs.Length}.");
         using var session = _handle.Borrow();
+        using var run = OrtHandle.BorrowOrNull(options?.Handle);
         using var values = new BorrowedValues(inputs);
         var names = new nint[inputNames.Length + outputNames.Length];
         for (var i = 0; i < inputNames.Length; i++)
@@ -101,22 +104,15 @@ internal sealed unsafe class InferenceSession : IDisposable
         {
             var inputCount = (nuint)inputs.Length;
             var outputCount = (nuint)outputNames.Length;
-            if (options is null)
-            {
-                OrtApi.Check(OrtApi.Run(session.Value, 0, name, input, inputCount, name + inputCount, outputCount, output));
-            }
-            else
-            {
-                using var run = options.Handle.Borrow();
-                OrtApi.Check(OrtApi.Run(session.Value, run.Value, name, input, inputCount, name + inputCount, outputCount, output));
-            }
+            using var passage = _gate.Enter();
+            OrtApi.Check(OrtApi.Run(session.Value, run.Value, name, input, inputCount, name + inputCount, outputCount, output));
         }
         GC.KeepAlive(this);
         return Array.ConvertAll(results, value => OrtValue.Own(value));
     }
 
     /// <summary>Inputs and outputs bound to memory for many runs; one at a time per binding, any number of bindings.</summary>
-    public IoBinding CreateBinding() => new(_handle, _inputNames, _outputNames, inputsAreCopied: Provider != ExecutionProviders.Cpu);
+    public IoBinding CreateBinding() => new(_handle, _inputNames, _outputNames, _gate, inputsAreCopied: Provider != ExecutionProviders.Cpu);
 
     /// <summary>Runs the model on what is bound, without copying on the host; bound outputs are filled when it returns.</summary>
     /// <exception cref="OnnxRuntimeException">A type or shape is wrong, an operator failed, or the run was terminated.</exception>

@@ -10,20 +10,22 @@ internal sealed unsafe class IoBinding : IDisposable
     private readonly OrtHandle _handle;
     private readonly GraphNames _inputNames;
     private readonly GraphNames _outputNames;
+    private readonly DeviceGate _gate;
     private readonly bool _inputsAreCopied;
     private readonly Dictionary<string, OrtHandle> _inputs = [];
 
     /// <summary>In the order of binding, which the library keeps too; null where it allocates.</summary>
     private readonly OrderedDictionary<string, OrtHandle?> _outputs = [];
 
-    internal IoBinding(OrtHandle session, GraphNames inputNames, GraphNames outputNames, bool inputsAreCopied)
+    internal IoBinding(OrtHandle session, GraphNames inputNames, GraphNames outputNames, DeviceGate gate, bool inputsAreCopied)
     {
         using var lease = session.Borrow();
         nint binding;
         OrtApi.Check(OrtApi.CreateIoBinding(lease.Value, &binding));
-        _handle = new OrtHandle(binding, OrtApi.ReleaseIoBinding, owner: session);
+        _handle = new OrtHandle(binding, OrtApi.ReleaseIoBinding, session, gate);
         _inputNames = inputNames;
         _outputNames = outputNames;
+        _gate = gate;
         _inputsAreCopied = inputsAreCopied;
     }
 
@@ -77,6 +79,7 @@ internal sealed unsafe class IoBinding : IDisposable
     public void Clear()
     {
         using var binding = _handle.Borrow();
+        using var passage = _gate.Enter();
         OrtApi.ClearBoundInputs(binding.Value);
         OrtApi.ClearBoundOutputs(binding.Value);
         ReleaseAll();
@@ -90,17 +93,11 @@ internal sealed unsafe class IoBinding : IDisposable
 
     internal void Run(nint session, RunOptions? options)
     {
-        Refresh();
         using var binding = _handle.Borrow();
-        if (options is null)
-        {
-            OrtApi.Check(OrtApi.RunWithBinding(session, 0, binding.Value));
-        }
-        else
-        {
-            using var run = options.Handle.Borrow();
-            OrtApi.Check(OrtApi.RunWithBinding(session, run.Value, binding.Value));
-        }
+        using var run = OrtHandle.BorrowOrNull(options?.Handle);
+        using var passage = _gate.Enter();
+        Refresh();
+        OrtApi.Check(OrtApi.RunWithBinding(session, run.Value, binding.Value));
         OrtApi.Check(OrtApi.SynchronizeBoundOutputs(binding.Value));
     }
 
@@ -122,6 +119,7 @@ internal sealed unsafe class IoBinding : IDisposable
     {
         using var binding = _handle.Borrow();
         using var value = handle.Borrow();
+        using var passage = _gate.Enter();
         OrtApi.Check(bind(binding.Value, (byte*)name, value.Value));
     }
 

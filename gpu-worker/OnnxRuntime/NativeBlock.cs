@@ -2,7 +2,7 @@ using System.Runtime.InteropServices;
 
 namespace Pipeline.GpuWorker.OnnxRuntime;
 
-/// <summary>A piece of native memory, freed when its pool drops it and no value lies over it any more.</summary>
+/// <summary>A piece of native memory, freed when its pool drops it.</summary>
 internal sealed unsafe class NativeBlock : SafeHandle
 {
     /// <summary>A cache line, and the widest vector.</summary>

@@ -29,7 +29,6 @@ internal static unsafe class OrtApi
     // Environment
     public static delegate* unmanaged[Cdecl]<int, byte*, nint*, nint> CreateEnv =>
         (delegate* unmanaged[Cdecl]<int, byte*, nint*, nint>)Table[3];
-    public static delegate* unmanaged[Cdecl]<nint, void> ReleaseEnv => (delegate* unmanaged[Cdecl]<nint, void>)Table[92];
 
     // Session options and providers
     public static delegate* unmanaged[Cdecl]<nint*, nint> CreateSessionOptions => (delegate* unmanaged[Cdecl]<nint*, nint>)Table[10];

@@ -1,3 +1,5 @@
+using System.Diagnostics.CodeAnalysis;
+
 namespace Pipeline.GpuWorker.OnnxRuntime;
 
 /// <summary>Creates a native session on the first provider of the list that works here, and keeps account of those that did not.</summary>
@@ -9,44 +11,77 @@ internal static unsafe class SessionLoader
     /// <summary>The session, and every provider tried; the last one is the one it runs on.</summary>
     public sealed record Loaded(OrtHandle Session, IReadOnlyList<ProviderAttempt> Attempts);
 
-    /// <exception cref="OnnxRuntimeException">The model is at fault, or no provider of the list works.</exception>
+    /// <exception cref="OnnxRuntimeException">No provider of the list works, or none that works takes the model.</exception>
     public static Loaded Load(SessionOptions options, Create create)
     {
         options.Validate();
-        using var environment = OrtEnvironment.Open();
+        var environment = OrtEnvironment.Pointer;
         var attempts = new List<ProviderAttempt>();
+        OnnxRuntimeException? refusal = null;
         foreach (var provider in options.Providers)
         {
-            if (TryLoad(environment, options, provider, create, out var reason) is { } session)
-                return new Loaded(session, [.. attempts, new ProviderAttempt(provider, null)]);
-            attempts.Add(new ProviderAttempt(provider, reason));
+            var gate = DeviceGate.Of(provider);
+            using var passage = gate.Enter();
+            if (!TryProvider(options, provider, out var native, out var absence))
+            {
+                attempts.Add(Failed(provider, absence));
+                continue;
+            }
+            using (native)
+            {
+                if (TryCreate(environment, native, create, gate, out var session, out refusal))
+                    return new Loaded(session, [.. attempts, new ProviderAttempt(provider, null)]);
+                attempts.Add(Failed(provider, refusal));
+            }
         }
-        throw new OnnxRuntimeException(OrtErrorCode.ExecutionProviderFail, $"No provider could be loaded. {string.Join("; ", attempts)}");
+        // A model that a working provider refused says more than the providers that are not here.
+        throw refusal ?? new OnnxRuntimeException(OrtErrorCode.ExecutionProviderFail, $"No provider loads. {string.Join("; ", attempts)}");
     }
 
-    private static OrtHandle? TryLoad(OrtHandle environment, SessionOptions options, string provider, Create create, out string? reason)
+    private static bool TryProvider(
+        SessionOptions options,
+        string provider,
+        [NotNullWhen(true)] out OrtHandle? native,
+        [NotNullWhen(false)] out OnnxRuntimeException? absence
+    )
     {
-        reason = null;
+        (native, absence) = (null, null);
         try
         {
-            using var native = ExecutionProviders.CreateOptions(options, provider);
-            using var env = environment.Borrow();
-            using var lease = native.Borrow();
-            return new OrtHandle(create(env.Value, lease.Value), OrtApi.ReleaseSession, owner: environment);
+            native = ExecutionProviders.CreateOptions(options, provider);
+            return true;
         }
-        catch (OnnxRuntimeException failure) when (provider != ExecutionProviders.Cpu && !IsTheModelsFault(failure.Code))
+        catch (OnnxRuntimeException failure)
         {
-            reason = failure.Message.ReplaceLineEndings(" ");
-            return null;
+            absence = failure;
+            return false;
         }
     }
 
-    /// <summary>What another provider would not cure. A general failure may be a device without memory, or its missing driver.</summary>
-    private static bool IsTheModelsFault(OrtErrorCode code) =>
-        code
-            is OrtErrorCode.InvalidArgument
-                or OrtErrorCode.NoSuchFile
-                or OrtErrorCode.NoModel
-                or OrtErrorCode.InvalidProtobuf
-                or OrtErrorCode.InvalidGraph;
+    /// <summary>A device may refuse what the next provider can do: too little memory, a driver that only fails now.</summary>
+    private static bool TryCreate(
+        nint environment,
+        OrtHandle options,
+        Create create,
+        DeviceGate gate,
+        [NotNullWhen(true)] out OrtHandle? session,
+        [NotNullWhen(false)] out OnnxRuntimeException? refusal
+    )
+    {
+        (session, refusal) = (null, null);
+        using var native = options.Borrow();
+        try
+        {
+            session = new OrtHandle(create(environment, native.Value), OrtApi.ReleaseSession, gate: gate);
+            return true;
+        }
+        catch (OnnxRuntimeException failure)
+        {
+            refusal = failure;
+            return false;
+        }
+    }
+
+    private static ProviderAttempt Failed(string provider, OnnxRuntimeException failure) =>
+        new(provider, failure.Message.ReplaceLineEndings(" "));
 }

@@ -16,7 +16,7 @@ internal sealed class TensorBufferPool(long idleBytesMax = TensorBufferPool.Idle
     /// <summary>One page: smaller blocks would save nothing.</summary>
     private const long BlockBytesMin = 4096;
 
-    private readonly ConcurrentDictionary<long, ConcurrentBag<NativeBlock>> _idle = new();
+    private readonly ConcurrentDictionary<long, ConcurrentStack<NativeBlock>> _idle = new();
     private long _idleBytes;
     private volatile bool _disposed;
 
@@ -40,7 +40,7 @@ internal sealed class TensorBufferPool(long idleBytesMax = TensorBufferPool.Idle
             block.Dispose();
             return;
         }
-        _idle.GetOrAdd(block.Length, _ => []).Add(block);
+        _idle.GetOrAdd(block.Length, _ => new()).Push(block);
         if (_disposed)
             FreeIdle();
     }
@@ -54,7 +54,7 @@ internal sealed class TensorBufferPool(long idleBytesMax = TensorBufferPool.Idle
 
     private NativeBlock? TakeIdle(long length)
     {
-        if (!_idle.TryGetValue(length, out var blocks) || !blocks.TryTake(out var block))
+        if (!_idle.TryGetValue(length, out var blocks) || !blocks.TryPop(out var block))
             return null;
         Interlocked.Add(ref _idleBytes, -length);
         return block;

@@ -6,9 +6,9 @@ namespace Pipeline.GpuWorker.OnnxRuntime;
 /// The devices WebGPU can run on. The Vulkan loader comes from the environment variable <c>VULKAN_LIBRARY</c>, else from the system;
 /// which drivers it offers is its own business (<c>VK_DRIVER_FILES</c>). Once opened here it is also the one that WebGPU finds.
 /// </summary>
-/// <param name="Names">The drivers' names of the devices.</param>
+/// <param name="All">The devices in the loader's order.</param>
 /// <param name="Reason">Why there are none; null when there are.</param>
-internal sealed unsafe record VulkanDevices(IReadOnlyList<string> Names, string? Reason)
+internal sealed unsafe record VulkanDevices(IReadOnlyList<VulkanDevice> All, string? Reason)
 {
     private const int InstanceCreateInfo = 1;
     private const int IncompatibleDriver = -9;
@@ -16,7 +16,9 @@ internal sealed unsafe record VulkanDevices(IReadOnlyList<string> Names, string?
 
     /// <summary>VkPhysicalDeviceProperties: five 32-bit numbers, then the name, then limits; 824 bytes in all.</summary>
     private const int PropertiesBytes = 1024;
+    private const int TypeOffset = 16;
     private const int NameOffset = 20;
+    private const int SoftwareType = 4;
 
     public static VulkanDevices Find()
     {
@@ -38,29 +40,34 @@ internal sealed unsafe record VulkanDevices(IReadOnlyList<string> Names, string?
         if (result != 0)
             return None(result == IncompatibleDriver ? "Vulkan has no driver here." : $"Vulkan does not start: error {result}.");
 
-        var names = DeviceNames(vulkan, instance);
+        var devices = Enumerate(vulkan, instance);
         destroy(instance, null);
-        return names.Count > 0 ? new VulkanDevices(names, null) : None("Vulkan finds no device.");
+        return devices.Count > 0 ? new VulkanDevices(devices, null) : None("Vulkan finds no device.");
     }
 
-    private static List<string> DeviceNames(nint vulkan, nint instance)
+    private static List<VulkanDevice> Enumerate(nint vulkan, nint instance)
     {
         var enumerate = (delegate* unmanaged[Cdecl]<nint, uint*, nint*, int>)NativeLibrary.GetExport(vulkan, "vkEnumeratePhysicalDevices");
         var describe = (delegate* unmanaged[Cdecl]<nint, byte*, void>)NativeLibrary.GetExport(vulkan, "vkGetPhysicalDeviceProperties");
 
         var count = DevicesMax;
-        var devices = stackalloc nint[(int)DevicesMax];
-        if (enumerate(instance, &count, devices) < 0)
+        var pointers = stackalloc nint[(int)DevicesMax];
+        if (enumerate(instance, &count, pointers) < 0)
             return [];
-        var names = new List<string>();
+        var devices = new List<VulkanDevice>();
         var properties = stackalloc byte[PropertiesBytes];
         for (var i = 0; i < count; i++)
         {
-            describe(devices[i], properties);
-            names.Add(Marshal.PtrToStringUTF8((nint)(properties + NameOffset)) ?? "");
+            describe(pointers[i], properties);
+            var name = Marshal.PtrToStringUTF8((nint)(properties + NameOffset)) ?? "";
+            devices.Add(new VulkanDevice(name, IsSoftware: *(int*)(properties + TypeOffset) == SoftwareType));
         }
-        return names;
+        return devices;
     }
 
     private static VulkanDevices None(string reason) => new([], reason);
 }
+
+/// <param name="Name">As the driver gives it.</param>
+/// <param name="IsSoftware">Whether it is a program on the CPU that plays a GPU.</param>
+internal sealed record VulkanDevice(string Name, bool IsSoftware);
