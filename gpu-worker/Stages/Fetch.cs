@@ -1,0 +1,121 @@
+using Npgsql;
+using NpgsqlTypes;
+using Pipeline.Contracts;
+
+namespace Pipeline.GpuWorker.Stages;
+
+/// <summary>
+/// Reads a dispatch's chunks in one round trip, and drops what need not run: chunks that are done, jobs that were cancelled, paused
+/// or have ended. Only where a chunk is short of its count does a second one ask which of its tasks have results.
+/// </summary>
+internal sealed class Fetch(NpgsqlDataSource database)
+{
+    /// <summary>Fills <see cref="DispatchRun.Slices"/>.</summary>
+    /// <exception cref="NpgsqlException">PostgreSQL is away, or refused.</exception>
+    public async Task ReadAsync(DispatchRun run, CancellationToken stop)
+    {
+        var slices = run.Dispatch.Slices.Select(s => new SliceRun(s) { Open = s.Count }).ToArray();
+        var found = new bool[slices.Length];
+        var shortOfTasks = new List<SliceRun>();
+        await using (var command = ReadChunks(run.Dispatch.Slices))
+        await using (var reader = await command.ExecuteReaderAsync(stop))
+        {
+            while (await reader.ReadAsync(stop))
+            {
+                var at = (int)reader.GetInt64(0) - 1;
+                var slice = slices[at];
+                found[at] = true;
+                slice.FirstSeq = reader.GetInt32(1);
+                slice.QueuedAt = reader.GetFieldValue<DateTimeOffset>(6);
+                var (tasks, remaining, runs) = (reader.GetInt32(2), reader.GetInt32(3), reader.GetBoolean(4));
+                if (remaining == 0)
+                {
+                    slice.Open = 0;
+                }
+                else if (!runs)
+                {
+                    (slice.HandedBack, slice.Open) = (true, 0);
+                }
+                else
+                {
+                    slice.Payload = reader.GetFieldValue<byte[]>(5);
+                    if (remaining < tasks)
+                    {
+                        shortOfTasks.Add(slice);
+                    }
+                }
+            }
+        }
+
+        for (var i = 0; i < slices.Length; i++)
+        {
+            if (!found[i])
+            {
+                // Its job is gone, and so is everybody who could ask for it.
+                slices[i].Open = 0;
+            }
+        }
+
+        if (shortOfTasks.Count > 0)
+        {
+            await ReadEndedAsync(shortOfTasks, stop);
+        }
+
+        run.Slices = slices;
+    }
+
+    private NpgsqlCommand ReadChunks(IReadOnlyList<Slice> slices)
+    {
+        var command = database.CreateCommand(
+            """
+            SELECT s.at, c.first_seq, c.tasks, c.remaining, r.runs, CASE WHEN r.runs AND c.remaining > 0 THEN c.payload END,
+                   coalesce(j.queued_at, j.created_at)
+            FROM unnest($1, $2) WITH ORDINALITY AS s (job, no, at)
+            JOIN chunks c ON c.job = s.job AND c.no = s.no
+            JOIN jobs j ON j.id = s.job
+            CROSS JOIN LATERAL (SELECT j.state IN ('queued', 'running') AND NOT j.paused AS runs) r
+            """
+        );
+        command.Parameters.Add(
+            new() { Value = slices.Select(s => s.Job.Value).ToArray(), NpgsqlDbType = NpgsqlDbType.Array | NpgsqlDbType.Uuid }
+        );
+        command.Parameters.Add(
+            new() { Value = slices.Select(s => s.No).ToArray(), NpgsqlDbType = NpgsqlDbType.Array | NpgsqlDbType.Integer }
+        );
+        return command;
+    }
+
+    /// <summary>Promise 6: a slice that is planned again runs only the tasks that have no result yet. A statement a slice, so that each reads one partition.</summary>
+    private async Task ReadEndedAsync(List<SliceRun> slices, CancellationToken stop)
+    {
+        await using var batch = database.CreateBatch();
+        foreach (var slice in slices)
+        {
+            var from = slice.FirstSeq + slice.Slice.First;
+            batch.BatchCommands.Add(
+                new("SELECT seq FROM results WHERE job = $1 AND seq >= $2 AND seq < $3")
+                {
+                    Parameters =
+                    {
+                        new() { Value = slice.Slice.Job.Value },
+                        new() { Value = from },
+                        new() { Value = from + slice.Slice.Count },
+                    },
+                }
+            );
+        }
+
+        await using var reader = await batch.ExecuteReaderAsync(stop);
+        foreach (var slice in slices)
+        {
+            slice.Ended = [];
+            while (await reader.ReadAsync(stop))
+            {
+                slice.Ended.Add(reader.GetInt32(0) - slice.FirstSeq);
+            }
+
+            slice.Open = slice.Slice.Count - slice.Ended.Count;
+            await reader.NextResultAsync(stop);
+        }
+    }
+}

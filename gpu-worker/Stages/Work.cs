@@ -1,0 +1,76 @@
+using Pipeline.Contracts;
+using Pipeline.GpuWorker.Models;
+
+namespace Pipeline.GpuWorker.Stages;
+
+// What travels between the stages, in the order it is made. Tasks are places in DispatchRun.Tasks.
+
+/// <summary>A packed batch that waits for the device.</summary>
+internal sealed record PackedWork(DispatchRun Run, IModel Model, int[] Tasks, IPackedBatch Batch, CommitGate? Gate)
+{
+    public Lane Lane => Run.Dispatch.Lane;
+
+    /// <summary>Gives it up without running it.</summary>
+    public void Discard()
+    {
+        Batch.Dispose();
+        Run.LetGo();
+    }
+}
+
+/// <summary>A batch that ran, with its outputs still as the device left them; or tasks that failed without any.</summary>
+/// <param name="Ran">Null when every task failed for the one reason in <paramref name="Failure"/>.</param>
+/// <param name="Span">The device's time for it; null when it never was on the device, or what it took is booked as waste.</param>
+internal sealed record RanWork(
+    DispatchRun Run,
+    int[] Tasks,
+    IRanBatch? Ran,
+    RanDevice? Span,
+    TaskFailure? Failure,
+    DateTimeOffset StartedAt,
+    CommitGate? Gate
+);
+
+/// <summary>A device call as it was measured.</summary>
+internal sealed record RanDevice(DeviceSpan Span, BatchId Id, string Provider, long Units, long PaddedUnits, DateTimeOffset FinishedAt);
+
+/// <summary>A batch whose rows are ready to be written.</summary>
+/// <param name="Ends">One end a task, in the order of <paramref name="Tasks"/>.</param>
+internal sealed record FinishedBatch(
+    DispatchRun Run,
+    int[] Tasks,
+    TaskEnd[] Ends,
+    RanDevice? Device,
+    DateTimeOffset StartedAt,
+    CommitGate? Gate
+);
+
+/// <summary>How one task ended: an output, or a failure.</summary>
+internal readonly record struct TaskEnd(TaskOutput Output, TaskFailure? Failure);
+
+/// <summary>Why a task failed.</summary>
+internal sealed record TaskFailure(FailureKind Kind, string Message)
+{
+    /// <summary>Longer ones are cut: the reason of a batch may quote the whole graph.</summary>
+    private const int MessageCharsMax = 2000;
+
+    /// <summary>The text as it can be stored: without the character PostgreSQL's text cannot hold, and not too long.</summary>
+    public string Message { get; } = (Message.Length > MessageCharsMax ? Message[..MessageCharsMax] : Message).Replace('\0', ' ');
+}
+
+/// <summary>Lets suspects run in small steps: the next batch is packed when the rows of the one before are committed.</summary>
+internal sealed class CommitGate(int rows)
+{
+    private readonly TaskCompletionSource _open = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private int _rows = rows;
+
+    public Task Opened => _open.Task;
+
+    public void Committed(int rows)
+    {
+        if (Interlocked.Add(ref _rows, -rows) <= 0)
+        {
+            _open.TrySetResult();
+        }
+    }
+}

@@ -1,0 +1,419 @@
+using System.Threading.Channels;
+using Microsoft.Extensions.Logging;
+using Npgsql;
+using NpgsqlTypes;
+using Pipeline.Contracts;
+using Pipeline.Migrations;
+
+namespace Pipeline.GpuWorker.Stages;
+
+/// <summary>
+/// Writes what has run: gathers the batches that are ready, of any dispatch, and commits results, batches and the device's time in
+/// one transaction. While PostgreSQL is away it holds its rows and tries again. What it refuses goes alone, so that the rest passes.
+/// </summary>
+internal sealed partial class Write(
+    NpgsqlDataSource database,
+    WorkerId worker,
+    long pricePerHourPico,
+    DeviceMeter meter,
+    WorkerOptions options,
+    TimeProvider time,
+    ILogger log
+)
+{
+    private const int ImpossibleMax = 3;
+
+    private readonly TaskEndRows _rows = new();
+
+    /// <summary>Spans taken from the meter and not yet committed: they begin where the ledger ends.</summary>
+    private readonly List<DeviceSpan> _spans = [];
+    private long _accountedNs;
+
+    /// <summary>How one attempt to commit ended.</summary>
+    private enum Commit
+    {
+        Done,
+
+        /// <summary>The scheduler has closed this life; nothing of it can be written any more.</summary>
+        Closed,
+
+        /// <summary>PostgreSQL does not take these rows, however often it is asked.</summary>
+        Refused,
+    }
+
+    /// <summary>Writes until no more batches come. False when this life has been closed.</summary>
+    public async Task<bool> LoopAsync(ChannelReader<FinishedBatch> finished, CancellationToken abort)
+    {
+        var group = new List<FinishedBatch>();
+        while (true)
+        {
+            if (!await ReadyAsync(finished, abort))
+            {
+                if (!await ExtendAsync(abort))
+                {
+                    return false;
+                }
+
+                continue;
+            }
+
+            Gather(finished, group);
+            if (group.Count == 0)
+            {
+                return true;
+            }
+
+            if (!await WriteAsync(group, abort))
+            {
+                return false;
+            }
+        }
+    }
+
+    /// <summary>Commits these batches, all together or, where that is refused, one by one. False when this life has been closed.</summary>
+    internal async Task<bool> WriteAsync(IReadOnlyList<FinishedBatch> group, CancellationToken abort)
+    {
+        if (group.LastOrDefault(b => b.Device is not null)?.Device is { } last)
+        {
+            meter.TakeThrough(last.Span, _spans);
+        }
+
+        var (outcome, refusal) = await CommitAsync(group, abort);
+        if (outcome == Commit.Refused && group.Count > 1)
+        {
+            foreach (var batch in group)
+            {
+                (outcome, refusal) = await CommitAsync([batch], abort);
+                if (outcome == Commit.Refused)
+                {
+                    Refuse(batch, refusal!);
+                }
+                else if (outcome == Commit.Closed)
+                {
+                    return false;
+                }
+            }
+
+            return true;
+        }
+
+        if (outcome == Commit.Refused)
+        {
+            Refuse(group[0], refusal!);
+        }
+
+        return outcome != Commit.Closed;
+    }
+
+    /// <summary>Extends the ledger over time in which nothing was written. False when this life has been closed.</summary>
+    internal async Task<bool> ExtendAsync(CancellationToken abort)
+    {
+        meter.TakeGaps(_spans);
+        return _spans.Count == 0 || (await CommitAsync([], abort)).Outcome == Commit.Done;
+    }
+
+    /// <summary>Extends the ledger for the last time, and ends this life in good order.</summary>
+    public async Task StopAsync(CancellationToken abort)
+    {
+        meter.TakeGaps(_spans);
+        await RetryAsync(
+            async () =>
+            {
+                await using var connection = await database.OpenConnectionAsync(abort);
+                await using var transaction = await connection.BeginTransactionAsync(abort);
+                await ExtendLedgerAsync(connection, transaction, [], [], _spans, null, abort);
+                await Ledger.CloseAsync(connection, transaction, worker, WorkerState.Stopped, time.GetUtcNow(), abort);
+                await transaction.CommitAsync(abort);
+                return Commit.Done;
+            },
+            0,
+            abort
+        );
+    }
+
+    private async Task<bool> ReadyAsync(ChannelReader<FinishedBatch> finished, CancellationToken abort)
+    {
+        try
+        {
+            var ready = finished.WaitToReadAsync(abort);
+            if (!ready.IsCompleted)
+            {
+                await ready.AsTask().WaitAsync(options.LedgerEvery, time, abort);
+            }
+
+            return true;
+        }
+        catch (TimeoutException)
+        {
+            return false;
+        }
+    }
+
+    private void Gather(ChannelReader<FinishedBatch> finished, List<FinishedBatch> group)
+    {
+        group.Clear();
+        for (var rows = 0; finished.TryPeek(out var next) && (rows == 0 || rows + next.Tasks.Length <= options.WriteRowsMax); )
+        {
+            finished.TryRead(out next);
+            group.Add(next!);
+            rows += next!.Tasks.Length;
+        }
+    }
+
+    private async Task<(Commit Outcome, Exception? Refusal)> CommitAsync(IReadOnlyList<FinishedBatch> group, CancellationToken abort)
+    {
+        var lastSpan = group.LastOrDefault(b => b.Device is not null)?.Device!.Span;
+        var spans =
+            group.Count == 0 ? [.. _spans]
+            : lastSpan is null ? []
+            : _spans.GetRange(0, _spans.IndexOf(lastSpan) + 1);
+        var booked = Book(group);
+        var (outcome, refusal) = await RetryAsync(() => TryCommitAsync(group, booked, spans, abort), _rows.Count, abort);
+        if (outcome == Commit.Done)
+        {
+            _spans.RemoveRange(0, spans.Count);
+            _accountedNs = spans.Count > 0 ? spans[^1].ToNs : _accountedNs;
+            Tell(group);
+        }
+
+        return (outcome, refusal);
+    }
+
+    /// <summary>Fills the rows, and works out what each costs.</summary>
+    private BatchBooking?[] Book(IReadOnlyList<FinishedBatch> group)
+    {
+        _rows.Clear();
+        var now = time.GetUtcNow();
+        var booked = new BatchBooking?[group.Count];
+        for (var i = 0; i < booked.Length; i++)
+        {
+            var (run, device) = (group[i].Run, group[i].Device);
+            if (device is not null)
+            {
+                var units = Array.ConvertAll(group[i].Tasks, t => (long)run.Tasks[t].Prepared!.Units);
+                booked[i] = new BatchBooking(device.Span, units, device.PaddedUnits, pricePerHourPico);
+            }
+
+            AddRows(group[i], booked[i], now);
+        }
+
+        return booked;
+    }
+
+    private void AddRows(FinishedBatch batch, BatchBooking? booked, DateTimeOffset now)
+    {
+        var (run, model) = (batch.Run, batch.Run.Dispatch.Model.ToString());
+        var stagedUs = (int)Math.Min(int.MaxValue, Microseconds(run.ReceivedAt, batch.StartedAt));
+        var deviceUs = (int)Math.Min(int.MaxValue, (batch.Device?.Span.Ns ?? 0) / 1000);
+        for (var row = 0; row < batch.Tasks.Length; row++)
+        {
+            var task = run.Tasks[batch.Tasks[row]];
+            var slice = run.Slices[task.Slice];
+            var (output, failure) = batch.Ends[row];
+            _rows.Add(
+                slice.Slice.Job,
+                slice.Slice.No,
+                task.Seq,
+                failure is null ? TaskOutcome.Succeeded : TaskOutcome.Failed,
+                task.CustomId,
+                failure is null ? output.Bytes : null,
+                failure is null ? output.ContentType : null,
+                failure?.Kind.Info().Code,
+                failure?.Message,
+                model,
+                turns: (short)(failure is { Kind: FailureKind.InvalidInput } ? 0 : 1),
+                booked?.TaskPico[row] ?? 0,
+                batch.Device?.Id,
+                Microseconds(slice.QueuedAt, run.ReceivedAt),
+                stagedUs,
+                deviceUs,
+                Microseconds(slice.QueuedAt, now)
+            );
+        }
+    }
+
+    /// <summary>The one transaction. The worker's own row is locked last, so that the device's thread hardly ever waits for it.</summary>
+    private async Task<Commit> TryCommitAsync(
+        IReadOnlyList<FinishedBatch> group,
+        BatchBooking?[] booked,
+        List<DeviceSpan> spans,
+        CancellationToken abort
+    )
+    {
+        await using var connection = await database.OpenConnectionAsync(abort);
+        await using (var transaction = await connection.BeginTransactionAsync(abort))
+        {
+            var ended = await TaskEnds.WriteAsync(connection, transaction, _rows, time.GetUtcNow(), abort);
+            await WriteBatchesAsync(connection, transaction, group, booked, abort);
+            if (await ExtendLedgerAsync(connection, transaction, group, booked, spans, ended, abort))
+            {
+                await transaction.CommitAsync(abort);
+                return Commit.Done;
+            }
+        }
+
+        // The answer to an earlier attempt may have been lost after it was committed.
+        var reached = spans.Count > 0 && await Registration.ReachesAsync(connection, worker, spans[^1].ToNs, abort);
+        return reached ? Commit.Done : Commit.Closed;
+    }
+
+    private async Task WriteBatchesAsync(
+        NpgsqlConnection connection,
+        NpgsqlTransaction transaction,
+        IReadOnlyList<FinishedBatch> group,
+        BatchBooking?[] booked,
+        CancellationToken abort
+    )
+    {
+        await using var batch = new NpgsqlBatch(connection, transaction);
+        if (booked.Any(b => b is not null))
+        {
+            batch.BatchCommands.Add(InsertBatches(group, booked));
+        }
+
+        var ended = group
+            .GroupBy(b => b.Run)
+            .Where(g => g.Key.Begun && g.Key.Open == g.Sum(b => b.Tasks.Length))
+            .Select(g => g.Key.Dispatch.Id)
+            .ToList();
+        if (ended.Count > 0)
+        {
+            batch.BatchCommands.Add(Registration.UnmarkBegun(worker, ended));
+        }
+
+        if (batch.BatchCommands.Count > 0)
+        {
+            await batch.ExecuteNonQueryAsync(abort);
+        }
+    }
+
+    private NpgsqlBatchCommand InsertBatches(IReadOnlyList<FinishedBatch> group, BatchBooking?[] booked)
+    {
+        var ran = group.Zip(booked).Where(b => b.Second is not null).Select(b => (Batch: b.First, Booked: b.Second!)).ToArray();
+        return new(
+            """
+            INSERT INTO batches (worker, id, dispatch, lane, model, provider, rows, units, padded_units, device_ns, cost_pico,
+                                 started_at, finished_at)
+            SELECT $1, b.* FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) AS b
+            """
+        )
+        {
+            Parameters =
+            {
+                new() { Value = worker.Value },
+                Column(NpgsqlDbType.Uuid, b => b.Batch.Device!.Id.Value),
+                Column(NpgsqlDbType.Uuid, b => b.Batch.Run.Dispatch.Id.Value),
+                Column(NpgsqlDbType.Text, b => b.Batch.Run.Dispatch.Lane.Name()),
+                Column(NpgsqlDbType.Text, b => b.Batch.Run.Dispatch.Model.ToString()),
+                Column(NpgsqlDbType.Text, b => b.Batch.Device!.Provider),
+                Column(NpgsqlDbType.Integer, b => b.Batch.Tasks.Length),
+                Column(NpgsqlDbType.Bigint, b => b.Batch.Device!.Units),
+                Column(NpgsqlDbType.Bigint, b => b.Batch.Device!.PaddedUnits),
+                Column(NpgsqlDbType.Bigint, b => b.Booked.Span.Ns),
+                Column(NpgsqlDbType.Bigint, b => b.Booked.CostPico),
+                Column(NpgsqlDbType.TimestampTz, b => b.Batch.StartedAt),
+                Column(NpgsqlDbType.TimestampTz, b => Later(b.Batch.StartedAt, b.Batch.Device!.FinishedAt)),
+            },
+        };
+
+        NpgsqlParameter Column<T>(NpgsqlDbType element, Func<(FinishedBatch Batch, BatchBooking Booked), T> value) =>
+            new() { Value = ran.Select(value).ToArray(), NpgsqlDbType = NpgsqlDbType.Array | element };
+    }
+
+    private Task<bool> ExtendLedgerAsync(
+        NpgsqlConnection connection,
+        NpgsqlTransaction transaction,
+        IReadOnlyList<FinishedBatch> group,
+        BatchBooking?[] booked,
+        List<DeviceSpan> spans,
+        EndedTasks? ended,
+        CancellationToken abort
+    )
+    {
+        var sums = new LedgerSums();
+        foreach (var span in spans)
+        {
+            if (span.Kind != SpanKind.Batch)
+            {
+                sums.Add(span, pricePerHourPico);
+            }
+        }
+
+        var firstRow = 0;
+        for (var i = 0; i < booked.Length; i++)
+        {
+            var offset = firstRow;
+            booked[i]?.AddTo(sums, row => ended!.WasInserted(offset + row));
+            firstRow += group[i].Tasks.Length;
+        }
+
+        var toNs = spans.Count > 0 ? spans[^1].ToNs : _accountedNs;
+        return Ledger.ExtendAsync(connection, transaction, worker, _accountedNs, toNs, sums.Entries, abort);
+    }
+
+    /// <summary>The rows are committed: opens gates, and lets dispatches that are done be reported and acknowledged.</summary>
+    private static void Tell(IReadOnlyList<FinishedBatch> group)
+    {
+        foreach (var batch in group)
+        {
+            var device = batch.Device;
+            var fact = device is null ? null : new BatchFact(batch.Tasks.Length, device.Units, device.PaddedUnits, device.Span.Ns);
+            var last = batch.Run.Committed(batch.Tasks, fact);
+            batch.Gate?.Committed(batch.Tasks.Length);
+            if (last)
+            {
+                batch.Run.Finish();
+            }
+        }
+    }
+
+    /// <summary>The dispatch is given up with the reason; the device's time for the batch was spent for nothing.</summary>
+    private void Refuse(FinishedBatch batch, Exception reason)
+    {
+        LogRefused(log, reason, batch.Run.Dispatch.Id, batch.Tasks.Length);
+        if (batch.Device?.Span is { } span)
+        {
+            _spans[_spans.IndexOf(span)] = span with { Kind = SpanKind.Waste, Detail = "refused" };
+        }
+
+        batch.Run.Fail(reason);
+    }
+
+    /// <summary>Tries until PostgreSQL is back, or says that it will never take this.</summary>
+    private async Task<(Commit Outcome, Exception? Refusal)> RetryAsync(Func<Task<Commit>> attempt, int rows, CancellationToken abort)
+    {
+        var impossible = 0;
+        for (var pause = options.RetryPauseMin; ; pause = Patience.Next(pause, options))
+        {
+            try
+            {
+                return (await attempt(), null);
+            }
+            catch (PostgresException e) when (Patience.IsRefusal(e))
+            {
+                return (Commit.Refused, e);
+            }
+            catch (InvalidOperationException e) when (++impossible >= ImpossibleMax)
+            {
+                // A chunk that is gone, or a task outside of it; a connection that broke says the same, but not every time.
+                return (Commit.Refused, e);
+            }
+            catch (Exception e) when (Patience.IsAway(e) || e is InvalidOperationException)
+            {
+                LogHeld(log, rows, pause.TotalMilliseconds, e.Message);
+                await Task.Delay(pause, time, abort);
+            }
+        }
+    }
+
+    private static long Microseconds(DateTimeOffset from, DateTimeOffset to) =>
+        Math.Max(0, (to - from).Ticks / TimeSpan.TicksPerMicrosecond);
+
+    private static DateTimeOffset Later(DateTimeOffset a, DateTimeOffset b) => a > b ? a : b;
+
+    [LoggerMessage(1, LogLevel.Warning, "PostgreSQL did not take {Rows} results; holding them, next attempt in {PauseMs} ms: {Reason}")]
+    private static partial void LogHeld(ILogger log, int rows, double pauseMs, string reason);
+
+    [LoggerMessage(2, LogLevel.Error, "PostgreSQL refuses {Rows} results of dispatch {Dispatch}; it is given up")]
+    private static partial void LogRefused(ILogger log, Exception reason, DispatchId dispatch, int rows);
+}

@@ -1,0 +1,35 @@
+using MassTransit;
+using Microsoft.Extensions.Configuration;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging;
+using Npgsql;
+using Pipeline.Hosting;
+
+namespace Pipeline.GpuWorker;
+
+/// <summary>The worker as a part of a process: alone in production, beside the others in the standalone host.</summary>
+public static class WorkerServices
+{
+    /// <summary>Adds the worker to a process that has called <see cref="ServiceDefaults.AddPipelineDefaults"/>. Call it after: the worker drains before the bus stops.</summary>
+    /// <exception cref="OptionsException">One or more options are out of range.</exception>
+    public static IServiceCollection AddWorker(this IServiceCollection services, IConfiguration configuration)
+    {
+        services.AddSingleton(WorkerOptions.Read(configuration));
+        services.AddSingleton<KnownEpoch>();
+        services.AddSingleton<IBusPart, WorkerBusPart>();
+        services.AddSingleton<Registration>();
+        services.AddSingleton(s => new WorkerParts(
+            s.GetRequiredService<WorkerOptions>(),
+            s.GetRequiredService<NpgsqlDataSource>(),
+            s.GetRequiredService<IModelSource>(),
+            s.GetRequiredService<Registration>(),
+            s.GetRequiredService<KnownEpoch>(),
+            s.GetRequiredService<IReceiveEndpointConnector>(),
+            s.GetRequiredService<IBus>(),
+            s.GetRequiredService<TimeProvider>(),
+            s.GetRequiredService<ILoggerFactory>()
+        ));
+        services.AddHostedService<WorkerHost>();
+        return services;
+    }
+}
