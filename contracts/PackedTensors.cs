@@ -147,7 +147,8 @@ public static class PackedTensors
         at += (int)(elements * type.Size());
     }
 
-    private static void WriteElements(Utf8JsonWriter json, PackedTensor tensor)
+    /// <summary>Writes a tensor's elements one after the other, without the brackets around them.</summary>
+    public static void WriteElements(Utf8JsonWriter json, PackedTensor tensor)
     {
         var data = tensor.Data.Span;
         if (tensor.Type == TensorElementType.String)

@@ -1,1 +1,25 @@
-return 0;
+// results-api: the HTTP door for reads. Status, results, events, models, workers.
+
+using Pipeline.Hosting;
+using Pipeline.ResultsApi;
+
+var builder = WebApplication.CreateBuilder(args);
+try
+{
+    builder.Services.AddPipelineDefaults(PipelineOptions.Read(builder.Configuration));
+    builder.Services.AddResultsApi(builder.Configuration);
+
+    await using var app = builder.Build();
+    app.UseProblems();
+    app.MapHealth();
+    app.MapResultsApi();
+
+    await app.Services.WaitForServersAsync(CancellationToken.None);
+    await app.RunAsync();
+    return 0;
+}
+catch (Exception e) when (e is ServerUnavailableException or OptionsException)
+{
+    await Console.Error.WriteLineAsync($"results-api: {e.Message}");
+    return 1;
+}

@@ -76,30 +76,32 @@ public sealed record JobLinks
 /// </summary>
 public static class JobViews
 {
-    /// <summary>Columns of <see cref="Read"/>, from <c>jobs j</c>. The sums are not made where the row has the totals, or has no chunks yet.</summary>
-    public const string Select = """
-        SELECT j.id, j.model, j.model_version, j.class, j.state, j.paused, j.tasks,
-               coalesce(j.succeeded, c.succeeded, 0), coalesce(j.failed, c.failed, 0),
-               coalesce(j.expired, c.expired, 0), coalesce(j.cancelled, c.cancelled, 0),
-               coalesce(j.cost_pico, c.cost_pico, 0), coalesce(c.units_left, CASE WHEN j.finished_at IS NULL THEN j.units ELSE 0 END),
-               j.created_at, j.queued_at, j.started_at, j.finished_at, j.deadline, j.predicted_at,
-               j.max_cost_pico, j.metadata::text, j.webhook, j.retry_of, j.error::text
-        FROM jobs j
-        LEFT JOIN LATERAL (
-          SELECT sum(succeeded)::int AS succeeded, sum(failed)::int AS failed, sum(expired)::int AS expired,
-                 sum(cancelled)::int AS cancelled, sum(cost_pico) AS cost_pico,
-                 sum(units::float8 * remaining / tasks)::bigint AS units_left
-          FROM chunks WHERE job = j.id AND j.succeeded IS NULL AND j.queued_at IS NOT NULL
-        ) c ON true
-        """;
-
-    /// <summary>Columns <see cref="Select"/> has; more may follow them.</summary>
-    public const int Columns = 24;
+    /// <summary>
+    /// The SELECT that <see cref="Read"/> reads; what follows it calls the jobs <c>j</c>. The sums are not made where the row has the
+    /// totals, or is not queued yet.
+    /// </summary>
+    /// <param name="from">The table, or a parenthesised query that chooses some of its rows.</param>
+    public static string SelectFrom(string from = "jobs") =>
+        $"""
+            SELECT j.id, j.model, j.model_version, j.class, j.state, j.paused, j.tasks,
+                   coalesce(j.succeeded, c.succeeded, 0), coalesce(j.failed, c.failed, 0),
+                   coalesce(j.expired, c.expired, 0), coalesce(j.cancelled, c.cancelled, 0),
+                   coalesce(j.cost_pico, c.cost_pico, 0), coalesce(c.units_left, CASE WHEN j.finished_at IS NULL THEN j.units ELSE 0 END),
+                   j.created_at, j.queued_at, j.started_at, j.finished_at, j.deadline, j.predicted_at,
+                   j.max_cost_pico, j.metadata::text, j.webhook, j.retry_of, j.error::text
+            FROM {from} j
+            LEFT JOIN LATERAL (
+              SELECT sum(succeeded)::int AS succeeded, sum(failed)::int AS failed, sum(expired)::int AS expired,
+                     sum(cancelled)::int AS cancelled, sum(cost_pico) AS cost_pico,
+                     sum(units::float8 * remaining / tasks)::bigint AS units_left
+              FROM chunks WHERE job = j.id AND j.succeeded IS NULL AND j.queued_at IS NOT NULL
+            ) c ON true
+            """;
 
     /// <returns>The job, or null when there is none of that id or it belongs to another tenant.</returns>
     public static async Task<JobView?> FindAsync(NpgsqlDataSource database, TenantId tenant, JobId job, CancellationToken stop)
     {
-        await using var command = database.CreateCommand($"{Select} WHERE j.id = $1 AND j.tenant = $2");
+        await using var command = database.CreateCommand($"{SelectFrom()} WHERE j.id = $1 AND j.tenant = $2");
         command.Parameters.Add(new NpgsqlParameter<Guid> { TypedValue = job.Value });
         command.Parameters.Add(new NpgsqlParameter<Guid> { TypedValue = tenant.Value });
         await using var reader = await command.ExecuteReaderAsync(stop);

@@ -1,0 +1,38 @@
+using Microsoft.AspNetCore.Http.HttpResults;
+using Npgsql;
+using Pipeline.Contracts;
+using Pipeline.Hosting;
+
+namespace Pipeline.ResultsApi.Jobs;
+
+/// <summary><c>GET /v1/jobs/{id}</c>: where a job stands, what it has cost, when it should be finished.</summary>
+internal static class GetJob
+{
+    public static void MapGetJob(this IEndpointRouteBuilder v1) => v1.MapGet("/jobs/{id}", Handle);
+
+    private static async Task<Results<JsonHttpResult<JobView>, ProblemResult>> Handle(
+        string id,
+        HttpContext http,
+        NpgsqlDataSource database,
+        Forecasts forecasts,
+        TimeProvider time
+    )
+    {
+        if (new QueryParameters(http.Request.Query).Refusal() is { } refusal)
+        {
+            return refusal;
+        }
+
+        var job = await FindAsync(database, http, id);
+        return job is null
+            ? Unknown(id)
+            : TypedResults.Json(job with { PredictedAt = Prediction.Of(job, forecasts.Fresh, time.GetUtcNow()) }, ApiJson.Options);
+    }
+
+    /// <returns>The job, or null when the caller has none of that id.</returns>
+    public static async Task<JobView?> FindAsync(NpgsqlDataSource database, HttpContext http, string id) =>
+        JobId.TryParse(id, out var job) ? await JobViews.FindAsync(database, http.Tenant(), job, http.RequestAborted) : null;
+
+    /// <summary>The same for a job of another tenant as for none: ids tell nothing.</summary>
+    public static ProblemResult Unknown(string id) => Problems.Result(FailureKind.UnknownJob, $"You have no job \"{id}\".", "id");
+}

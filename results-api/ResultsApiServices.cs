@@ -1,0 +1,36 @@
+using Pipeline.Hosting;
+using Pipeline.ResultsApi.Events;
+using Pipeline.ResultsApi.Fleet;
+using Pipeline.ResultsApi.Jobs;
+using Pipeline.ResultsApi.Results;
+
+namespace Pipeline.ResultsApi;
+
+/// <summary>The part as its hosts take it: its own process, or the standalone host beside the others.</summary>
+public static class ResultsApiServices
+{
+    /// <summary>Registers what the endpoints need, beside <see cref="ServiceDefaults.AddPipelineDefaults"/>.</summary>
+    /// <exception cref="OptionsException">An option is out of range.</exception>
+    public static IServiceCollection AddResultsApi(this IServiceCollection services, IConfiguration configuration)
+    {
+        services.AddSingleton(ResultsApiOptions.Read(configuration));
+        services.AddSingleton<Forecasts>();
+        services.AddSingleton<IBusPart>(provider => provider.GetRequiredService<Forecasts>());
+        services.AddSingleton<JobWatch>();
+        services.AddHostedService(provider => provider.GetRequiredService<JobWatch>());
+        return services;
+    }
+
+    /// <summary>Maps the reads of <c>/v1</c>; every one needs an API key.</summary>
+    public static IEndpointRouteBuilder MapResultsApi(this IEndpointRouteBuilder endpoints)
+    {
+        var v1 = endpoints.MapGroup("/v1").RequireApiKey();
+        v1.MapGetJob();
+        v1.MapListJobs();
+        v1.MapResults();
+        v1.MapEvents();
+        v1.MapModels();
+        v1.MapWorkers();
+        return endpoints;
+    }
+}
