@@ -91,11 +91,16 @@ public static class Bus
         }
     }
 
-    /// <summary>A queue of this instance alone, gone with its connection; what was in it is not missed.</summary>
+    /// <summary>
+    /// A queue of this instance alone, gone with its connection; what was in it is not missed. What its consumer throws over is told
+    /// as a <see cref="Fault{T}"/> and dropped: an error queue would outlive every instance.
+    /// </summary>
     public static void AsTemporary(this IReceiveEndpointConfigurator endpoint, ushort prefetch)
     {
         endpoint.ConfigureConsumeTopology = false;
         endpoint.PrefetchCount = prefetch;
+        endpoint.DiscardFaultedMessages();
+        endpoint.DiscardSkippedMessages();
         if (endpoint is IRabbitMqReceiveEndpointConfigurator rabbit)
         {
             rabbit.Durable = false;
@@ -159,6 +164,7 @@ public static class Bus
                 h.ConnectionName($"pipeline {Environment.ProcessId}");
             }
         );
+        NameExchanges(bus);
         bus.Publish<ChunkSubmitted>(p => p.ExchangeType = "topic");
         bus.Publish<Dispatch>(p => p.ExchangeType = "direct");
         ConfigureBoth(context, bus);
@@ -167,12 +173,14 @@ public static class Bus
     private static void ConfigureInMemory(IBusRegistrationContext context, IInMemoryBusFactoryConfigurator bus)
     {
         // Routing by key works here only with the topic type on publish and on bind; with "direct" every binding gets every message.
+        NameExchanges(bus);
         bus.Publish<ChunkSubmitted>(p => p.ExchangeType = InMemoryExchange.Topic);
         bus.Publish<Dispatch>(p => p.ExchangeType = InMemoryExchange.Topic);
         ConfigureBoth(context, bus);
     }
 
-    private static void ConfigureBoth(IBusRegistrationContext context, IBusFactoryConfigurator bus)
+    /// <summary>First of all: whatever else is said of a message settles its exchange's name.</summary>
+    private static void NameExchanges(IBusFactoryConfigurator bus)
     {
         bus.Message<ChunkSubmitted>(m => m.SetEntityName("pipeline.chunks"));
         bus.Message<Dispatch>(m => m.SetEntityName("pipeline.dispatches"));
@@ -182,6 +190,10 @@ public static class Bus
         bus.Message<SchedulerChanged>(m => m.SetEntityName("pipeline.scheduler-changes"));
         bus.Message<JobChanged>(m => m.SetEntityName("pipeline.job-changes"));
         bus.Message<Forecast>(m => m.SetEntityName("pipeline.forecasts"));
+    }
+
+    private static void ConfigureBoth(IBusRegistrationContext context, IBusFactoryConfigurator bus)
+    {
         bus.Send<ChunkSubmitted>(s => s.UseRoutingKeyFormatter(c => ChunkKey(c.Message)));
         bus.Send<Dispatch>(s => s.UseRoutingKeyFormatter(c => DispatchKey(c.Message.Worker, c.Message.Lane)));
         bus.ConfigurePublish(p => p.UseExecute(SetDelivery));
