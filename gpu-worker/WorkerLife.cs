@@ -97,11 +97,13 @@ internal sealed partial class WorkerLife : Pack.IOutput, Run.IOutput, IDisposabl
         await using var drains = drain.Register(() => _closed.TrySetCanceled(drain));
         _parts.Epoch.Raised += DropOutdated;
         var stages = StartStages();
-        var beats = _heartbeat.LoopAsync(_abort.Token);
+        var beats = Task.CompletedTask;
         var lanes = new List<HostReceiveEndpointHandle>();
         try
         {
             lanes.AddRange(await ConnectAsync(Lane.Express), await ConnectAsync(Lane.Bulk));
+            // Not earlier: who hears of a worker sends it work, and without its lanes that would come back.
+            beats = _heartbeat.LoopAsync(_abort.Token);
             LogAlive(_log, _worker, _parts.Options.Name, _parts.Options.Pool, _parts.Models.Provider, _parts.Models.Device);
             await Task.WhenAny([_closed.Task, .. stages.All]);
             _accepting = false;
@@ -120,6 +122,10 @@ internal sealed partial class WorkerLife : Pack.IOutput, Run.IOutput, IDisposabl
             await Task.WhenAll(stages.All).ContinueWith(_ => { }, TaskScheduler.Default);
             await beats;
             _queue.Dispose();
+            while (_ran.Reader.TryRead(out var left))
+            {
+                left.Discard();
+            }
         }
     }
 

@@ -140,7 +140,7 @@ internal sealed class SliceRun(Slice slice)
     /// <summary>Tasks (counted inside the chunk) that have a result already; null where none has.</summary>
     public HashSet<int>? Ended { get; set; }
 
-    /// <summary>Not to be run now: its job was cancelled or paused.</summary>
+    /// <summary>Not to be run now: its job was cancelled.</summary>
     public bool HandedBack { get; set; }
 
     /// <summary>Tasks on their way.</summary>

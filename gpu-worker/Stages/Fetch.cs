@@ -5,8 +5,9 @@ using Pipeline.Contracts;
 namespace Pipeline.GpuWorker.Stages;
 
 /// <summary>
-/// Reads a dispatch's chunks in one round trip, and drops what need not run: chunks that are done, jobs that were cancelled, paused
-/// or have ended. Only where a chunk is short of its count does a second one ask which of its tasks have results.
+/// Reads a dispatch's chunks in one round trip, and leaves out what need not run: chunks that are done, jobs that were cancelled or
+/// have ended. (A paused job's work runs once it is dispatched.) Only where a chunk is short of its count does a second round trip
+/// ask which of its tasks have results.
 /// </summary>
 internal sealed class Fetch(NpgsqlDataSource database)
 {
@@ -73,7 +74,7 @@ internal sealed class Fetch(NpgsqlDataSource database)
             FROM unnest($1, $2) WITH ORDINALITY AS s (job, no, at)
             JOIN chunks c ON c.job = s.job AND c.no = s.no
             JOIN jobs j ON j.id = s.job
-            CROSS JOIN LATERAL (SELECT j.state IN ('queued', 'running') AND NOT j.paused AS runs) r
+            CROSS JOIN LATERAL (SELECT j.state IN ('queued', 'running') AS runs) AS r
             """
         );
         command.Parameters.Add(

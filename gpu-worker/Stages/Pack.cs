@@ -257,6 +257,14 @@ internal sealed class Pack(IModelSource models, DeviceMeter meter)
     )
     {
         run.Use();
-        await output.FailedAsync(new RanWork(run, tasks, null, null, failure, run.ReceivedAt, gate), stop);
+        try
+        {
+            await output.FailedAsync(new RanWork(run, tasks, null, null, failure, run.ReceivedAt, gate), stop);
+        }
+        catch
+        {
+            run.LetGo();
+            throw;
+        }
     }
 }

@@ -29,7 +29,15 @@ internal sealed record RanWork(
     TaskFailure? Failure,
     DateTimeOffset StartedAt,
     CommitGate? Gate
-);
+)
+{
+    /// <summary>Gives its outputs up.</summary>
+    public void Discard()
+    {
+        Ran?.Dispose();
+        Run.LetGo();
+    }
+}
 
 /// <summary>A device call as it was measured.</summary>
 internal sealed record RanDevice(DeviceSpan Span, BatchId Id, string Provider, long Units, long PaddedUnits, DateTimeOffset FinishedAt);
