@@ -20,8 +20,7 @@ internal static unsafe class SessionLoader
         OnnxRuntimeException? refusal = null;
         foreach (var provider in options.Providers)
         {
-            var gate = DeviceGate.Of(provider);
-            using var passage = gate.Enter();
+            using var passage = DeviceGate.Of(provider).Enter();
             if (!TryProvider(options, provider, out var native, out var absence))
             {
                 attempts.Add(Failed(provider, absence));
@@ -29,7 +28,7 @@ internal static unsafe class SessionLoader
             }
             using (native)
             {
-                if (TryCreate(environment, native, create, gate, out var session, out refusal))
+                if (TryCreate(environment, native, provider, create, out var session, out refusal))
                     return new Loaded(session, [.. attempts, new ProviderAttempt(provider, null)]);
                 attempts.Add(Failed(provider, refusal));
             }
@@ -62,8 +61,8 @@ internal static unsafe class SessionLoader
     private static bool TryCreate(
         nint environment,
         OrtHandle options,
+        string provider,
         Create create,
-        DeviceGate gate,
         [NotNullWhen(true)] out OrtHandle? session,
         [NotNullWhen(false)] out OnnxRuntimeException? refusal
     )
@@ -72,7 +71,9 @@ internal static unsafe class SessionLoader
         using var native = options.Borrow();
         try
         {
-            session = new OrtHandle(create(environment, native.Value), OrtApi.ReleaseSession, gate: gate);
+            if (provider == ExecutionProviders.WebGpu)
+                WebGpuMemory.Reclaim(environment, native.Value);
+            session = new OrtHandle(create(environment, native.Value), OrtApi.ReleaseSession, gate: DeviceGate.Of(provider));
             return true;
         }
         catch (OnnxRuntimeException failure)

@@ -75,6 +75,16 @@ internal static class Graphs
         return model.ToBytes();
     }
 
+    /// <summary>The smallest convolution: one weight on one pixel.</summary>
+    public static byte[] Convolution()
+    {
+        var model = new OnnxModel("convolution");
+        var x = model.Input("x", TensorElementType.Float32, 1, 1, 1, 1);
+        var weight = model.Constant("w", OnnxTensor.Of<float>([1f], 1, 1, 1, 1));
+        model.Output(model.Node("Conv", [x, weight], "y"), TensorElementType.Float32, 1, 1, 1, 1);
+        return model.ToBytes();
+    }
+
     /// <summary>Well formed, but no provider here multiplies matrices of bfloat16.</summary>
     public static byte[] WithoutKernel()
     {
