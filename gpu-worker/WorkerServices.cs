@@ -3,6 +3,7 @@ using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
 using Npgsql;
+using Pipeline.GpuWorker.Models.Sessions;
 using Pipeline.Hosting;
 
 namespace Pipeline.GpuWorker;
@@ -15,6 +16,7 @@ public static class WorkerServices
     public static IServiceCollection AddWorker(this IServiceCollection services, IConfiguration configuration)
     {
         services.AddSingleton(WorkerOptions.Read(configuration));
+        services.AddModels();
         services.AddSingleton<KnownEpoch>();
         services.AddSingleton<IBusPart, WorkerBusPart>();
         services.AddSingleton<Registration>();
