@@ -83,11 +83,21 @@ public sealed class OptionsCheck(string section)
     }
 
     /// <exception cref="OptionsException">At least one expectation did not hold.</exception>
-    public void ThrowIfAny()
+    public void ThrowIfAny() => ThrowIfAny(this);
+
+    /// <summary>As the other, over several sections.</summary>
+    /// <exception cref="OptionsException">At least one expectation did not hold.</exception>
+    public static void ThrowIfAny(params ReadOnlySpan<OptionsCheck> sections)
     {
-        if (_mistakes.Count > 0)
+        var mistakes = new List<string>();
+        foreach (var section in sections)
         {
-            throw new OptionsException(string.Join(Environment.NewLine, _mistakes));
+            mistakes.AddRange(section._mistakes);
+        }
+
+        if (mistakes.Count > 0)
+        {
+            throw new OptionsException(string.Join(Environment.NewLine, mistakes));
         }
     }
 }

@@ -1,0 +1,64 @@
+using MassTransit;
+using Pipeline.Contracts;
+using Pipeline.Hosting;
+using Pipeline.Scheduler.Policy;
+using Bus = Pipeline.Hosting.Bus;
+
+namespace Pipeline.Scheduler.Service;
+
+/// <summary>
+/// What the scheduler listens to. The shared queue is acknowledged as soon as the fact is in the inbox: PostgreSQL is the truth, and
+/// whoever takes over reads it again. Heartbeats and take-overs come to a queue of this instance alone, where none is ever old.
+/// </summary>
+internal sealed class FactConsumers(Inbox inbox, SchedulerOptions options) : IBusPart
+{
+    private readonly string _own = $"pipeline.scheduler.{Guid.NewGuid():N}";
+
+    public void Configure(IBusRegistrationContext context, IReceiveConfigurator bus)
+    {
+        bus.ReceiveEndpoint(
+            Bus.SchedulerQueue,
+            endpoint =>
+            {
+                endpoint.AsSchedulerQueue((ushort)options.Prefetch);
+                Take<ChunkSubmitted>(endpoint, static chunk => new Happened(new ChunkArrived(ChunkHeader.From(chunk))));
+                Hear<JobChanged>(endpoint, static changed => new Happened(FactOf(changed)));
+                Hear<DispatchFinished>(endpoint, static report => new Happened(new DispatchEnded(report)));
+                Hear<SchedulerTick>(endpoint, static tick => new Ticked(tick));
+                Hear<Fault<Dispatch>>(
+                    endpoint,
+                    static fault => new Happened(
+                        new DispatchFaulted(fault.Message.Id, fault.Exceptions is [var first, ..] ? first.Message : "no reason was given")
+                    )
+                );
+            }
+        );
+        bus.ReceiveEndpoint(
+            _own,
+            endpoint =>
+            {
+                endpoint.AsTemporary((ushort)options.Prefetch);
+                Hear<WorkerHeartbeat>(endpoint, static heartbeat => new Happened(new WorkerSeen(heartbeat)));
+                Hear<SchedulerChanged>(endpoint, static changed => new EpochHeard(changed.Epoch));
+            }
+        );
+    }
+
+    private static Fact FactOf(JobChanged changed) =>
+        changed.Change switch
+        {
+            JobChange.Cancelled => new JobCancelled(changed.Job),
+            JobChange.Paused => new JobPaused(changed.Job),
+            _ => new JobResumed(changed.Job),
+        };
+
+    private void Hear<T>(IReceiveEndpointConfigurator endpoint, Func<T, Signal> signal)
+        where T : class
+    {
+        endpoint.Hear<T>();
+        Take(endpoint, signal);
+    }
+
+    private void Take<T>(IReceiveEndpointConfigurator endpoint, Func<T, Signal> signal)
+        where T : class => endpoint.Handler<T>(context => inbox.PutAsync(signal(context.Message), context.CancellationToken).AsTask());
+}

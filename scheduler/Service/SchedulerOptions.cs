@@ -1,0 +1,104 @@
+using Pipeline.Hosting;
+using Pipeline.Scheduler.Policy;
+
+namespace Pipeline.Scheduler.Service;
+
+/// <summary>Section <c>Scheduler</c>. Defaults of what the policy bounds stand in <see cref="PolicyOptions"/>.</summary>
+internal sealed record SchedulerOptions
+{
+    public const string Section = "Scheduler";
+
+    /// <summary>What the policy plans within.</summary>
+    public PolicyOptions Policy { get; init; } = new();
+
+    /// <summary>How often this instance asks the shared queue whether it is the one that is served.</summary>
+    public TimeSpan TickEvery { get; init; } = TimeSpan.FromSeconds(1);
+
+    /// <summary>A tick that is older than this was kept from before a sleep, or comes from a long queue: it makes nobody active.</summary>
+    public TimeSpan TickFreshFor { get; init; } = TimeSpan.FromSeconds(5);
+
+    /// <summary>An active instance that hears no tick for this long is not served any more.</summary>
+    public TimeSpan TickSilenceMax { get; init; } = TimeSpan.FromSeconds(10);
+
+    /// <summary>How often a forecast goes out, and the workers' clocks are written down.</summary>
+    public TimeSpan ChoresEvery { get; init; } = TimeSpan.FromSeconds(1);
+
+    /// <summary>How often open chunks are read again, for those whose message was lost.</summary>
+    public TimeSpan SweepEvery { get; init; } = TimeSpan.FromMinutes(1);
+
+    /// <summary>Rows a sweep reads at once.</summary>
+    public int SweepPageRows { get; init; } = 20_000;
+
+    /// <summary>Signals that wait for the loop; beyond it consumers wait, and the broker keeps the rest.</summary>
+    public int SignalsMax { get; init; } = 65_536;
+
+    /// <summary>Signals a turn takes in before it plans.</summary>
+    public int SignalsPerTurnMax { get; init; } = 8192;
+
+    /// <summary>Messages the broker hands over ahead; they are acknowledged as soon as they are in the inbox.</summary>
+    public int Prefetch { get; init; } = 512;
+
+    /// <summary>How long a dispatch may take to be confirmed by the broker.</summary>
+    public TimeSpan SendTimeMax { get; init; } = TimeSpan.FromSeconds(5);
+
+    /// <summary>Pauses between tries while PostgreSQL is away: the first, and the longest.</summary>
+    public TimeSpan RetryPauseMin { get; init; } = TimeSpan.FromMilliseconds(200);
+    public TimeSpan RetryPauseMax { get; init; } = TimeSpan.FromSeconds(5);
+
+    /// <summary>Reads and checks the options, reporting every mistake at once.</summary>
+    /// <exception cref="OptionsException">One or more are out of range.</exception>
+    public static SchedulerOptions Read(IConfiguration configuration)
+    {
+        var options = configuration.GetSection(Section).Get<SchedulerOptions>() ?? new SchedulerOptions();
+        options.Check();
+        return options;
+    }
+
+    /// <exception cref="OptionsException">One or more are out of range.</exception>
+    public void Check()
+    {
+        var mistakes = new OptionsCheck(Section);
+        Between(mistakes, nameof(TickEvery), TickEvery, TimeSpan.FromMilliseconds(20), TimeSpan.FromMinutes(1));
+        Between(mistakes, nameof(TickFreshFor), TickFreshFor, 2 * TickEvery, TimeSpan.FromMinutes(5));
+        Between(mistakes, nameof(TickSilenceMax), TickSilenceMax, 3 * TickEvery, TimeSpan.FromMinutes(10));
+        Between(mistakes, nameof(ChoresEvery), ChoresEvery, TimeSpan.FromMilliseconds(20), TimeSpan.FromMinutes(1));
+        Between(mistakes, nameof(SweepEvery), SweepEvery, TimeSpan.FromMilliseconds(100), TimeSpan.FromHours(1));
+        Between(mistakes, nameof(SendTimeMax), SendTimeMax, TimeSpan.FromMilliseconds(100), TimeSpan.FromMinutes(1));
+        Between(mistakes, nameof(RetryPauseMin), RetryPauseMin, TimeSpan.FromMilliseconds(1), RetryPauseMax);
+        Between(mistakes, nameof(RetryPauseMax), RetryPauseMax, RetryPauseMin, TimeSpan.FromMinutes(5));
+        Between(mistakes, nameof(SweepPageRows), SweepPageRows, 1, 1_000_000);
+        Between(mistakes, nameof(SignalsMax), SignalsMax, 16, 10_000_000);
+        Between(mistakes, nameof(SignalsPerTurnMax), SignalsPerTurnMax, 1, SignalsMax);
+        Between(mistakes, nameof(Prefetch), Prefetch, 1, ushort.MaxValue);
+
+        var policy = new OptionsCheck($"{Section}:{nameof(Policy)}");
+        var p = Policy;
+        Between(policy, nameof(p.WorkerLostAfter), p.WorkerLostAfter, TimeSpan.FromMilliseconds(100), TimeSpan.FromMinutes(10));
+        Between(policy, nameof(p.DispatchUnlistedAfter), p.DispatchUnlistedAfter, TimeSpan.FromMilliseconds(100), TimeSpan.FromMinutes(10));
+        Between(policy, nameof(p.BulkBatchTimeMax), p.BulkBatchTimeMax, TimeSpan.FromMilliseconds(1), TimeSpan.FromMinutes(1));
+        Between(policy, nameof(p.ExpressBatchTimeMax), p.ExpressBatchTimeMax, TimeSpan.FromMilliseconds(1), TimeSpan.FromMinutes(1));
+        Between(policy, nameof(p.DispatchTimeTarget), p.DispatchTimeTarget, TimeSpan.FromMilliseconds(1), TimeSpan.FromMinutes(5));
+        Between(policy, nameof(p.ExpressDispatchTimeMax), p.ExpressDispatchTimeMax, TimeSpan.FromMilliseconds(1), TimeSpan.FromMinutes(5));
+        Between(policy, nameof(p.StageLead), p.StageLead, TimeSpan.Zero, TimeSpan.FromMinutes(1));
+        Between(policy, nameof(p.SlicesMax), p.SlicesMax, 1, 4096);
+        Between(policy, nameof(p.TasksMax), p.TasksMax, 1, 1_000_000);
+        Between(policy, nameof(p.DispatchesPerLaneMax), p.DispatchesPerLaneMax, 1, 2);
+        Between(policy, nameof(p.FaultsMax), p.FaultsMax, 0, 10);
+        Between(policy, nameof(p.EndingChunksMax), p.EndingChunksMax, 1, 1024);
+        Between(policy, nameof(p.EndingsOpenMax), p.EndingsOpenMax, 1, 64);
+        Between(policy, nameof(p.EndingRetryAfter), p.EndingRetryAfter, TimeSpan.FromMilliseconds(1), TimeSpan.FromMinutes(10));
+        Between(policy, nameof(p.RefusalPauseMax), p.RefusalPauseMax, TimeSpan.FromMilliseconds(1), TimeSpan.FromMinutes(1));
+        Between(policy, nameof(p.PaceSpread), p.PaceSpread, 0, 100);
+        policy.Expect(
+            p.DispatchUnlistedAfter > p.WorkerLostAfter / 2,
+            nameof(p.DispatchUnlistedAfter),
+            $"more than half of WorkerLostAfter ({p.WorkerLostAfter}): a missed heartbeat is no lost dispatch",
+            p.DispatchUnlistedAfter
+        );
+        OptionsCheck.ThrowIfAny(mistakes, policy);
+    }
+
+    private static void Between<T>(OptionsCheck mistakes, string option, T given, T least, T most)
+        where T : IComparable<T> =>
+        mistakes.Expect(given.CompareTo(least) >= 0 && given.CompareTo(most) <= 0, option, $"{least} to {most}", given);
+}

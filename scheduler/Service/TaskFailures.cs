@@ -1,0 +1,121 @@
+using System.Text;
+using Npgsql;
+using Pipeline.Contracts;
+using Pipeline.Migrations;
+using Pipeline.Scheduler.Policy;
+
+namespace Pipeline.Scheduler.Service;
+
+/// <summary>Fails some tasks of a chunk without running them: the culprit of crashes, or what no worker could be made to run.</summary>
+internal sealed class TaskFailures(NpgsqlDataSource database, TimeProvider time)
+{
+    /// <summary>Writes the failures, in one transaction; tasks that have a result keep it.</summary>
+    public async Task WriteAsync(FailTasks decision, CancellationToken stop)
+    {
+        await using var connection = await database.OpenConnectionAsync(stop);
+        await using var transaction = await connection.BeginTransactionAsync(stop);
+        var now = time.GetUtcNow();
+        var rows = await ReadAsync(connection, transaction, decision, now, stop);
+        await TaskEnds.WriteAsync(connection, transaction, rows, now, stop);
+        if (decision.FirstOnly)
+        {
+            await SetAttemptsAsync(connection, transaction, decision.Slice.Chunk, stop);
+        }
+
+        await transaction.CommitAsync(stop);
+    }
+
+    /// <summary>Locks the chunk and makes a row for each task of the slice that has no result, or for the first of them.</summary>
+    private static async Task<TaskEndRows> ReadAsync(
+        NpgsqlConnection connection,
+        NpgsqlTransaction transaction,
+        FailTasks decision,
+        DateTimeOffset now,
+        CancellationToken stop
+    )
+    {
+        var slice = decision.Slice;
+        var rows = new TaskEndRows();
+        await using var batch = new NpgsqlBatch(connection, transaction);
+        batch.BatchCommands.Add(
+            new("SELECT FROM chunks WHERE job = $1 AND no = $2 FOR UPDATE")
+            {
+                Parameters =
+                {
+                    new() { Value = slice.Job.Value },
+                    new() { Value = slice.No },
+                },
+            }
+        );
+        batch.BatchCommands.Add(
+            new(
+                """
+                SELECT c.first_seq, c.payload, j.model || '@' || j.model_version, coalesce(j.queued_at, j.created_at),
+                       ARRAY(SELECT r.seq FROM results r WHERE r.job = c.job AND r.seq >= c.first_seq AND r.seq < c.first_seq + c.tasks)
+                FROM chunks c JOIN jobs j ON j.id = c.job
+                WHERE c.job = $1 AND c.no = $2 AND c.remaining > 0
+                """
+            )
+            {
+                Parameters =
+                {
+                    new() { Value = slice.Job.Value },
+                    new() { Value = slice.No },
+                },
+            }
+        );
+        await using var reader = await batch.ExecuteReaderAsync(stop);
+        await reader.NextResultAsync(stop);
+        if (!await reader.ReadAsync(stop))
+        {
+            return rows;
+        }
+
+        var firstSeq = reader.GetInt32(0);
+        using var payload = ChunkPayload.Read(reader.GetFieldValue<byte[]>(1));
+        var model = reader.GetString(2);
+        var waitedUs = Math.Max(0, (now - reader.GetFieldValue<DateTimeOffset>(3)).Ticks / TimeSpan.TicksPerMicrosecond);
+        var done = reader.GetFieldValue<int[]>(4).ToHashSet();
+        var missing = Enumerable
+            .Range(slice.First, Math.Max(0, Math.Min(slice.Count, payload.Count - slice.First)))
+            .Where(i => !done.Contains(firstSeq + i));
+        foreach (var task in decision.FirstOnly ? missing.Take(1) : missing)
+        {
+            rows.Add(
+                slice.Job,
+                slice.No,
+                firstSeq + task,
+                TaskOutcome.Failed,
+                customId: Encoding.UTF8.GetString(payload.CustomId(task).Span),
+                output: null,
+                contentType: null,
+                errorCode: decision.Kind.Info().Code,
+                errorMessage: decision.Message,
+                model,
+                turns: 0,
+                costPico: 0,
+                batch: null,
+                queuedUs: waitedUs,
+                stagedUs: 0,
+                deviceUs: 0,
+                totalUs: waitedUs
+            );
+        }
+
+        return rows;
+    }
+
+    private static async Task SetAttemptsAsync(
+        NpgsqlConnection connection,
+        NpgsqlTransaction transaction,
+        ChunkKey chunk,
+        CancellationToken stop
+    )
+    {
+        await using var command = new NpgsqlCommand("UPDATE chunks SET attempts = $3 WHERE job = $1 AND no = $2", connection, transaction);
+        command.Parameters.Add(new() { Value = chunk.Job.Value });
+        command.Parameters.Add(new() { Value = chunk.No });
+        command.Parameters.Add(new() { Value = SuspectRule.AttemptsAfterwards });
+        await command.ExecuteNonQueryAsync(stop);
+    }
+}
