@@ -150,16 +150,12 @@ internal sealed class Pack(IModelSource models, DeviceMeter meter)
     private static List<int[]> ByLength(DispatchRun run, IModel model)
     {
         var suitable = Enumerable.Range(0, run.Tasks.Length).Where(t => run.Tasks[t].Prepared is not null).ToArray();
-        var prepared = Array.ConvertAll(suitable, t => run.Tasks[t].Prepared!);
-        var cut = BatchCut.ByLength(prepared, model, run.Dispatch.PaddedUnitsMax);
-        cut.ForEach(batch =>
-        {
-            for (var i = 0; i < batch.Length; i++)
-            {
-                batch[i] = suitable[batch[i]];
-            }
-        });
-        return cut;
+        var limits = model.Manifest.Limits;
+        var cut = BatchCutter.Cut(
+            Prepared(run, suitable),
+            new BatchLimits(limits.BatchRowsMax, Math.Min(run.Dispatch.PaddedUnitsMax, limits.PaddedUnitsMax), model.FixedRows)
+        );
+        return [.. cut.Select(batch => Array.ConvertAll(batch.Tasks.ToArray(), t => suitable[t]))];
     }
 
     /// <summary>Suspects: a batch is what stands together in the job, as many rows as one commit may hold.</summary>
