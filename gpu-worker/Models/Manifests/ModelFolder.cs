@@ -131,7 +131,7 @@ internal sealed partial record ModelFolder(
             return [];
         try
         {
-            var lines = File.ReadAllText(Path.Combine(directory, name), StrictUtf8).Split('\n');
+            var lines = StrictUtf8.GetString(File.ReadAllBytes(Path.Combine(directory, name))).TrimStart('\uFEFF').Split('\n');
             for (var i = 0; i < lines.Length; i++)
                 lines[i] = lines[i].TrimEnd('\r');
             return lines[^1].Length == 0 ? lines[..^1] : lines;
