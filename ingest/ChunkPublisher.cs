@@ -1,0 +1,273 @@
+using System.Collections.Concurrent;
+using System.Threading.Channels;
+using MassTransit;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
+using Npgsql;
+using NpgsqlTypes;
+using Pipeline.Contracts;
+using Pipeline.Hosting;
+using Pipeline.Ingest.Storage;
+
+namespace Pipeline.Ingest;
+
+/// <summary>A queued job whose chunks are to be announced.</summary>
+internal sealed record AnnouncedJob(JobOrder Order, DateTimeOffset QueuedAt, IReadOnlyList<ChunkHeader> Chunks);
+
+/// <summary>
+/// Announces committed chunks to the scheduler: many publishes in flight, each confirmed by the broker, then one update that marks them.
+/// Jobs take turns, express ones first, so that a small job never waits behind all the chunks of a large one. What was not confirmed is
+/// found by <see cref="SweepOnceAsync"/> and published again; hearing of a chunk twice does no harm.
+/// </summary>
+internal sealed partial class ChunkPublisher(
+    IBus bus,
+    NpgsqlDataSource database,
+    IngestOptions options,
+    TimeProvider time,
+    ILogger<ChunkPublisher> log
+) : BackgroundService
+{
+    /// <summary>Chunks of one job in a group of publishes while others wait.</summary>
+    private const int TurnChunksMax = 32;
+
+    private readonly Channel<Waiting> _arrivals = Channel.CreateUnbounded<Waiting>(new() { SingleReader = true });
+    private readonly ConcurrentDictionary<JobId, byte> _waiting = new();
+    private readonly Queue<Waiting>[] _queues = [new(), new(), new()];
+
+    /// <summary>Takes a job that was just queued. When too many wait already it is left to the sweep.</summary>
+    public void Announce(AnnouncedJob job)
+    {
+        if (_waiting.Count < options.AnnounceQueueMax && _waiting.TryAdd(job.Order.Id, 0))
+        {
+            _arrivals.Writer.TryWrite(new Waiting(job));
+        }
+    }
+
+    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    {
+        try
+        {
+            while (!stoppingToken.IsCancellationRequested)
+            {
+                if (!await AnnounceOnceAsync(stoppingToken))
+                {
+                    await _arrivals.Reader.WaitToReadAsync(stoppingToken);
+                }
+            }
+        }
+        catch (OperationCanceledException) when (stoppingToken.IsCancellationRequested)
+        {
+            // What still waits is announced by the sweep of the next start.
+        }
+    }
+
+    /// <summary>One turn: publishes and marks one group. False when nothing waits.</summary>
+    public async Task<bool> AnnounceOnceAsync(CancellationToken stop)
+    {
+        while (_arrivals.Reader.TryRead(out var arrival))
+        {
+            _queues[(int)arrival.Job.Order.Class].Enqueue(arrival);
+        }
+
+        var group = TakeGroup(out var finished);
+        if (group.Count == 0)
+        {
+            return false;
+        }
+
+        try
+        {
+            await PublishAndMarkAsync(group, stop);
+        }
+        catch (Exception e) when (e is NpgsqlException || Problems.IsLostServer(e))
+        {
+            LogLeftToSweep(log, group.Count, e.Message);
+        }
+        finally
+        {
+            finished.ForEach(job => _waiting.TryRemove(job, out _));
+        }
+
+        return true;
+    }
+
+    /// <summary>Publishes what was committed a while ago and never confirmed. Gives the number of chunks published now.</summary>
+    public async Task<int> SweepOnceAsync(CancellationToken stop)
+    {
+        var published = 0;
+        while (true)
+        {
+            var group = await ReadForgottenAsync(stop);
+            var confirmed = group.Count > 0 ? await PublishAndMarkAsync(group, stop) : 0;
+            published += confirmed;
+            if (confirmed < group.Count || group.Count < options.PublishGroupMax)
+            {
+                return published;
+            }
+        }
+    }
+
+    private List<ChunkSubmitted> TakeGroup(out List<JobId> finished)
+    {
+        var group = new List<ChunkSubmitted>();
+        finished = [];
+        foreach (var queue in _queues)
+        {
+            while (group.Count < options.PublishGroupMax && queue.TryDequeue(out var waiting))
+            {
+                var room = options.PublishGroupMax - group.Count;
+                if (waiting.Take(Math.Min(room, TurnChunksMax), group))
+                {
+                    finished.Add(waiting.Job.Order.Id);
+                }
+                else
+                {
+                    queue.Enqueue(waiting);
+                }
+            }
+        }
+
+        return group;
+    }
+
+    private async Task<int> PublishAndMarkAsync(List<ChunkSubmitted> group, CancellationToken stop)
+    {
+        using var patience = CancellationTokenSource.CreateLinkedTokenSource(stop);
+        patience.CancelAfter(options.PublishWaitMax);
+        var published = await Task.WhenAll(group.Select(chunk => TryPublishAsync(chunk, patience.Token)));
+        stop.ThrowIfCancellationRequested();
+        var confirmed = group.Where((_, i) => published[i] is null).ToList();
+        if (published.FirstOrDefault(e => e is not null) is { } error)
+        {
+            LogNotConfirmed(log, group.Count - confirmed.Count, group.Count, error.Message);
+        }
+
+        if (confirmed.Count > 0)
+        {
+            await MarkAsync(confirmed, stop);
+        }
+
+        return confirmed.Count;
+    }
+
+    /// <summary>Null when the broker confirmed, else why it did not.</summary>
+    private async Task<Exception?> TryPublishAsync(ChunkSubmitted chunk, CancellationToken patience)
+    {
+        try
+        {
+            await bus.Publish(chunk, patience);
+            return null;
+        }
+        catch (Exception e) when (e is OperationCanceledException || Problems.IsLostServer(e))
+        {
+            return e;
+        }
+    }
+
+    /// <summary>
+    /// Rows are locked in the order in which those who end tasks lock them; a plain UPDATE … FROM would take them as it finds them, and
+    /// deadlock with a worker now and then.
+    /// </summary>
+    private async Task MarkAsync(List<ChunkSubmitted> confirmed, CancellationToken stop)
+    {
+        await using var command = database.CreateCommand(
+            """
+            WITH locked AS (
+              SELECT c.job, c.no FROM unnest($1, $2) AS u (job, no) JOIN chunks c ON c.job = u.job AND c.no = u.no
+              ORDER BY c.job, c.no FOR NO KEY UPDATE OF c
+            )
+            UPDATE chunks c SET announced_at = $3 FROM locked WHERE c.job = locked.job AND c.no = locked.no
+            """
+        );
+        command.Parameters.Add(new() { Value = confirmed.Select(c => c.Job.Value).ToArray() });
+        command.Parameters.Add(new() { Value = confirmed.Select(c => c.No).ToArray() });
+        command.Parameters.Add(new() { Value = time.GetUtcNow().UtcDateTime, NpgsqlDbType = NpgsqlDbType.TimestampTz });
+        await command.ExecuteNonQueryAsync(stop);
+    }
+
+    private async Task<List<ChunkSubmitted>> ReadForgottenAsync(CancellationToken stop)
+    {
+        await using var command = database.CreateCommand(
+            """
+            SELECT c.job, c.no, j.tenant, j.model, j.model_version, j.class, j.deadline, j.queued_at, c.first_seq, c.tasks, c.units, c.units_max
+            FROM chunks c JOIN jobs j ON j.id = c.job
+            WHERE c.announced_at IS NULL AND c.remaining > 0 AND j.state IN ('queued', 'running')
+              AND j.queued_at <= $1 AND j.id <> ALL ($2)
+            ORDER BY c.job, c.no LIMIT $3
+            """
+        );
+        var olderThan = time.GetUtcNow() - options.SweepEvery;
+        command.Parameters.Add(new() { Value = olderThan.UtcDateTime, NpgsqlDbType = NpgsqlDbType.TimestampTz });
+        command.Parameters.Add(new() { Value = _waiting.Keys.Select(job => job.Value).ToArray() });
+        command.Parameters.Add(new() { Value = options.PublishGroupMax });
+        await using var reader = await command.ExecuteReaderAsync(stop);
+        var forgotten = new List<ChunkSubmitted>();
+        while (await reader.ReadAsync(stop))
+        {
+            forgotten.Add(
+                new ChunkSubmitted
+                {
+                    Job = new JobId(reader.GetGuid(0)),
+                    No = reader.GetInt32(1),
+                    Tenant = new TenantId(reader.GetGuid(2)),
+                    Model = new ModelRef(reader.GetString(3), reader.GetString(4)),
+                    Class = LatencyClasses.TryParse(reader.GetString(5), out var latencyClass) ? latencyClass : LatencyClass.Bulk,
+                    Deadline = reader.GetFieldValue<DateTimeOffset>(6),
+                    QueuedAt = reader.GetFieldValue<DateTimeOffset>(7),
+                    FirstSeq = reader.GetInt32(8),
+                    Tasks = reader.GetInt32(9),
+                    Units = reader.GetInt64(10),
+                    UnitsMax = reader.GetInt32(11),
+                }
+            );
+        }
+
+        return forgotten;
+    }
+
+    /// <summary>A job with chunks left to announce.</summary>
+    private sealed class Waiting(AnnouncedJob job)
+    {
+        private int _next;
+
+        public AnnouncedJob Job => job;
+
+        /// <summary>Adds the next chunks to a group; true when none is left.</summary>
+        public bool Take(int countMax, List<ChunkSubmitted> group)
+        {
+            var order = job.Order;
+            for (var end = Math.Min(_next + countMax, job.Chunks.Count); _next < end; _next++)
+            {
+                var chunk = job.Chunks[_next];
+                group.Add(
+                    new ChunkSubmitted
+                    {
+                        Job = order.Id,
+                        No = chunk.No,
+                        Tenant = order.Tenant,
+                        Model = order.Model.Ref,
+                        Class = order.Class,
+                        Deadline = order.Deadline,
+                        QueuedAt = job.QueuedAt,
+                        FirstSeq = chunk.FirstSeq,
+                        Tasks = chunk.Tasks,
+                        Units = chunk.Units,
+                        UnitsMax = chunk.UnitsMax,
+                    }
+                );
+            }
+
+            return _next == job.Chunks.Count;
+        }
+    }
+
+    [LoggerMessage(
+        20,
+        LogLevel.Warning,
+        "{Missing} of {Chunks} chunks were not confirmed by the broker and are left to the sweep: {Reason}"
+    )]
+    private static partial void LogNotConfirmed(ILogger log, int missing, int chunks, string reason);
+
+    [LoggerMessage(21, LogLevel.Warning, "{Chunks} chunks are left to the sweep: {Reason}")]
+    private static partial void LogLeftToSweep(ILogger log, int chunks, string reason);
+}

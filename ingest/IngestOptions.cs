@@ -1,0 +1,101 @@
+using Microsoft.Extensions.Configuration;
+using Pipeline.Contracts;
+using Pipeline.Hosting;
+
+namespace Pipeline.Ingest;
+
+/// <summary>Limits and paces of the door, section <c>Ingest</c>.</summary>
+internal sealed record IngestOptions
+{
+    public const string Section = "Ingest";
+
+    /// <summary>Bytes of one task's input as stored; a model may allow less.</summary>
+    public int TaskBytesMax { get; init; } = 4 * 1024 * 1024;
+
+    /// <summary>
+    /// Bytes of one line. JSON is larger than what it says: a control character takes six bytes for one, a float32 up to sixteen for four.
+    /// </summary>
+    public int LineBytesMax { get; init; } = 32 * 1024 * 1024;
+
+    /// <summary>Tasks of one job. The check for unique ids takes 20 to 40 bytes each while the body is read.</summary>
+    public int TasksMax { get; init; } = 10_000_000;
+
+    /// <summary>Bytes of one body, unpacked.</summary>
+    public long BodyBytesMax { get; init; } = 256L * 1024 * 1024 * 1024;
+
+    /// <summary>Bytes of a body with inline tasks (<c>application/json</c>), which is read as a whole.</summary>
+    public int InlineBodyBytesMax { get; init; } = 16 * 1024 * 1024;
+
+    /// <summary>Mistakes of a body that are told in full; the rest is counted.</summary>
+    public int MistakesMax { get; init; } = 100;
+
+    /// <summary>Bodies read at the same time; more are answered 429.</summary>
+    public int UploadsMax { get; init; } = 1024;
+
+    /// <summary>Chunks and packed bytes written by one COPY while a long body comes in; what fits into one is stored with the job at once.</summary>
+    public int StoreChunksMax { get; init; } = 32;
+    public int StoreBytesMax { get; init; } = 4 * 1024 * 1024;
+
+    /// <summary>Chunks published at the same time, each waiting for the broker's confirm.</summary>
+    public int PublishGroupMax { get; init; } = 128;
+
+    /// <summary>Jobs whose chunks wait to be announced; what comes on top is left to the sweep.</summary>
+    public int AnnounceQueueMax { get; init; } = 10_000;
+
+    /// <summary>How long the broker may take to confirm.</summary>
+    public TimeSpan PublishWaitMax { get; init; } = TimeSpan.FromSeconds(15);
+
+    /// <summary>Pace of the sweeps, and how old what they take up must be.</summary>
+    public TimeSpan SweepEvery { get; init; } = TimeSpan.FromSeconds(5);
+
+    /// <summary>How long an <c>Idempotency-Key</c> is remembered.</summary>
+    public TimeSpan IdempotencyKeyLife { get; init; } = TimeSpan.FromHours(24);
+
+    /// <summary>How far ahead a deadline may lie.</summary>
+    public TimeSpan DeadlineMax { get; init; } = TimeSpan.FromDays(30);
+
+    /// <summary>Age at which a forecast no longer predicts.</summary>
+    public TimeSpan ForecastAgeMax { get; init; } = TimeSpan.FromSeconds(5);
+
+    /// <summary>Reads and checks the options, reporting every mistake at once.</summary>
+    /// <exception cref="OptionsException">One or more options are out of range.</exception>
+    public static IngestOptions Read(IConfiguration configuration)
+    {
+        var options = configuration.GetSection(Section).Get<IngestOptions>() ?? new IngestOptions();
+        options.Check();
+        return options;
+    }
+
+    public void Check()
+    {
+        const int MiB = 1024 * 1024;
+        var mistakes = new OptionsCheck(Section);
+        mistakes.Expect(TaskBytesMax is >= 1 and <= 64 * MiB, nameof(TaskBytesMax), "1 to 67108864 (64 MiB)", TaskBytesMax);
+        mistakes.Expect(LineBytesMax is >= 64 and <= 512 * MiB, nameof(LineBytesMax), "64 to 536870912 (512 MiB)", LineBytesMax);
+        mistakes.Expect(LineBytesMax >= TaskBytesMax, nameof(LineBytesMax), $"at least {nameof(TaskBytesMax)}", LineBytesMax);
+        mistakes.Expect(TasksMax is >= 1 and <= 100_000_000, nameof(TasksMax), "1 to 100000000", TasksMax);
+        mistakes.Expect(BodyBytesMax >= 1, nameof(BodyBytesMax), "1 or more", BodyBytesMax);
+        mistakes.Expect(InlineBodyBytesMax is >= 1 and <= 512 * MiB, nameof(InlineBodyBytesMax), "1 to 536870912", InlineBodyBytesMax);
+        mistakes.Expect(MistakesMax is >= 1 and <= 10_000, nameof(MistakesMax), "1 to 10000", MistakesMax);
+        mistakes.Expect(UploadsMax is >= 1 and <= 100_000, nameof(UploadsMax), "1 to 100000", UploadsMax);
+        mistakes.Expect(StoreChunksMax is >= 1 and <= 1024, nameof(StoreChunksMax), "1 to 1024", StoreChunksMax);
+        mistakes.Expect(StoreBytesMax is >= 1 and <= 256 * MiB, nameof(StoreBytesMax), "1 to 268435456", StoreBytesMax);
+        mistakes.Expect(PublishGroupMax is >= 1 and <= 10_000, nameof(PublishGroupMax), "1 to 10000", PublishGroupMax);
+        mistakes.Expect(AnnounceQueueMax is >= 1 and <= 1_000_000, nameof(AnnounceQueueMax), "1 to 1000000", AnnounceQueueMax);
+        ExpectTime(mistakes, PublishWaitMax, nameof(PublishWaitMax), TimeSpan.FromMilliseconds(100), TimeSpan.FromMinutes(10));
+        ExpectTime(mistakes, SweepEvery, nameof(SweepEvery), TimeSpan.FromMilliseconds(10), TimeSpan.FromHours(1));
+        ExpectTime(mistakes, IdempotencyKeyLife, nameof(IdempotencyKeyLife), TimeSpan.FromSeconds(1), TimeSpan.FromDays(365));
+        ExpectTime(mistakes, DeadlineMax, nameof(DeadlineMax), TimeSpan.FromMinutes(1), TimeSpan.FromDays(3650));
+        ExpectTime(mistakes, ForecastAgeMax, nameof(ForecastAgeMax), TimeSpan.FromMilliseconds(100), TimeSpan.FromHours(1));
+        mistakes.Expect(
+            LatencyClasses.Defaults.Values.All(c => c.CompletionWindow <= DeadlineMax),
+            nameof(DeadlineMax),
+            "at least the completion window of every class",
+            DeadlineMax
+        );
+        mistakes.ThrowIfAny();
+    }
+
+    private static void ExpectTime(OptionsCheck mistakes, TimeSpan given, string option, TimeSpan min, TimeSpan max) =>
+        mistakes.Expect(given >= min && given <= max, option, $"{min} to {max}", given);
+}

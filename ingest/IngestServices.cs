@@ -1,0 +1,49 @@
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Routing;
+using Microsoft.Extensions.Configuration;
+using Microsoft.Extensions.DependencyInjection;
+using Pipeline.Hosting;
+using Pipeline.Ingest.Storage;
+
+namespace Pipeline.Ingest;
+
+/// <summary>The door for writes: jobs come in, and commands about them.</summary>
+public static class IngestServices
+{
+    /// <summary>Registers the door. Call after <c>AddPipelineDefaults</c>, which brings storage, bus and clock.</summary>
+    /// <exception cref="OptionsException">An option of section <c>Ingest</c> is out of range.</exception>
+    public static IServiceCollection AddIngest(this IServiceCollection services, IConfiguration configuration)
+    {
+        services.AddSingleton(IngestOptions.Read(configuration));
+        services.AddSingleton<ModelCatalog>();
+        services.AddSingleton<Admission>();
+        services.AddSingleton<JobStore>();
+        services.AddSingleton<UploadLeases>();
+        services.AddSingleton<Idempotency>();
+        services.AddSingleton<BrokerGate>();
+        services.AddSingleton<SubmitJob>();
+        services.AddSingleton<RetryFailed>();
+        services.AddSingleton<JobCommands>();
+        services.AddSingleton<UploadSweep>();
+        services.AddSingleton<Forecasts>();
+        services.AddSingleton<IBusPart>(static s => s.GetRequiredService<Forecasts>());
+        services.AddSingleton<ChunkPublisher>();
+        services.AddHostedService(static s => s.GetRequiredService<ChunkPublisher>());
+        services.AddSingleton<IngestSweeper>();
+        services.AddHostedService(static s => s.GetRequiredService<IngestSweeper>());
+        return services;
+    }
+
+    /// <summary>Maps <c>POST /v1/jobs</c> and the commands on a job. All need an API key.</summary>
+    public static IEndpointRouteBuilder MapIngest(this IEndpointRouteBuilder endpoints)
+    {
+        var jobs = endpoints.MapGroup("/v1/jobs").RequireApiKey();
+        jobs.MapPost("", (HttpContext http, SubmitJob submit) => submit.HandleAsync(http));
+        jobs.MapPost("/{id}/cancel", (string id, HttpContext http, JobCommands commands) => commands.CancelAsync(id, http));
+        jobs.MapPost("/{id}/pause", (string id, HttpContext http, JobCommands commands) => commands.PauseAsync(id, http));
+        jobs.MapPost("/{id}/resume", (string id, HttpContext http, JobCommands commands) => commands.ResumeAsync(id, http));
+        jobs.MapPost("/{id}/retry-failed", (string id, HttpContext http, RetryFailed retry) => retry.HandleAsync(id, http));
+        return endpoints;
+    }
+}

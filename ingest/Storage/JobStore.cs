@@ -1,0 +1,232 @@
+using System.Text.Json;
+using Npgsql;
+using NpgsqlTypes;
+using Pipeline.Contracts;
+using Pipeline.Hosting;
+
+namespace Pipeline.Ingest.Storage;
+
+/// <summary>What a job came to when its body had ended.</summary>
+internal sealed record JobTotals(int Tasks, long Units, int Chunks);
+
+/// <summary>The answer to remember under an <c>Idempotency-Key</c>, in the transaction that accepts the job.</summary>
+internal sealed record KeptAnswer(string Key, byte[] Fingerprint, int Status, byte[] Body);
+
+/// <summary>
+/// How jobs come into the tables. A short body is stored in one round trip and one transaction; a long one as a job that is
+/// <c>receiving</c>, whose chunks are committed as they come, until one last transaction makes it <c>queued</c>.
+/// </summary>
+internal sealed class JobStore(NpgsqlDataSource database)
+{
+    /// <summary>Makes the row of a job whose body is still coming in.</summary>
+    public async Task BeginAsync(JobOrder order, CancellationToken stop)
+    {
+        await using var batch = database.CreateBatch();
+        batch.BatchCommands.Add(InsertJob(order, null, null, new JobTotals(0, 0, 0)));
+        await batch.ExecuteNonQueryAsync(stop);
+    }
+
+    /// <summary>Adds chunks to a job that is <c>receiving</c>. Packs each one right before it is written.</summary>
+    /// <remarks>
+    /// The commit does not wait for the disk: chunks count only once <see cref="QueueAsync"/> has committed, and that commit does wait,
+    /// for all of the log before it.
+    /// </remarks>
+    public async Task CopyAsync(JobId job, IReadOnlyList<(ChunkHeader Header, ChunkPayloadWriter Tasks)> chunks, CancellationToken stop)
+    {
+        await using var connection = await database.OpenConnectionAsync(stop);
+        await using (var quick = new NpgsqlCommand("SET synchronous_commit = off", connection))
+        {
+            await quick.ExecuteNonQueryAsync(stop);
+        }
+
+        await using var copy = await connection.BeginBinaryImportAsync(
+            "COPY chunks (job, no, first_seq, tasks, units, units_max, remaining, payload) FROM STDIN (FORMAT BINARY)",
+            stop
+        );
+        foreach (var (header, tasks) in chunks)
+        {
+            await copy.StartRowAsync(stop);
+            await copy.WriteAsync(job.Value, NpgsqlDbType.Uuid, stop);
+            await copy.WriteAsync(header.No, NpgsqlDbType.Integer, stop);
+            await copy.WriteAsync(header.FirstSeq, NpgsqlDbType.Integer, stop);
+            await copy.WriteAsync(header.Tasks, NpgsqlDbType.Integer, stop);
+            await copy.WriteAsync(header.Units, NpgsqlDbType.Bigint, stop);
+            await copy.WriteAsync(header.UnitsMax, NpgsqlDbType.Integer, stop);
+            await copy.WriteAsync(header.Tasks, NpgsqlDbType.Integer, stop);
+            await copy.WriteAsync(tasks.Finish(), NpgsqlDbType.Bytea, stop);
+        }
+
+        await copy.CompleteAsync(stop);
+    }
+
+    /// <summary>Accepts a job whose chunks are stored. False when it is gone: cancelled, or swept away.</summary>
+    public async Task<bool> QueueAsync(
+        JobOrder order,
+        JobTotals totals,
+        DateTimeOffset queuedAt,
+        DateTimeOffset? predictedAt,
+        KeptAnswer? answer,
+        CancellationToken stop
+    )
+    {
+        await using var command = database.CreateCommand(
+            """
+            WITH queued AS (
+              UPDATE jobs SET state = 'queued', tasks = $2, units = $3, chunks = $4, open_chunks = $4, queued_at = $5, predicted_at = $6
+              WHERE id = $1 AND state = 'receiving'
+              RETURNING id, tenant
+            ), told AS (
+              INSERT INTO events (tenant, job, type, data, created_at) SELECT tenant, id, 'job.queued', $7, $5 FROM queued
+            ), kept AS (
+              UPDATE idempotency_keys k SET fingerprint = $9, job = $1, status = $10, response = $11, finished_at = $5
+              FROM queued WHERE k.tenant = queued.tenant AND k.key = $8
+            )
+            SELECT count(*)::int FROM queued
+            """
+        );
+        var p = command.Parameters;
+        p.Add(new() { Value = order.Id.Value });
+        p.Add(new() { Value = totals.Tasks });
+        p.Add(new() { Value = totals.Units });
+        p.Add(new() { Value = totals.Chunks });
+        p.Add(Moment(queuedAt));
+        p.Add(Moment(predictedAt));
+        p.Add(Queued(order, totals));
+        p.Add(new() { Value = (object?)answer?.Key ?? DBNull.Value, NpgsqlDbType = NpgsqlDbType.Text });
+        p.Add(new() { Value = (object?)answer?.Fingerprint ?? DBNull.Value, NpgsqlDbType = NpgsqlDbType.Bytea });
+        p.Add(new() { Value = (object?)answer?.Status ?? DBNull.Value, NpgsqlDbType = NpgsqlDbType.Integer });
+        p.Add(new() { Value = (object?)answer?.Body ?? DBNull.Value, NpgsqlDbType = NpgsqlDbType.Bytea });
+        return await command.ExecuteScalarAsync(stop) is 1;
+    }
+
+    /// <summary>Stores and accepts a job with all its chunks at once.</summary>
+    public async Task InsertQueuedAsync(
+        JobOrder order,
+        JobTotals totals,
+        IReadOnlyList<(ChunkHeader Header, byte[] Payload)> chunks,
+        DateTimeOffset queuedAt,
+        DateTimeOffset? predictedAt,
+        KeptAnswer? answer,
+        CancellationToken stop
+    )
+    {
+        await using var batch = database.CreateBatch();
+        batch.BatchCommands.Add(InsertJob(order, queuedAt, predictedAt, totals));
+        batch.BatchCommands.Add(
+            new(
+                """
+                INSERT INTO chunks (job, no, first_seq, tasks, units, units_max, remaining, payload)
+                SELECT $1, c.no, c.first_seq, c.tasks, c.units, c.units_max, c.tasks, c.payload
+                FROM unnest($2, $3, $4, $5, $6, $7) AS c (no, first_seq, tasks, units, units_max, payload)
+                """
+            )
+            {
+                Parameters =
+                {
+                    new() { Value = order.Id.Value },
+                    new() { Value = chunks.Select(c => c.Header.No).ToArray() },
+                    new() { Value = chunks.Select(c => c.Header.FirstSeq).ToArray() },
+                    new() { Value = chunks.Select(c => c.Header.Tasks).ToArray() },
+                    new() { Value = chunks.Select(c => c.Header.Units).ToArray() },
+                    new() { Value = chunks.Select(c => c.Header.UnitsMax).ToArray() },
+                    new() { Value = chunks.Select(c => c.Payload).ToArray() },
+                },
+            }
+        );
+        batch.BatchCommands.Add(
+            new("INSERT INTO events (tenant, job, type, data, created_at) VALUES ($1, $2, 'job.queued', $3, $4)")
+            {
+                Parameters =
+                {
+                    new() { Value = order.Tenant.Value },
+                    new() { Value = order.Id.Value },
+                    Queued(order, totals),
+                    Moment(queuedAt),
+                },
+            }
+        );
+        if (answer is not null)
+        {
+            batch.BatchCommands.Add(
+                new(
+                    """
+                    UPDATE idempotency_keys SET fingerprint = $3, job = $4, status = $5, response = $6, finished_at = $7
+                    WHERE tenant = $1 AND key = $2
+                    """
+                )
+                {
+                    Parameters =
+                    {
+                        new() { Value = order.Tenant.Value },
+                        new() { Value = answer.Key },
+                        new() { Value = answer.Fingerprint },
+                        new() { Value = order.Id.Value },
+                        new() { Value = answer.Status },
+                        new() { Value = answer.Body },
+                        Moment(queuedAt),
+                    },
+                }
+            );
+        }
+
+        // A batch is one transaction: all of it, or nothing.
+        await batch.ExecuteNonQueryAsync(stop);
+    }
+
+    /// <summary>Removes a job whose body never ended, with its chunks. One that was accepted after all stays.</summary>
+    public async Task<bool> DeleteReceivingAsync(JobId job, CancellationToken stop)
+    {
+        await using var command = database.CreateCommand("DELETE FROM jobs WHERE id = $1 AND state = 'receiving'");
+        command.Parameters.Add(new() { Value = job.Value });
+        return await command.ExecuteNonQueryAsync(stop) > 0;
+    }
+
+    private static NpgsqlBatchCommand InsertJob(JobOrder order, DateTimeOffset? queuedAt, DateTimeOffset? predictedAt, JobTotals totals)
+    {
+        var insert = new NpgsqlBatchCommand(
+            """
+            INSERT INTO jobs (id, tenant, model, model_version, class, state, tasks, units, chunks, open_chunks, deadline, predicted_at,
+                              webhook, metadata, max_cost_pico, retry_of, created_at, queued_at)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+            """
+        );
+        var p = insert.Parameters;
+        p.Add(new() { Value = order.Id.Value });
+        p.Add(new() { Value = order.Tenant.Value });
+        p.Add(new() { Value = order.Model.Name });
+        p.Add(new() { Value = order.Model.Version });
+        p.Add(new() { Value = order.Class.Name() });
+        p.Add(new() { Value = (queuedAt is null ? JobState.Receiving : JobState.Queued).Name() });
+        p.Add(new() { Value = totals.Tasks });
+        p.Add(new() { Value = totals.Units });
+        p.Add(new() { Value = totals.Chunks });
+        p.Add(Moment(order.Deadline));
+        p.Add(Moment(predictedAt));
+        p.Add(new() { Value = (object?)order.Webhook ?? DBNull.Value, NpgsqlDbType = NpgsqlDbType.Text });
+        p.Add(new() { Value = JsonSerializer.Serialize(order.Metadata), NpgsqlDbType = NpgsqlDbType.Jsonb });
+        p.Add(new() { Value = (object?)order.MaxCostPico ?? DBNull.Value, NpgsqlDbType = NpgsqlDbType.Bigint });
+        p.Add(new() { Value = (object?)order.RetryOf?.Value ?? DBNull.Value, NpgsqlDbType = NpgsqlDbType.Uuid });
+        p.Add(Moment(order.CreatedAt));
+        p.Add(Moment(queuedAt));
+        return insert;
+    }
+
+    /// <summary>The event's data, in the form every <c>job.*</c> event has.</summary>
+    private static NpgsqlParameter Queued(JobOrder order, JobTotals totals) =>
+        new()
+        {
+            Value = JsonSerializer.Serialize(
+                new
+                {
+                    Job = order.Id,
+                    State = JobState.Queued,
+                    totals.Tasks,
+                },
+                ApiJson.Options
+            ),
+            NpgsqlDbType = NpgsqlDbType.Jsonb,
+        };
+
+    private static NpgsqlParameter Moment(DateTimeOffset? moment) =>
+        new() { Value = (object?)moment?.ToUniversalTime() ?? DBNull.Value, NpgsqlDbType = NpgsqlDbType.TimestampTz };
+}

@@ -1,0 +1,164 @@
+using Npgsql;
+using Pipeline.Contracts;
+using Pipeline.Ingest.Tasks;
+
+namespace Pipeline.Ingest.Storage;
+
+/// <summary>
+/// Packs a job's tasks into chunks and stores them in groups: while one group is packed and written, the next is read. A job that fits
+/// into one group is stored when it is queued, in one transaction. What was not queued leaves nothing behind.
+/// </summary>
+internal sealed class JobWriter(JobOrder order, JobStore store, UploadLeases leases, IngestOptions options) : ITaskSink, IAsyncDisposable
+{
+    private readonly List<ChunkHeader> _headers = [];
+    private readonly Stack<ChunkPayloadWriter> _free = [];
+    private List<(ChunkHeader Header, ChunkPayloadWriter Tasks)> _group = [];
+    private ChunkPayloadWriter? _chunk;
+    private Task _storing = Task.CompletedTask;
+    private UploadLease? _lease;
+    private long _groupBytes;
+    private int _tasks;
+    private long _units;
+    private bool _queued;
+
+    /// <summary>True when a group is full: call <see cref="StoreAsync"/> before adding more.</summary>
+    public bool IsDue => _group.Count >= options.StoreChunksMax || _groupBytes >= options.StoreBytesMax;
+
+    public long Units => _units;
+
+    public int Tasks => _tasks;
+
+    /// <summary>The chunks, once the job is queued.</summary>
+    public IReadOnlyList<ChunkHeader> Chunks => _headers;
+
+    public void Add(ReadOnlySpan<byte> customId, ReadOnlySpan<byte> input, int units)
+    {
+        if (_chunk is not null && !_chunk.Fits(customId.Length, input.Length))
+        {
+            Seal();
+        }
+
+        _chunk ??= _free.TryPop(out var free) ? free : new ChunkPayloadWriter();
+        _chunk.Add(customId, input, units);
+        _tasks++;
+        _units += units;
+    }
+
+    /// <summary>Begins to store the full group, after the one before is stored.</summary>
+    /// <exception cref="JobGoneException">The job was cancelled or swept away meanwhile.</exception>
+    public async ValueTask StoreAsync(CancellationToken stop)
+    {
+        await FinishStoringAsync();
+        if (_lease is null)
+        {
+            _lease =
+                await leases.TakeAsync(UploadLeases.KeyOf(order.Id), stop)
+                ?? throw new InvalidOperationException($"Somebody else receives job {order.Id}.");
+            await store.BeginAsync(order, stop);
+        }
+
+        var group = _group;
+        (_group, _groupBytes) = ([], 0);
+        _stored = group;
+        _storing = Task.Run(() => store.CopyAsync(order.Id, group, stop), stop);
+    }
+
+    private List<(ChunkHeader Header, ChunkPayloadWriter Tasks)> _stored = [];
+
+    /// <summary>Accepts the job with all that was added.</summary>
+    /// <exception cref="JobGoneException">The job was cancelled or swept away meanwhile.</exception>
+    public async Task QueueAsync(DateTimeOffset queuedAt, DateTimeOffset? predictedAt, KeptAnswer? answer, CancellationToken stop)
+    {
+        if (_chunk is { Count: > 0 })
+        {
+            Seal();
+        }
+
+        var totals = new JobTotals(_tasks, _units, _headers.Count);
+        if (_lease is null)
+        {
+            var chunks = _group.ConvertAll(c => (c.Header, c.Tasks.Finish()));
+            await store.InsertQueuedAsync(order, totals, chunks, queuedAt, predictedAt, answer, stop);
+        }
+        else
+        {
+            if (_group.Count > 0)
+            {
+                await StoreAsync(stop);
+            }
+
+            await FinishStoringAsync();
+            if (!await store.QueueAsync(order, totals, queuedAt, predictedAt, answer, stop))
+            {
+                throw new JobGoneException();
+            }
+        }
+
+        _queued = true;
+    }
+
+    /// <summary>Takes back what was stored, unless the job was queued.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        await _storing.ContinueWith(
+            static _ => { },
+            CancellationToken.None,
+            TaskContinuationOptions.ExecuteSynchronously,
+            TaskScheduler.Default
+        );
+        if (_lease is null)
+        {
+            return;
+        }
+
+        try
+        {
+            if (!_queued)
+            {
+                await store.DeleteReceivingAsync(order.Id, CancellationToken.None);
+            }
+        }
+        catch (NpgsqlException)
+        {
+            // The server is away; the sweep takes the job back, since its lease ends here.
+        }
+        finally
+        {
+            await _lease.DisposeAsync();
+            _lease = null;
+        }
+    }
+
+    private void Seal()
+    {
+        var chunk = _chunk!;
+        var firstSeq = _headers.Count == 0 ? 0 : _headers[^1].FirstSeq + _headers[^1].Tasks;
+        var header = new ChunkHeader(_headers.Count, firstSeq, chunk.Count, chunk.Units, chunk.UnitsMax);
+        _headers.Add(header);
+        _group.Add((header, chunk));
+        _groupBytes += chunk.BodyBytes;
+        _chunk = null;
+    }
+
+    private async Task FinishStoringAsync()
+    {
+        try
+        {
+            await _storing;
+        }
+        catch (PostgresException e) when (e.SqlState == PostgresErrorCodes.ForeignKeyViolation)
+        {
+            throw new JobGoneException();
+        }
+
+        foreach (var (_, tasks) in _stored)
+        {
+            _free.Push(tasks);
+        }
+
+        _stored = [];
+    }
+}
+
+/// <summary>The job was taken away while its body came in: cancelled by its owner, or swept.</summary>
+internal sealed class JobGoneException : Exception;
