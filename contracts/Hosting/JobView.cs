@@ -49,7 +49,7 @@ public sealed record JobView
 
     /// <summary>Units of the tasks that have not ended, as estimated at the door.</summary>
     [JsonIgnore]
-    public required long UnitsLeft { get; init; }
+    public long UnitsLeft { get; init; }
 }
 
 /// <summary>How many tasks ended in which way, and how many have not.</summary>

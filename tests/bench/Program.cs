@@ -1,1 +1,17 @@
-return 0;
+using System.CommandLine;
+using Pipeline.Bench;
+using Pipeline.Bench.Peers;
+
+// Benchmarks that anyone can run: ./pipeline bench. The last line of each is one JSON object.
+var root = new RootCommand("Measures the pipeline on this machine, side by side with peers and with the bare model.")
+{
+    BulkBench.Create(),
+    SmallJobsBench.Create(),
+    LimitBench.Create(),
+    PeerCommand.Create(),
+};
+root.SetAction(
+    async (_, stop) =>
+        await BulkBench.RunAsync(new(), stop) + await SmallJobsBench.RunAsync(new(), stop) + await LimitBench.RunAsync(new(), stop)
+);
+return await root.Parse(args).InvokeAsync();

@@ -14,14 +14,14 @@ internal sealed class JobWatch(PipelineClient client, TimeProvider time)
     private static readonly TimeSpan PlainLineEvery = TimeSpan.FromSeconds(2);
 
     /// <returns>The job as it ended.</returns>
-    public Task<JobView> UntilEndAsync(string id, bool json, CancellationToken stop) =>
+    public Task<ApiJob> UntilEndAsync(string id, bool json, CancellationToken stop) =>
         json ? WithAsync(id, WriteJson, stop)
         : Console.IsOutputRedirected || !AnsiConsole.Profile.Capabilities.Interactive ? PlainAsync(id, stop)
         : BarAsync(id, stop);
 
-    private async Task<JobView> WithAsync(string id, Action<JobView> show, CancellationToken stop)
+    private async Task<ApiJob> WithAsync(string id, Action<ApiJob> show, CancellationToken stop)
     {
-        JobView? last = null;
+        ApiJob? last = null;
         while (true)
         {
             var job = await client.GetJobAsync(id, stop);
@@ -40,7 +40,7 @@ internal sealed class JobWatch(PipelineClient client, TimeProvider time)
         }
     }
 
-    private Task<JobView> PlainAsync(string id, CancellationToken stop)
+    private Task<ApiJob> PlainAsync(string id, CancellationToken stop)
     {
         var rate = new Rate(time);
         var shown = time.GetTimestamp() - (time.TimestampFrequency * 3600);
@@ -59,7 +59,7 @@ internal sealed class JobWatch(PipelineClient client, TimeProvider time)
         );
     }
 
-    private Task<JobView> BarAsync(string id, CancellationToken stop)
+    private Task<ApiJob> BarAsync(string id, CancellationToken stop)
     {
         var rate = new Rate(time);
         return AnsiConsole
@@ -89,7 +89,7 @@ internal sealed class JobWatch(PipelineClient client, TimeProvider time)
             });
     }
 
-    private static void WriteJson(JobView job) => Console.WriteLine(JsonSerializer.Serialize(job, ApiJson.Options));
+    private static void WriteJson(ApiJob job) => Console.WriteLine(JsonSerializer.Serialize(job, ApiJson.Options));
 
     /// <summary>Tasks a second over the last few looks, and what follows from it.</summary>
     private sealed class Rate(TimeProvider time)
@@ -98,7 +98,7 @@ internal sealed class JobWatch(PipelineClient client, TimeProvider time)
 
         public string Line { get; set; } = "";
 
-        public void See(JobView job)
+        public void See(ApiJob job)
         {
             _seen.Enqueue((time.GetTimestamp(), job.Ended));
             while (_seen.Count > 20)
@@ -107,7 +107,7 @@ internal sealed class JobWatch(PipelineClient client, TimeProvider time)
             }
         }
 
-        public string Text(JobView job)
+        public string Text(ApiJob job)
         {
             var cost = Cost.Format((Int128)job.CostPicoUsd);
             if (job.State.IsEnd() || _seen.Count < 2)

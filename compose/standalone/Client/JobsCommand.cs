@@ -22,7 +22,7 @@ internal static class JobsCommand
             async (parsed, stop) =>
             {
                 using var client = connection.Open(parsed);
-                IReadOnlyList<JobView> jobs;
+                IReadOnlyList<ApiJob> jobs;
                 if (parsed.GetValue(id) is { } one)
                 {
                     jobs = [await client.GetJobAsync(one, stop)];
@@ -60,7 +60,7 @@ internal static class JobsCommand
         return command;
     }
 
-    private static void Show(IReadOnlyList<JobView> jobs, bool json)
+    private static void Show(IReadOnlyList<ApiJob> jobs, bool json)
     {
         if (json)
         {

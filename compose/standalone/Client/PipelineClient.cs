@@ -25,10 +25,13 @@ internal sealed class PipelineClient : IDisposable
         _reads = Create(results, apiKey);
     }
 
+    /// <summary>Where reads go.</summary>
+    public Uri Address => _reads.BaseAddress!;
+
     /// <summary>Sends a body of NDJSON task lines as one job.</summary>
     /// <param name="parameters">Query parameters: <c>model</c>, <c>class</c>, <c>deadline</c>, <c>metadata[…]</c>, ….</param>
     /// <exception cref="ApiException">The job was refused; nothing of it is kept.</exception>
-    public async Task<JobView> SubmitAsync(
+    public async Task<ApiJob> SubmitAsync(
         HttpContent body,
         IEnumerable<KeyValuePair<string, string>> parameters,
         string? idempotencyKey,
@@ -43,23 +46,22 @@ internal sealed class PipelineClient : IDisposable
         }
 
         using var response = await _writes.SendAsync(request, stop);
-        return await ReadAsync<JobView>(response, stop);
+        return await ReadAsync<ApiJob>(response, stop);
     }
 
-    public Task<JobView> GetJobAsync(string id, CancellationToken stop) => GetAsync<JobView>($"v1/jobs/{Uri.EscapeDataString(id)}", stop);
+    public Task<ApiJob> GetJobAsync(string id, CancellationToken stop) => GetAsync<ApiJob>($"v1/jobs/{Uri.EscapeDataString(id)}", stop);
 
-    public Task<ListView<JobView>> ListJobsAsync(string query, CancellationToken stop) =>
-        GetAsync<ListView<JobView>>($"v1/jobs?{query}", stop);
+    public Task<ApiList<ApiJob>> ListJobsAsync(string query, CancellationToken stop) => GetAsync<ApiList<ApiJob>>($"v1/jobs?{query}", stop);
 
-    public Task<ListView<JsonElement>> ListModelsAsync(CancellationToken stop) => GetAsync<ListView<JsonElement>>("v1/models", stop);
+    public Task<ApiList<JsonElement>> ListModelsAsync(CancellationToken stop) => GetAsync<ApiList<JsonElement>>("v1/models", stop);
 
-    public Task<ListView<JsonElement>> ListWorkersAsync(CancellationToken stop) => GetAsync<ListView<JsonElement>>("v1/workers", stop);
+    public Task<ApiList<JsonElement>> ListWorkersAsync(CancellationToken stop) => GetAsync<ApiList<JsonElement>>("v1/workers", stop);
 
     /// <summary>One of <c>cancel</c>, <c>pause</c>, <c>resume</c>, <c>retry-failed</c>.</summary>
-    public async Task<JobView> CommandAsync(string id, string command, CancellationToken stop)
+    public async Task<ApiJob> CommandAsync(string id, string command, CancellationToken stop)
     {
         using var response = await _writes.PostAsync($"v1/jobs/{Uri.EscapeDataString(id)}/{command}", null, stop);
-        return await ReadAsync<JobView>(response, stop);
+        return await ReadAsync<ApiJob>(response, stop);
     }
 
     /// <summary>Result lines, as they stream in.</summary>
@@ -157,7 +159,7 @@ internal sealed class ApiException(HttpStatusCode status, Problem? problem, stri
 }
 
 /// <summary>A job as the API shows it.</summary>
-internal sealed record JobView
+internal sealed record ApiJob
 {
     public required string Id { get; init; }
     public required string Model { get; init; }
@@ -165,7 +167,7 @@ internal sealed record JobView
     public required JobState State { get; init; }
     public bool Paused { get; init; }
     public long Tasks { get; init; }
-    public CountsView Counts { get; init; } = new();
+    public ApiCounts Counts { get; init; } = new();
     public double Progress { get; init; }
     public DateTimeOffset CreatedAt { get; init; }
     public DateTimeOffset? QueuedAt { get; init; }
@@ -179,7 +181,7 @@ internal sealed record JobView
     public long Ended => Counts.Succeeded + Counts.Failed + Counts.Expired + Counts.Cancelled;
 }
 
-internal sealed record CountsView
+internal sealed record ApiCounts
 {
     public long Succeeded { get; init; }
     public long Failed { get; init; }
@@ -188,7 +190,7 @@ internal sealed record CountsView
     public long Remaining { get; init; }
 }
 
-internal sealed record ListView<T>
+internal sealed record ApiList<T>
 {
     public required IReadOnlyList<T> Data { get; init; }
     public bool HasMore { get; init; }

@@ -94,7 +94,7 @@ internal static class SubmitCommand
         return command;
     }
 
-    private static void Tell(JobView job)
+    private static void Tell(ApiJob job)
     {
         Console.WriteLine($"job {job.Id}: {job.Tasks:N0} tasks for {job.Model}, class {job.Class}");
         if (job.PredictedAt is { } predicted)

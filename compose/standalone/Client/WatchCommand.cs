@@ -34,7 +34,7 @@ internal static class WatchCommand
     }
 
     /// <summary>How a job ended, in one line: counts, time, rate, cost.</summary>
-    public static string Summary(JobView job)
+    public static string Summary(ApiJob job)
     {
         var counts = job.Counts;
         var ends = new[]

@@ -17,6 +17,10 @@ internal sealed record HostRecord
     public required string ApiKey { get; init; }
     public required int ProcessId { get; init; }
 
+    /// <summary>Where models are registered: a connection string and a folder.</summary>
+    public required string Database { get; init; }
+    public required string ModelsFolder { get; init; }
+
     /// <summary>Where everything lives unless <c>--data</c> says otherwise: the user's data folder (XDG base directories).</summary>
     public static string DefaultFolder =>
         Path.Combine(
@@ -57,15 +61,20 @@ internal sealed record HostRecord
 
     public void Save(string folder)
     {
-        var path = Path.Combine(folder, FileName);
+        using var file = CreatePrivateFile(Path.Combine(folder, FileName));
+        JsonSerializer.Serialize(file, this, ApiJson.Options);
+    }
+
+    /// <summary>Creates a file that only its owner may read.</summary>
+    public static FileStream CreatePrivateFile(string path)
+    {
         var options = new FileStreamOptions { Mode = FileMode.Create, Access = FileAccess.Write };
         if (!OperatingSystem.IsWindows())
         {
             options.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
         }
 
-        using var file = new FileStream(path, options);
-        JsonSerializer.Serialize(file, this, ApiJson.Options);
+        return new FileStream(path, options);
     }
 
     public static void Remove(string folder) => File.Delete(Path.Combine(folder, FileName));

@@ -47,7 +47,13 @@ internal sealed class ServiceProcesses : IAsyncDisposable
     }
 
     /// <summary>Starts one more process of a service (a second worker, a spare scheduler, a restarted one).</summary>
-    public ServiceProcess Start(string name, string assembly, int port, IReadOnlyDictionary<string, string>? environment = null)
+    public ServiceProcess Start(
+        string name,
+        string assembly,
+        int port,
+        IReadOnlyDictionary<string, string>? environment = null,
+        IEnumerable<string>? arguments = null
+    )
     {
         var address = new Uri($"http://127.0.0.1:{(port == 0 ? Ports.Free() : port)}");
         var start = new ProcessStartInfo("dotnet")
@@ -58,6 +64,11 @@ internal sealed class ServiceProcesses : IAsyncDisposable
             UseShellExecute = false,
         };
         start.ArgumentList.Add(Path.Combine(AppContext.BaseDirectory, assembly));
+        foreach (var argument in arguments ?? [])
+        {
+            start.ArgumentList.Add(argument);
+        }
+
         var settings = start.Environment;
         settings["PIPELINE__DATABASE"] = _options.Database;
         settings["PIPELINE__BROKER"] = _options.Broker;
@@ -74,6 +85,14 @@ internal sealed class ServiceProcesses : IAsyncDisposable
         var service = new ServiceProcess(name, address, log, Process.Start(start)!);
         _services.Add(service);
         return service;
+    }
+
+    /// <summary>Waits until a service ends by itself, and returns it; null when told to stop first.</summary>
+    public async Task<ServiceProcess?> UntilOneEndsAsync(CancellationToken stop)
+    {
+        var ends = _services.Select(service => (Service: service, End: service.EndAsync(stop))).ToArray();
+        var first = await Task.WhenAny(ends.Select(end => end.End));
+        return stop.IsCancellationRequested ? null : ends.First(end => end.End == first).Service;
     }
 
     /// <summary>Asks all to stop, the way work flows, and waits; what does not stop in time is killed.</summary>
@@ -159,9 +178,11 @@ internal sealed partial class ServiceProcess : IDisposable
     {
         if (!_process.HasExited)
         {
-            _ = Signal(_process.Id, TerminateSignal);
+            Terminate(_process.Id);
         }
     }
+
+    public static void Terminate(int processId) => _ = Signal(processId, TerminateSignal);
 
     /// <summary>Ends it at once (SIGKILL).</summary>
     public void Kill()
@@ -173,6 +194,8 @@ internal sealed partial class ServiceProcess : IDisposable
 
         _process.WaitForExit();
     }
+
+    public Task EndAsync(CancellationToken stop) => _process.WaitForExitAsync(stop);
 
     public async Task UntilStoppedAsync(TimeSpan wait)
     {
