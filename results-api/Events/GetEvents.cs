@@ -160,7 +160,7 @@ internal sealed record Progress
             Counts = look.Job.Counts,
             Part = look.Job.Progress,
             TasksPerSecond = look.TasksPerSecond is { } pace ? Math.Round(pace, 1) : null,
-            PredictedAt = Prediction.Of(look.Job, forecast, now, look.TasksPerSecond),
+            PredictedAt = PredictedEnd.Of(look.Job, forecast, now, look.TasksPerSecond),
             CostPicoUsd = look.Job.CostPicoUsd,
         };
 }

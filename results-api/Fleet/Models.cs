@@ -42,12 +42,14 @@ internal static class Models
             return refusal;
         }
 
+        // The server decodes a path but for its slashes, since those would make another path.
+        var asked = model.Replace("%2F", "/", StringComparison.OrdinalIgnoreCase);
         var models = await ModelRegistry.ReadAllAsync(database, http.RequestAborted);
-        var found = models.FirstOrDefault(m => m.Manifest.Ref.ToString() == model || (m.Current && m.Manifest.Name == model));
+        var found = models.FirstOrDefault(m => m.Manifest.Ref.ToString() == asked || (m.Current && m.Manifest.Name == asked));
         return found is null
             ? Problems.Result(
                 FailureKind.UnknownModel,
-                $"No model \"{model}\" is registered; GET /v1/models lists those that are.",
+                $"No model \"{asked}\" is registered; GET /v1/models lists those that are.",
                 "model"
             )
             : TypedResults.Json(ModelView.Of(found), ApiJson.Options);

@@ -26,7 +26,7 @@ internal static class GetJob
         var job = await FindAsync(database, http, id);
         return job is null
             ? Unknown(id)
-            : TypedResults.Json(job with { PredictedAt = Prediction.Of(job, forecasts.Fresh, time.GetUtcNow()) }, ApiJson.Options);
+            : TypedResults.Json(job with { PredictedAt = PredictedEnd.Of(job, forecasts.Fresh, time.GetUtcNow()) }, ApiJson.Options);
     }
 
     /// <returns>The job, or null when the caller has none of that id.</returns>

@@ -39,7 +39,7 @@ internal static class ListJobs
         while (await reader.ReadAsync(http.RequestAborted))
         {
             var job = JobViews.Read(reader);
-            jobs.Add(job with { PredictedAt = Prediction.Of(job, forecast, now) });
+            jobs.Add(job with { PredictedAt = PredictedEnd.Of(job, forecast, now) });
         }
 
         return TypedResults.Json(ListView<JobView>.Of(jobs, limit, job => job.Id.ToString()), ApiJson.Options);

@@ -1,5 +1,6 @@
 using Pipeline.Contracts;
 using Pipeline.Hosting;
+using Pipeline.Scheduler.Policy;
 
 namespace Pipeline.ResultsApi.Jobs;
 
@@ -7,10 +8,13 @@ namespace Pipeline.ResultsApi.Jobs;
 /// When a job should be finished. The best witness is its own pace; before it has one, the scheduler's forecast for its class and
 /// model; before that is heard, what was predicted at admission. Pure: facts in, a time out.
 /// </summary>
-internal static class Prediction
+internal static class PredictedEnd
 {
     /// <summary>The first commit ends a whole batch at the moment the job starts, so a pace is no pace before this.</summary>
     private static readonly TimeSpan PaceMin = TimeSpan.FromSeconds(2);
+
+    /// <summary>Ten years: further ahead nothing is predicted.</summary>
+    private const double SecondsMax = 10 * 365 * 86_400.0;
 
     /// <param name="forecast">The latest, if it is fresh.</param>
     /// <param name="tasksPerSecond">Its pace over the last seconds, where somebody watched.</param>
@@ -27,7 +31,7 @@ internal static class Prediction
             return null;
         }
 
-        return ByPace(job, now, tasksPerSecond) ?? ByForecast(job, forecast, now) ?? (job.PredictedAt > now ? job.PredictedAt : null);
+        return ByPace(job, now, tasksPerSecond) ?? ByForecast(job, forecast) ?? (job.PredictedAt > now ? job.PredictedAt : null);
     }
 
     private static DateTimeOffset? ByPace(JobView job, DateTimeOffset now, double? tasksPerSecond)
@@ -38,28 +42,27 @@ internal static class Prediction
         }
 
         var pace = tasksPerSecond is > 0 and { } recent ? recent : job.Counts.Ended / (now - started).TotalSeconds;
-        return In(now, job.Counts.Remaining / pace);
+        var seconds = job.Counts.Remaining / pace;
+        return seconds < SecondsMax ? now.AddMilliseconds(Math.Ceiling(seconds * 1000)) : null;
     }
 
-    /// <summary>The job waits already, so its own units are among those ahead.</summary>
-    private static DateTimeOffset? ByForecast(JobView job, Forecast? forecast, DateTimeOffset now)
+    /// <summary>The job waits already, so its own units are among those ahead; it is new work only as far as they do not cover it.</summary>
+    private static DateTimeOffset? ByForecast(JobView job, Forecast? forecast)
     {
-        double? soonest = null;
+        DateTimeOffset? earliest = null;
         foreach (var pool in forecast?.Pools ?? [])
         {
-            if (pool.Model == job.Model && pool.Workers > 0 && pool.UnitsAhead.Count > (int)job.Class)
+            var ahead = pool.UnitsAhead.ElementAtOrDefault((int)job.Class);
+            if (
+                pool.Model == job.Model
+                && Prediction.Completion(forecast!.At, pool, job.Class, Math.Max(0, job.UnitsLeft - ahead)) is { } end
+                && !(end >= earliest)
+            )
             {
-                var units = Math.Max(pool.UnitsAhead[(int)job.Class], job.UnitsLeft);
-                var unitNs = pool.BetaNs + (pool.AlphaNs / Math.Max(1, pool.UnitsPerBatch));
-                var seconds = units * unitNs / pool.Workers / 1e9;
-                soonest = soonest is { } other ? Math.Min(other, seconds) : seconds;
+                earliest = end;
             }
         }
 
-        return soonest is { } wait ? In(now, wait) : null;
+        return earliest;
     }
-
-    /// <summary>Whole milliseconds; beyond ten years nothing is predicted.</summary>
-    private static DateTimeOffset? In(DateTimeOffset now, double seconds) =>
-        seconds is >= 0 and < 10 * 365 * 86_400.0 ? now.AddMilliseconds(Math.Ceiling(seconds * 1000)) : null;
 }

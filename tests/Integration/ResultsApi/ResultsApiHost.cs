@@ -1,0 +1,104 @@
+using System.Net;
+using System.Net.Http.Headers;
+using System.Text.Json;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Hosting;
+using Microsoft.Extensions.Configuration;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging;
+using Pipeline.Contracts;
+using Pipeline.Hosting;
+using Pipeline.Migrations;
+using Pipeline.ResultsApi;
+using Pipeline.Tests.Support.Servers;
+
+namespace Pipeline.Tests.Integration.ResultsApi;
+
+/// <summary>results-api on a free port over a database of its own, and a tenant with a key.</summary>
+internal sealed class ResultsApiHost : IAsyncDisposable
+{
+    private readonly WebApplication _app;
+    private readonly List<HttpClient> _clients = [];
+
+    private ResultsApiHost(WebApplication app, TestDatabase database) => (_app, Database) = (app, database);
+
+    public TestDatabase Database { get; }
+
+    public TenantId Tenant { get; private set; }
+
+    /// <summary>A client of <see cref="Tenant"/>.</summary>
+    public HttpClient Http { get; private set; } = null!;
+
+    public IServiceProvider Services => _app.Services;
+
+    /// <param name="options">Options of section <c>ResultsApi</c>; by default the watch looks often, so that tests need not wait.</param>
+    public static async Task<ResultsApiHost> StartAsync(params (string Option, string Value)[] options)
+    {
+        var database = await TestPostgres.CreateDatabaseAsync();
+        var host = new ResultsApiHost(await StartAppAsync(database.ConnectionString, options), database);
+        (host.Tenant, host.Http) = await host.AddTenantAsync("first");
+        return host;
+    }
+
+    /// <summary>The same over a database that may not be there; only the app is started.</summary>
+    public static async Task<WebApplication> StartAppAsync(string connectionString, params (string Option, string Value)[] options)
+    {
+        var builder = WebApplication.CreateSlimBuilder();
+        builder.Logging.ClearProviders();
+        builder.WebHost.UseUrls("http://127.0.0.1:0");
+        builder.Configuration.AddInMemoryCollection(
+            options
+                .Prepend((Option: "WatchInterval", Value: "00:00:00.02"))
+                .ToDictionary(o => $"ResultsApi:{o.Option}", o => (string?)o.Value)
+        );
+        builder.Services.AddPipelineDefaults(
+            new PipelineOptions
+            {
+                Database = connectionString,
+                Broker = PipelineOptions.InMemoryBroker,
+                DatabaseConnectionsMax = 10,
+            }
+        );
+        builder.Services.AddResultsApi(builder.Configuration);
+        var app = builder.Build();
+        app.UseProblems();
+        app.MapHealth();
+        app.MapResultsApi();
+        await app.StartAsync();
+        return app;
+    }
+
+    public async Task<(TenantId Tenant, HttpClient Http)> AddTenantAsync(string name)
+    {
+        var tenant = await Tenants.EnsureAsync(Database.DataSource, name);
+        var key = await ApiKeyIssuer.IssueAsync(Database.DataSource, tenant, "test");
+        return (tenant, Client(key));
+    }
+
+    public HttpClient Client(string? key)
+    {
+        var client = new HttpClient(new SocketsHttpHandler { AutomaticDecompression = DecompressionMethods.None })
+        {
+            BaseAddress = new Uri(_app.Urls.First()),
+            Timeout = TimeSpan.FromSeconds(60),
+        };
+        client.DefaultRequestHeaders.Authorization = key is null ? null : new AuthenticationHeaderValue("Bearer", key);
+        _clients.Add(client);
+        return client;
+    }
+
+    /// <summary>Gets JSON, whatever the status.</summary>
+    public async Task<(HttpStatusCode Status, JsonElement Body)> GetAsync(string path, HttpClient? http = null)
+    {
+        using var response = await (http ?? Http).GetAsync(path);
+        return (response.StatusCode, JsonElement.Parse(await response.Content.ReadAsStringAsync()));
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        _clients.ForEach(client => client.Dispose());
+        await _app.StopAsync();
+        await _app.DisposeAsync();
+        await Database.DisposeAsync();
+    }
+}
