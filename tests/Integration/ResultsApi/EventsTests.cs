@@ -6,13 +6,13 @@ using Xunit;
 
 namespace Pipeline.Tests.Integration.ResultsApi;
 
-public sealed class EventsTests : IAsyncLifetime
+public sealed class EventsTests(ResultsApiFixture fixture) : IClassFixture<ResultsApiFixture>, IAsyncLifetime
 {
-    private ResultsApiHost _api = null!;
+    private ApiCaller _api = null!;
 
-    public async ValueTask InitializeAsync() => _api = await ResultsApiHost.StartAsync(("WatchersMax", "3"));
+    public async ValueTask InitializeAsync() => _api = await fixture.Host.AddTenantAsync();
 
-    public ValueTask DisposeAsync() => _api?.DisposeAsync() ?? ValueTask.CompletedTask;
+    public ValueTask DisposeAsync() => ValueTask.CompletedTask;
 
     [Fact]
     public async Task A_watcher_sees_a_job_move_and_the_stream_ends_with_it()
@@ -97,7 +97,7 @@ public sealed class EventsTests : IAsyncLifetime
     {
         var job = await SeededJob.CreateAsync(_api.Database, _api.Tenant);
         await job.EndAllAsync(_api.Database);
-        await _api.Database.ExecuteAsync("DELETE FROM events");
+        await _api.Database.ExecuteAsync("DELETE FROM events WHERE job = $1", job.Id.Value);
         await using var events = await OpenAsync(job);
 
         var seen = await events.AllAsync();
@@ -109,6 +109,8 @@ public sealed class EventsTests : IAsyncLifetime
     [Fact]
     public async Task Watchers_beyond_the_most_allowed_are_turned_away_and_let_in_when_one_has_left()
     {
+        await using var small = await ResultsApiHost.StartAsync(("WatchersMax", "3"));
+        _api = await small.AddTenantAsync();
         var job = await SeededJob.CreateAsync(_api.Database, _api.Tenant);
         var watchers = new List<EventReader>();
         for (var i = 0; i < 3; i++)

@@ -6,13 +6,13 @@ using Xunit;
 
 namespace Pipeline.Tests.Integration.ResultsApi;
 
-public sealed class FleetTests : IAsyncLifetime
+public sealed class FleetTests(ResultsApiFixture fixture) : IClassFixture<ResultsApiFixture>, IAsyncLifetime
 {
-    private ResultsApiHost _api = null!;
+    private ApiCaller _api = null!;
 
-    public async ValueTask InitializeAsync() => _api = await ResultsApiHost.StartAsync();
+    public async ValueTask InitializeAsync() => _api = await fixture.Host.AddTenantAsync();
 
-    public ValueTask DisposeAsync() => _api?.DisposeAsync() ?? ValueTask.CompletedTask;
+    public ValueTask DisposeAsync() => ValueTask.CompletedTask;
 
     [Fact]
     public async Task Models_are_listed_as_OpenAIs_clients_read_them_and_with_their_manifests()
@@ -21,7 +21,7 @@ public sealed class FleetTests : IAsyncLifetime
 
         var (_, list) = await _api.GetAsync("/v1/models");
 
-        var model = Assert.Single(list.GetProperty("data").EnumerateArray());
+        var model = Assert.Single(list.GetProperty("data").EnumerateArray(), item => item.GetProperty("name").GetString() == "language-id");
         Assert.Equal("list", list.GetProperty("object").GetString());
         Assert.Equal("language-id@1.0.0", model.GetProperty("id").GetString());
         Assert.Equal(("model", "pipeline"), (model.GetProperty("object").GetString(), model.GetProperty("owned_by").GetString()));

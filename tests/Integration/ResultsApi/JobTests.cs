@@ -7,13 +7,13 @@ using Xunit;
 
 namespace Pipeline.Tests.Integration.ResultsApi;
 
-public sealed class JobTests : IAsyncLifetime
+public sealed class JobTests(ResultsApiFixture fixture) : IClassFixture<ResultsApiFixture>, IAsyncLifetime
 {
-    private ResultsApiHost _api = null!;
+    private ApiCaller _api = null!;
 
-    public async ValueTask InitializeAsync() => _api = await ResultsApiHost.StartAsync();
+    public async ValueTask InitializeAsync() => _api = await fixture.Host.AddTenantAsync();
 
-    public ValueTask DisposeAsync() => _api?.DisposeAsync() ?? ValueTask.CompletedTask;
+    public ValueTask DisposeAsync() => ValueTask.CompletedTask;
 
     [Fact]
     public async Task A_queued_job_shows_all_its_tasks_as_remaining()
@@ -54,7 +54,7 @@ public sealed class JobTests : IAsyncLifetime
     {
         var job = await SeededJob.CreateAsync(_api.Database, _api.Tenant);
         await job.EndAllAsync(_api.Database);
-        await _api.Database.ExecuteAsync("DELETE FROM chunks");
+        await _api.Database.ExecuteAsync("DELETE FROM chunks WHERE job = $1", job.Id.Value);
 
         var (_, body) = await _api.GetAsync($"/v1/jobs/{job.Id}");
 
@@ -67,9 +67,9 @@ public sealed class JobTests : IAsyncLifetime
     [Fact]
     public async Task A_waiting_jobs_end_is_predicted_from_the_schedulers_forecast()
     {
-        var job = await SeededJob.CreateAsync(_api.Database, _api.Tenant);
+        var job = await SeededJob.CreateAsync(_api.Database, _api.Tenant, new SeededJob { Model = "forecast" });
         var now = DateTimeOffset.UtcNow;
-        _api.Services.GetRequiredService<Forecasts>().Observe(Forecast(now, unitsAhead: 3_600_000_000));
+        _api.Host.Services.GetRequiredService<Forecasts>().Observe(Forecast(now, unitsAhead: 3_600_000_000));
 
         var (_, body) = await _api.GetAsync($"/v1/jobs/{job.Id}");
 
@@ -95,11 +95,11 @@ public sealed class JobTests : IAsyncLifetime
     public async Task Another_tenants_job_is_as_unknown_as_none(string path)
     {
         var job = await SeededJob.CreateAsync(_api.Database, _api.Tenant);
-        var (_, other) = await _api.AddTenantAsync("second");
+        var other = await _api.Host.AddTenantAsync();
 
         foreach (var id in new[] { job.Id.ToString(), Guid.CreateVersion7().ToString(), "nonsense" })
         {
-            var (status, body) = await _api.GetAsync($"/v1/jobs/{id}{path}", other);
+            var (status, body) = await other.GetAsync($"/v1/jobs/{id}{path}");
 
             Assert.Equal(HttpStatusCode.NotFound, status);
             Assert.Equal("job_not_found", body.GetProperty("error").GetProperty("code").GetString());
@@ -119,7 +119,7 @@ public sealed class JobTests : IAsyncLifetime
     {
         foreach (var key in new[] { null, "pk_wrong" })
         {
-            using var response = await _api.Client(key).GetAsync(path);
+            using var response = await _api.Host.Client(key).GetAsync(path);
             var body = JsonElement.Parse(await response.Content.ReadAsStringAsync());
 
             Assert.Equal(HttpStatusCode.Unauthorized, response.StatusCode);
@@ -132,16 +132,12 @@ public sealed class JobTests : IAsyncLifetime
     [Fact]
     public async Task The_health_endpoints_need_no_key()
     {
-        Assert.Equal(HttpStatusCode.OK, (await _api.Client(null).GetAsync("/healthz/live")).StatusCode);
-        Assert.Equal(HttpStatusCode.OK, (await _api.Client(null).GetAsync("/healthz/ready")).StatusCode);
+        Assert.Equal(HttpStatusCode.OK, (await _api.Host.Client(null).GetAsync("/healthz/live")).StatusCode);
+        Assert.Equal(HttpStatusCode.OK, (await _api.Host.Client(null).GetAsync("/healthz/ready")).StatusCode);
     }
 
     private static Forecast Forecast(DateTimeOffset at, long unitsAhead) =>
-        new()
-        {
-            At = at,
-            Pools = [new PoolForecast("default", new ModelRef("language-id", "1.0.0"), 1, [0, 0, unitsAhead], 0, 1000, 65_536)],
-        };
+        new() { At = at, Pools = [new PoolForecast("default", new ModelRef("forecast", "1.0.0"), 1, [0, 0, unitsAhead], 0, 1000, 65_536)] };
 
     private static string? Text(JsonElement body, string name) => body.GetProperty(name).GetString();
 }

@@ -5,14 +5,14 @@ using Xunit;
 
 namespace Pipeline.Tests.Integration.ResultsApi;
 
-public sealed class ListJobsTests : IAsyncLifetime
+public sealed class ListJobsTests(ResultsApiFixture fixture) : IClassFixture<ResultsApiFixture>, IAsyncLifetime
 {
     private static readonly DateTimeOffset Start = new(2026, 1, 2, 3, 0, 0, TimeSpan.Zero);
-    private ResultsApiHost _api = null!;
+    private ApiCaller _api = null!;
 
-    public async ValueTask InitializeAsync() => _api = await ResultsApiHost.StartAsync();
+    public async ValueTask InitializeAsync() => _api = await fixture.Host.AddTenantAsync();
 
-    public ValueTask DisposeAsync() => _api?.DisposeAsync() ?? ValueTask.CompletedTask;
+    public ValueTask DisposeAsync() => ValueTask.CompletedTask;
 
     [Fact]
     public async Task Pages_show_every_job_once_newest_first()
@@ -71,11 +71,11 @@ public sealed class ListJobsTests : IAsyncLifetime
     [Fact]
     public async Task Only_the_callers_jobs_are_listed()
     {
-        var (tenant, other) = await _api.AddTenantAsync("second");
+        var other = await _api.Host.AddTenantAsync();
         await CreateAsync(new SeededJob());
-        var theirs = await SeededJob.CreateAsync(_api.Database, tenant);
+        var theirs = await SeededJob.CreateAsync(_api.Database, other.Tenant);
 
-        Assert.Equal([theirs.Id.ToString()], Ids((await _api.GetAsync("/v1/jobs", other)).Body));
+        Assert.Equal([theirs.Id.ToString()], Ids((await other.GetAsync("/v1/jobs")).Body));
     }
 
     [Fact]

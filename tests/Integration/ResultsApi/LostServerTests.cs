@@ -13,7 +13,8 @@ public sealed class LostServerTests
     [Fact]
     public async Task While_the_database_is_away_requests_are_answered_503_and_served_again_after()
     {
-        await using var api = await ResultsApiHost.StartAsync();
+        await using var host = await ResultsApiHost.StartAsync();
+        var api = await host.AddTenantAsync();
         var job = await SeededJob.CreateAsync(api.Database, api.Tenant);
         var settings = new NpgsqlConnectionStringBuilder(api.Database.ConnectionString);
         using var relay = new TcpRelay(settings.Host!, settings.Port);
@@ -45,7 +46,8 @@ public sealed class LostServerTests
     [Fact]
     public async Task A_reply_that_loses_the_database_on_its_way_breaks_off_and_is_resumed_by_its_cursor()
     {
-        await using var api = await ResultsApiHost.StartAsync();
+        await using var host = await ResultsApiHost.StartAsync();
+        var api = await host.AddTenantAsync();
         var job = await SeededJob.CreateAsync(api.Database, api.Tenant, new SeededJob { Tasks = 8, ChunkTasks = 4 });
         await job.EndAsync(api.Database, 0, 1, 2, 3);
         var settings = new NpgsqlConnectionStringBuilder(api.Database.ConnectionString);

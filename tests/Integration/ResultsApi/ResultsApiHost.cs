@@ -11,10 +11,11 @@ using Pipeline.Hosting;
 using Pipeline.Migrations;
 using Pipeline.ResultsApi;
 using Pipeline.Tests.Support.Servers;
+using Xunit;
 
 namespace Pipeline.Tests.Integration.ResultsApi;
 
-/// <summary>results-api on a free port over a database of its own, and a tenant with a key.</summary>
+/// <summary>results-api on a free port over a database of its own, shared by the tests of a class; each of them is another tenant.</summary>
 internal sealed class ResultsApiHost : IAsyncDisposable
 {
     private readonly WebApplication _app;
@@ -24,20 +25,13 @@ internal sealed class ResultsApiHost : IAsyncDisposable
 
     public TestDatabase Database { get; }
 
-    public TenantId Tenant { get; private set; }
-
-    /// <summary>A client of <see cref="Tenant"/>.</summary>
-    public HttpClient Http { get; private set; } = null!;
-
     public IServiceProvider Services => _app.Services;
 
     /// <param name="options">Options of section <c>ResultsApi</c>; by default the watch looks often, so that tests need not wait.</param>
     public static async Task<ResultsApiHost> StartAsync(params (string Option, string Value)[] options)
     {
         var database = await TestPostgres.CreateDatabaseAsync();
-        var host = new ResultsApiHost(await StartAppAsync(database.ConnectionString, options), database);
-        (host.Tenant, host.Http) = await host.AddTenantAsync("first");
-        return host;
+        return new ResultsApiHost(await StartAppAsync(database.ConnectionString, options), database);
     }
 
     /// <summary>The same over a database that may not be there; only the app is started.</summary>
@@ -68,11 +62,12 @@ internal sealed class ResultsApiHost : IAsyncDisposable
         return app;
     }
 
-    public async Task<(TenantId Tenant, HttpClient Http)> AddTenantAsync(string name)
+    /// <summary>A new tenant, with a client that carries its key.</summary>
+    public async Task<ApiCaller> AddTenantAsync()
     {
-        var tenant = await Tenants.EnsureAsync(Database.DataSource, name);
+        var tenant = await Tenants.EnsureAsync(Database.DataSource, $"tenant {Guid.NewGuid()}");
         var key = await ApiKeyIssuer.IssueAsync(Database.DataSource, tenant, "test");
-        return (tenant, Client(key));
+        return new ApiCaller(this, tenant, Client(key));
     }
 
     public HttpClient Client(string? key)
@@ -87,18 +82,44 @@ internal sealed class ResultsApiHost : IAsyncDisposable
         return client;
     }
 
-    /// <summary>Gets JSON, whatever the status.</summary>
-    public async Task<(HttpStatusCode Status, JsonElement Body)> GetAsync(string path, HttpClient? http = null)
-    {
-        using var response = await (http ?? Http).GetAsync(path);
-        return (response.StatusCode, JsonElement.Parse(await response.Content.ReadAsStringAsync()));
-    }
-
     public async ValueTask DisposeAsync()
     {
         _clients.ForEach(client => client.Dispose());
         await _app.StopAsync();
         await _app.DisposeAsync();
         await Database.DisposeAsync();
+    }
+}
+
+/// <summary>A tenant who asks.</summary>
+internal sealed record ApiCaller(ResultsApiHost Host, TenantId Tenant, HttpClient Http)
+{
+    public TestDatabase Database => Host.Database;
+
+    /// <summary>Gets JSON, whatever the status.</summary>
+    public async Task<(HttpStatusCode Status, JsonElement Body)> GetAsync(string path)
+    {
+        using var response = await Http.GetAsync(path);
+        return (response.StatusCode, JsonElement.Parse(await response.Content.ReadAsStringAsync()));
+    }
+}
+
+/// <summary>One host for the tests of a class.</summary>
+public class ResultsApiFixture : IAsyncLifetime
+{
+    internal ResultsApiHost Host { get; private set; } = null!;
+
+    private protected virtual (string Option, string Value)[] Options => [];
+
+    public async ValueTask InitializeAsync() => Host = await ResultsApiHost.StartAsync(Options);
+
+    public async ValueTask DisposeAsync()
+    {
+        if (Host is not null)
+        {
+            await Host.DisposeAsync();
+        }
+
+        GC.SuppressFinalize(this);
     }
 }

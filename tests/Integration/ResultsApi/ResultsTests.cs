@@ -10,14 +10,13 @@ using Xunit;
 
 namespace Pipeline.Tests.Integration.ResultsApi;
 
-public sealed class ResultsTests : IAsyncLifetime
+public sealed class ResultsTests(ResultsTests.SmallPages fixture) : IClassFixture<ResultsTests.SmallPages>, IAsyncLifetime
 {
-    private ResultsApiHost _api = null!;
+    private ApiCaller _api = null!;
 
-    /// <summary>Pages of three rows and four kilobytes, so that even small jobs take many.</summary>
-    public async ValueTask InitializeAsync() => _api = await ResultsApiHost.StartAsync(("PageRowsMax", "3"), ("PageBytes", "4096"));
+    public async ValueTask InitializeAsync() => _api = await fixture.Host.AddTenantAsync();
 
-    public ValueTask DisposeAsync() => _api?.DisposeAsync() ?? ValueTask.CompletedTask;
+    public ValueTask DisposeAsync() => ValueTask.CompletedTask;
 
     [Fact]
     public async Task A_line_tells_how_its_task_ended()
@@ -360,5 +359,11 @@ public sealed class ResultsTests : IAsyncLifetime
         PackedTensors.WriteCount(pack, 1);
         PackedTensors.WriteTensor(pack, name, TensorElementType.Float32, shape, MemoryMarshal.AsBytes<float>(values));
         return pack.WrittenSpan.ToArray();
+    }
+
+    /// <summary>Pages of three rows and four kilobytes, so that even small jobs take many.</summary>
+    public sealed class SmallPages : ResultsApiFixture
+    {
+        private protected override (string Option, string Value)[] Options => [("PageRowsMax", "3"), ("PageBytes", "4096")];
     }
 }
