@@ -1,3 +1,5 @@
+using System.Runtime.InteropServices;
+
 namespace Pipeline.GpuWorker.Models;
 
 /// <summary>
@@ -12,74 +14,98 @@ internal static class BatchCutter
     public static IReadOnlyList<CutBatch> Cut(IReadOnlyList<PreparedTask> tasks, BatchLimits limits)
     {
         limits.Validate();
-        var order = Order(tasks);
         var batches = new List<CutBatch>();
-        for (var start = 0; start < order.Length; )
-        {
-            var key = tasks[order[start]].ShapeKey;
-            var end = start + 1;
-            while (end < order.Length && tasks[order[end]].ShapeKey == key)
-                end++;
-            CutGroup(tasks, order.AsMemory(start, end - start), limits, batches);
-            start = end;
-        }
+        foreach (var group in Groups(tasks).Values)
+            CutGroup(CollectionsMarshal.AsSpan(group), limits, batches);
         return batches;
     }
 
-    private static int[] Order(IReadOnlyList<PreparedTask> tasks)
+    /// <summary>Tasks by shape key; each as one number that sorts by units, then by arrival.</summary>
+    private static SortedDictionary<long, List<long>> Groups(IReadOnlyList<PreparedTask> tasks)
     {
-        var order = new int[tasks.Count];
-        var keys = new (long Shape, int Units, int Arrival)[tasks.Count];
-        for (var i = 0; i < order.Length; i++)
+        var groups = new SortedDictionary<long, List<long>>();
+        List<long>? group = null;
+        var key = 0L;
+        for (var i = 0; i < tasks.Count; i++)
         {
-            order[i] = i;
-            keys[i] = (tasks[i].ShapeKey, tasks[i].Units, i);
+            var task = tasks[i];
+            if (group is null || task.ShapeKey != key)
+            {
+                key = task.ShapeKey;
+                if (!groups.TryGetValue(key, out group))
+                    groups.Add(key, group = []);
+            }
+            group.Add(((long)task.Units << 32) | (uint)i);
         }
-        Array.Sort(keys, order);
-        return order;
+        return groups;
     }
 
     /// <summary>
-    /// Finds the cheapest cuts of one group: a batch costs its fixed part and its padded units, and the cheapest way to run the first n
-    /// tasks is the cheapest of all ways to choose the last batch of them. That looks at tasks × rows pairs: a millisecond for a
-    /// thousand tasks in batches of 512.
+    /// Finds the cheapest cuts of one group, as a shortest path from its first task to its end: an edge is a batch, and costs its fixed
+    /// part and its padded units. Only two ends of a batch need a look: where the length changes, and where the batch is full. Cut
+    /// anywhere else, the next task could join it and nothing would cost more. So this takes tasks × batches steps at the very most,
+    /// where lengths repeat far fewer.
     /// </summary>
-    private static void CutGroup(IReadOnlyList<PreparedTask> tasks, ReadOnlyMemory<int> order, BatchLimits limits, List<CutBatch> batches)
+    private static void CutGroup(Span<long> group, BatchLimits limits, List<CutBatch> batches)
     {
-        var units = new long[order.Length];
-        for (var i = 0; i < units.Length; i++)
-            units[i] = tasks[order.Span[i]].Units;
-
-        var rowsMax = limits.FixedRows > 0 ? limits.FixedRows : limits.RowsMax;
-        var starts = new int[units.Length + 1];
-        var costs = new double[units.Length + 1];
-        for (var end = 1; end <= units.Length; end++)
+        group.Sort();
+        var nextLength = NextLengths(group);
+        var starts = new int[group.Length + 1];
+        var costs = new double[group.Length + 1];
+        costs.AsSpan(1).Fill(double.PositiveInfinity);
+        for (var start = 0; start < group.Length; start++)
         {
-            var longest = units[end - 1];
-            var rowsEnd = Math.Min(rowsMax, end);
-            if (limits.FixedRows == 0)
-                rowsEnd = (int)Math.Clamp(limits.PaddedUnitsMax / longest, 1, rowsEnd);
-            costs[end] = double.PositiveInfinity;
-            for (var rows = 1; rows <= rowsEnd; rows++)
+            if (double.IsPositiveInfinity(costs[start]))
+                continue;
+            for (var end = start; end < group.Length; )
             {
-                // Of equally cheap ways the last one found, with the larger last batch.
-                var cost = costs[end - rows] + ((limits.FixedRows > 0 ? limits.FixedRows : rows) * longest);
-                if (cost > costs[end])
-                    continue;
-                costs[end] = cost;
-                starts[end] = end - rows;
+                // The tasks of the next length, as many as still fit.
+                var units = Units(group, end);
+                var before = end;
+                end = (int)Math.Min(nextLength[end], (long)start + RowsMax(units, limits));
+                if (end <= before)
+                    break;
+                var cost = costs[start] + limits.BatchCostUnits + (DeviceRows(end - start, limits) * units);
+                if (cost < costs[end])
+                    (costs[end], starts[end]) = (cost, start);
+                if (end < nextLength[before])
+                    break;
             }
-            costs[end] += limits.BatchCostUnits;
         }
 
         var first = batches.Count;
-        for (var end = units.Length; end > 0; end = starts[end])
-            batches.Add(Batch(units, order, starts[end], end, limits.FixedRows));
+        for (var end = group.Length; end > 0; end = starts[end])
+            batches.Add(Batch(group[starts[end]..end], limits));
         batches.Reverse(first, batches.Count - first);
     }
 
-    private static CutBatch Batch(long[] units, ReadOnlyMemory<int> order, int start, int end, int fixedRows) =>
-        new(order[start..end], units[start..end].Sum(), (fixedRows > 0 ? fixedRows : end - start) * units[end - 1]);
+    /// <summary>For every task the place of the first longer one.</summary>
+    private static int[] NextLengths(ReadOnlySpan<long> group)
+    {
+        var next = new int[group.Length];
+        for (var i = group.Length - 1; i >= 0; i--)
+            next[i] = i + 1 < group.Length && Units(group, i + 1) == Units(group, i) ? next[i + 1] : i + 1;
+        return next;
+    }
+
+    private static CutBatch Batch(ReadOnlySpan<long> members, BatchLimits limits)
+    {
+        var tasks = new int[members.Length];
+        var units = 0L;
+        for (var i = 0; i < members.Length; i++)
+        {
+            tasks[i] = (int)members[i];
+            units += Units(members, i);
+        }
+        return new CutBatch(tasks, units, DeviceRows(tasks.Length, limits) * Units(members, members.Length - 1));
+    }
+
+    private static long Units(ReadOnlySpan<long> group, int task) => group[task] >> 32;
+
+    private static int RowsMax(long units, BatchLimits limits) =>
+        limits.FixedRows > 0 ? limits.FixedRows : (int)Math.Clamp(limits.PaddedUnitsMax / units, 1, limits.RowsMax);
+
+    private static long DeviceRows(int rows, BatchLimits limits) => limits.FixedRows > 0 ? limits.FixedRows : rows;
 }
 
 /// <summary>What a batch may hold.</summary>
@@ -107,4 +133,4 @@ internal readonly record struct BatchLimits(int RowsMax, long PaddedUnitsMax, in
 /// <param name="Tasks">Indices into what was cut, shortest task first.</param>
 /// <param name="Units">Units of the tasks themselves.</param>
 /// <param name="PaddedUnits">Units of the device: rows × the longest task.</param>
-internal sealed record CutBatch(ReadOnlyMemory<int> Tasks, long Units, long PaddedUnits);
+internal sealed record CutBatch(int[] Tasks, long Units, long PaddedUnits);

@@ -11,6 +11,9 @@ internal sealed unsafe class BatchOutputs : IDisposable
     private readonly OrtValue[] _values;
     private readonly nint[] _data;
     private readonly long[][] _shapes;
+
+    /// <summary>Bytes of a task's part where they lie in one piece, else −1.</summary>
+    private readonly int[] _rowBytes;
     private readonly IReadOnlyList<ReadOnlyMemory<byte>>?[] _texts;
     private readonly long[] _sizes;
     private readonly int _symbols;
@@ -29,11 +32,14 @@ internal sealed unsafe class BatchOutputs : IDisposable
         _symbols = sizes.Length / rows;
         _data = new nint[values.Length];
         _shapes = new long[values.Length][];
+        _rowBytes = new int[values.Length];
         _texts = new IReadOnlyList<ReadOnlyMemory<byte>>?[values.Length];
         for (var i = 0; i < values.Length; i++)
         {
             _shapes[i] = values[i].Shape.ToArray();
             RequireRows(plans[i], _shapes[i], deviceRows);
+            var inRows = plans[i] is { BatchAxis: 0, IsCut: false, Type: not TensorElementType.String };
+            _rowBytes[i] = inRows ? checked(Elements(_shapes[i].AsSpan(1)) * plans[i].Type.Size()) : -1;
             if (plans[i].Type == TensorElementType.String)
                 _texts[i] = values[i].Utf8Strings();
             else
@@ -69,23 +75,14 @@ internal sealed unsafe class BatchOutputs : IDisposable
     /// <summary>A task's own size of the first padded symbol (a text's tokens), or −1 where nothing is padded.</summary>
     public long Size(int row) => _symbols > 0 ? _sizes[row * _symbols] : -1;
 
-    /// <summary>True when a task's part lies in one piece; then <see cref="Piece"/> gives it without copying.</summary>
-    public bool IsOnePiece(int output, ReadOnlySpan<long> shape)
+    /// <summary>
+    /// A task's part where it lies, if that is one piece: the batch is the first axis and nothing is cut. Valid until this is disposed.
+    /// </summary>
+    public bool TryGetRow(int output, int row, out ReadOnlySpan<byte> part)
     {
-        var scratch = (stackalloc long[2 * shape.Length]);
-        return _plans[output].BatchAxis is not { } axis || new TaskBlocks(shape, _shapes[output], axis, 0, scratch).OneRun;
-    }
-
-    /// <summary>A task's part where it lies; valid until this is disposed.</summary>
-    public ReadOnlySpan<byte> Piece(int output, int row, ReadOnlySpan<long> shape)
-    {
-        var scratch = (stackalloc long[2 * shape.Length]);
-        var whole = Whole(output);
-        if (_plans[output].BatchAxis is not { } axis)
-            return whole;
-        var blocks = new TaskBlocks(shape, _shapes[output], axis, row, scratch);
-        var size = _plans[output].Type.Size();
-        return blocks.MoveNext() ? whole.Slice(blocks.InBatch * size, blocks.Length * size) : [];
+        var bytes = _rowBytes[output];
+        part = bytes < 0 ? default : new ReadOnlySpan<byte>((byte*)_data[output] + ((long)row * bytes), bytes);
+        return bytes >= 0;
     }
 
     /// <summary>Copies a task's part together.</summary>

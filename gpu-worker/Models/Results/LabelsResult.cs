@@ -1,5 +1,4 @@
 using System.Buffers;
-using System.Globalization;
 using System.Runtime.InteropServices;
 using System.Text.Encodings.Web;
 using System.Text.Json;
@@ -17,9 +16,6 @@ internal sealed class LabelsResult : IResultMaker
 {
     public const string ContentType = "application/json";
 
-    /// <summary>The longest score, <c>-1.23457E-05</c>, and the braces and commas around it.</summary>
-    private const int ScoreBytesMax = 24;
-
     private const int StackBytesMax = 1024;
 
     private readonly byte[][] _starts;
@@ -32,11 +28,15 @@ internal sealed class LabelsResult : IResultMaker
         _starts = [.. labels.Select(Start)];
         _topK = Math.Min(topK, labels.Count);
         _softmax = softmax;
-        _answerBytesMax = 16 + (_topK * (ScoreBytesMax + _starts.Max(start => start.Length)));
+        _answerBytesMax = 16 + (_topK * (ScoreText.BytesMax + 2 + _starts.Max(start => start.Length)));
     }
 
     public TaskOutput Make(BatchOutputs outputs, int row)
     {
+        var type = outputs.Plan(0).Type;
+        if (type == TensorElementType.Float32 && outputs.TryGetRow(0, row, out var part) && part.Length == _starts.Length * sizeof(float))
+            return Write(MemoryMarshal.Cast<byte, float>(part));
+
         var shape = outputs.Shape(0, row, stackalloc long[outputs.Rank(0)]);
         var count = BatchOutputs.Elements(shape);
         if (count != _starts.Length)
@@ -44,10 +44,6 @@ internal sealed class LabelsResult : IResultMaker
                 OrtErrorCode.RuntimeException,
                 $"The output {outputs.Plan(0).Name} has {count} numbers a task; expected {_starts.Length}, one a label."
             );
-        var type = outputs.Plan(0).Type;
-        if (type == TensorElementType.Float32 && outputs.IsOnePiece(0, shape))
-            return Write(MemoryMarshal.Cast<byte, float>(outputs.Piece(0, row, shape)));
-
         var room = ArrayPool<byte>.Shared.Rent(count * (type.Size() + sizeof(float)));
         try
         {
@@ -81,7 +77,7 @@ internal sealed class LabelsResult : IResultMaker
                     answer[at++] = (byte)',';
                 at = Append(answer, at, _starts[best[i]]);
                 var score = scores[best[i]];
-                at = AppendScore(answer, at, _softmax ? MathF.Exp(score - shift) / divisor : score);
+                at += ScoreText.Write(answer[at..], _softmax ? MathF.Exp(score - shift) / divisor : score);
                 answer[at++] = (byte)'}';
             }
             at = Append(answer, at, "]}"u8);
@@ -124,15 +120,6 @@ internal sealed class LabelsResult : IResultMaker
     {
         bytes.CopyTo(to[at..]);
         return at + bytes.Length;
-    }
-
-    /// <summary>JSON has no NaN and no infinity: such a score is null.</summary>
-    private static int AppendScore(Span<byte> to, int at, float score)
-    {
-        if (!float.IsFinite(score))
-            return Append(to, at, "null"u8);
-        score.TryFormat(to[at..], out var written, "G6", CultureInfo.InvariantCulture);
-        return at + written;
     }
 
     private static byte[] Start(string label)

@@ -11,6 +11,9 @@ namespace Pipeline.GpuWorker.Models.Results;
 /// </param>
 internal sealed record OutputPlan(string Name, TensorElementType Type, int? BatchAxis, int[] CutBy)
 {
+    /// <summary>True when padding may have to be cut off.</summary>
+    public bool IsCut { get; } = CutBy.Any(symbol => symbol >= 0);
+
     public static OutputPlan Create(string name, TensorSpec spec, IReadOnlyList<string> paddedSymbols)
     {
         var cutBy = spec.Shape!.Select((size, dim) => size < 0 && dim != spec.BatchAxis ? Find(spec.Symbols![dim]) : -1);

@@ -21,7 +21,7 @@ public sealed class PublishedModelTests
         // Tasks of one shape share a batch, as the worker cuts them.
         var prepared = cases.Select(one => model.Prepare(Input(model, one))).ToList();
         foreach (var batch in BatchCutter.Cut(prepared, new BatchLimits(32, 1_000_000, model.FixedRows)))
-            AssertAnswers(model, [.. batch.Tasks.ToArray().Select(i => cases[i])]);
+            AssertAnswers(model, [.. batch.Tasks.Select(i => cases[i])]);
         AssertAnswers(model, [cases[0]]);
     }
 

@@ -15,7 +15,7 @@ public sealed class BatchCutterTests
                 [1, 3],
                 [2, 0],
             ],
-            batches.Select(batch => batch.Tasks.ToArray())
+            batches.Select(batch => batch.Tasks)
         );
         Assert.Equal([(3, 4), (17, 18)], batches.Select(batch => (batch.Units, batch.PaddedUnits)));
     }
@@ -30,7 +30,7 @@ public sealed class BatchCutterTests
                 [0, 2],
                 [1],
             ],
-            batches.Select(batch => batch.Tasks.ToArray())
+            batches.Select(batch => batch.Tasks)
         );
     }
 
@@ -46,7 +46,7 @@ public sealed class BatchCutterTests
                 [1],
                 [0, 2],
             ],
-            batches.Select(batch => batch.Tasks.ToArray())
+            batches.Select(batch => batch.Tasks)
         );
     }
 
@@ -98,16 +98,16 @@ public sealed class BatchCutterTests
 
             var batches = BatchCutter.Cut(tasks, limits);
 
-            Assert.Equal(Enumerable.Range(0, tasks.Length), batches.SelectMany(batch => batch.Tasks.ToArray()).Order());
+            Assert.Equal(Enumerable.Range(0, tasks.Length), batches.SelectMany(batch => batch.Tasks).Order());
             Assert.All(batches, batch => AssertWithin(limits, batch, tasks));
             Assert.Equal(Show(batches), Show(BatchCutter.Cut(tasks, limits)));
-            Assert.True(Cost(batches, limits) <= Cost(Filled(tasks, limits), limits) + 1e-3, $"round {round}");
+            Assert.Equal(LeastCost(tasks, limits), Cost(batches, limits), tolerance: 1e-3);
         }
     }
 
     private static void AssertWithin(BatchLimits limits, CutBatch batch, PreparedTask[] tasks)
     {
-        var members = batch.Tasks.ToArray();
+        var members = batch.Tasks;
         var longest = members.Max(i => tasks[i].Units);
         Assert.NotEmpty(members);
         Assert.Single(members.Select(i => tasks[i].ShapeKey).Distinct());
@@ -117,41 +117,38 @@ public sealed class BatchCutterTests
         Assert.Equal((limits.FixedRows > 0 ? limits.FixedRows : members.Length) * (long)longest, batch.PaddedUnits);
     }
 
-    /// <summary>The plain way: sorted, and filled one batch after the other.</summary>
-    private static List<CutBatch> Filled(PreparedTask[] tasks, BatchLimits limits)
+    /// <summary>The least that any cutting costs: every batch of neighbours by length is tried.</summary>
+    private static double LeastCost(PreparedTask[] tasks, BatchLimits limits)
     {
-        var batches = new List<CutBatch>();
-        foreach (var group in Enumerable.Range(0, tasks.Length).GroupBy(i => tasks[i].ShapeKey))
+        var total = 0.0;
+        foreach (var group in tasks.GroupBy(task => task.ShapeKey))
         {
-            var batch = new List<int>();
-            foreach (var task in group.OrderBy(i => tasks[i].Units))
+            long[] units = [.. group.Select(task => (long)task.Units).Order()];
+            var least = new double[units.Length + 1];
+            for (var end = 1; end <= units.Length; end++)
             {
-                var rows = batch.Count + 1;
-                var fits =
-                    limits.FixedRows > 0
-                        ? rows <= limits.FixedRows
-                        : rows <= limits.RowsMax && rows * tasks[task].Units <= limits.PaddedUnitsMax;
-                if (!fits && batch.Count > 0)
-                    Close(batch);
-                batch.Add(task);
+                least[end] = double.PositiveInfinity;
+                for (var start = end - 1; start >= 0 && Fits(end - start, units[end - 1]); start--)
+                {
+                    var rows = limits.FixedRows > 0 ? limits.FixedRows : end - start;
+                    least[end] = Math.Min(least[end], least[start] + limits.BatchCostUnits + (rows * units[end - 1]));
+                }
             }
-            Close(batch);
+            total += least[^1];
         }
-        return batches;
+        return total;
 
-        void Close(List<int> batch)
-        {
-            var rows = limits.FixedRows > 0 ? limits.FixedRows : batch.Count;
-            batches.Add(new CutBatch(batch.ToArray(), batch.Sum(i => tasks[i].Units), rows * batch.Max(i => tasks[i].Units)));
-            batch.Clear();
-        }
+        bool Fits(int rows, long longest) =>
+            limits.FixedRows > 0
+                ? rows <= limits.FixedRows
+                : rows == 1 || (rows <= limits.RowsMax && rows * longest <= limits.PaddedUnitsMax);
     }
 
     private static double Cost(IReadOnlyList<CutBatch> batches, BatchLimits limits) =>
         batches.Sum(batch => limits.BatchCostUnits + batch.PaddedUnits);
 
     private static string Show(IReadOnlyList<CutBatch> batches) =>
-        string.Join(" | ", batches.Select(batch => string.Join(",", batch.Tasks.ToArray())));
+        string.Join(" | ", batches.Select(batch => string.Join(",", batch.Tasks)));
 
     private static IReadOnlyList<CutBatch> Cut(int[] units, BatchLimits limits) =>
         BatchCutter.Cut([.. units.Select(unit => Task(unit))], limits);
