@@ -1,12 +1,14 @@
+using Microsoft.Extensions.Diagnostics.HealthChecks;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 
 namespace Pipeline.GpuWorker;
 
 /// <summary>Runs the worker, life after life, until the process stops.</summary>
-internal sealed partial class WorkerHost(WorkerParts parts, ILogger<WorkerHost> log) : BackgroundService
+internal sealed partial class WorkerHost(WorkerParts parts, ILogger<WorkerHost> log) : BackgroundService, IHealthCheck
 {
     private readonly CancellationTokenSource _abort = new();
+    private volatile WorkerLife? _life;
 
     /// <summary>Drains; when <paramref name="cancellationToken"/> says that there is no more time, leaves at once.</summary>
     public override async Task StopAsync(CancellationToken cancellationToken)
@@ -14,6 +16,12 @@ internal sealed partial class WorkerHost(WorkerParts parts, ILogger<WorkerHost> 
         await using var late = cancellationToken.Register(_abort.Cancel);
         await base.StopAsync(cancellationToken);
     }
+
+    /// <summary>Ready while it takes work from its lanes.</summary>
+    public Task<HealthCheckResult> CheckHealthAsync(HealthCheckContext context, CancellationToken cancellationToken = default) =>
+        Task.FromResult(
+            _life is { Accepting: true } ? HealthCheckResult.Healthy() : HealthCheckResult.Unhealthy("The worker takes no work now.")
+        );
 
     public override void Dispose()
     {
@@ -27,11 +35,10 @@ internal sealed partial class WorkerHost(WorkerParts parts, ILogger<WorkerHost> 
         {
             while (!stoppingToken.IsCancellationRequested)
             {
-                WorkerLife? life = null;
-                await Patience.UntilAsync(async stop => life = await WorkerLife.BeginAsync(parts, stop), parts, log, stoppingToken);
-                using (life)
+                await Patience.UntilAsync(async stop => _life = await WorkerLife.BeginAsync(parts, stop), parts, log, stoppingToken);
+                using (_life)
                 {
-                    await life!.RunAsync(stoppingToken, _abort.Token);
+                    await _life!.RunAsync(stoppingToken, _abort.Token);
                 }
             }
         }

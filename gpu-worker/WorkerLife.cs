@@ -59,7 +59,7 @@ internal sealed partial class WorkerLife : Pack.IOutput, Run.IOutput, IDisposabl
     /// <summary>Whatever is under way is left.</summary>
     private readonly CancellationTokenSource _abort = new();
     private readonly TaskCompletionSource _closed = new(TaskCreationOptions.RunContinuationsAsynchronously);
-    private volatile bool _accepting = true;
+    private volatile bool _accepting;
 
     private WorkerLife(WorkerParts parts, WorkerId worker, DeviceMeter meter)
     {
@@ -78,6 +78,9 @@ internal sealed partial class WorkerLife : Pack.IOutput, Run.IOutput, IDisposabl
     }
 
     public WorkerId Worker => _worker;
+
+    /// <summary>True from when its lanes are there until it drains or is closed.</summary>
+    public bool Accepting => _accepting;
 
     /// <summary>Registers: a new id, from whose first moment on the device's time is booked.</summary>
     public static async Task<WorkerLife> BeginAsync(WorkerParts parts, CancellationToken stop)
@@ -101,6 +104,7 @@ internal sealed partial class WorkerLife : Pack.IOutput, Run.IOutput, IDisposabl
         var lanes = new List<HostReceiveEndpointHandle>();
         try
         {
+            _accepting = true;
             lanes.AddRange(await ConnectAsync(Lane.Express), await ConnectAsync(Lane.Bulk));
             // Not earlier: who hears of a worker sends it work, and without its lanes that would come back.
             beats = _heartbeat.LoopAsync(_abort.Token);

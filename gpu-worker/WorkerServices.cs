@@ -31,7 +31,9 @@ public static class WorkerServices
             s.GetRequiredService<TimeProvider>(),
             s.GetRequiredService<ILoggerFactory>()
         ));
-        services.AddHostedService<WorkerHost>();
+        services.AddSingleton<WorkerHost>();
+        services.AddHostedService(s => s.GetRequiredService<WorkerHost>());
+        services.AddHealthChecks().Add(new("worker", s => s.GetRequiredService<WorkerHost>(), null, ["ready"]));
         return services;
     }
 }

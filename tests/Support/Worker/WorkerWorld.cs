@@ -24,6 +24,7 @@ internal sealed class WorkerWorld : IAsyncDisposable
 
     private readonly IHost _host;
     private readonly SchedulerEars _ears;
+    private readonly HashSet<WorkerId> _lives = [];
     private bool _stopped;
 
     private WorkerWorld(TestDatabase database, FakeModels models, IHost host, SchedulerEars ears) =>
@@ -115,11 +116,12 @@ internal sealed class WorkerWorld : IAsyncDisposable
     public Task<string> FaultAsync(Dispatch dispatch) =>
         _ears.Faults.FirstAsync(f => f.Id == dispatch.Id, Patience).ContinueWith(f => f.Result.Reason, TaskScheduler.Default);
 
-    /// <summary>Waits until a life other than the present one gives a sign.</summary>
+    /// <summary>Waits until a life not seen before gives a sign.</summary>
     public async Task<WorkerId> NextLifeAsync()
     {
-        var before = Worker;
-        return Worker = (await _ears.Heartbeats.FirstAsync(h => h.Worker != before, Patience)).Worker;
+        Worker = (await _ears.Heartbeats.FirstAsync(h => !_lives.Contains(h.Worker), Patience)).Worker;
+        _lives.Add(Worker);
+        return Worker;
     }
 
     /// <summary>Stops the process as SIGTERM does.</summary>
@@ -162,7 +164,7 @@ internal sealed class WorkerWorld : IAsyncDisposable
     /// <summary>Closes the worker's books as the scheduler does when it has not been heard.</summary>
     public async Task DeclareLostAsync()
     {
-        var heard = await HeartbeatAsync(_ => true);
+        var heard = _ears.Heartbeats.All.Last(h => h.Worker == Worker);
         await Database.ExecuteAsync("UPDATE workers SET uptime_ns = $2 WHERE id = $1", Worker.Value, heard.UptimeNs);
         await using var connection = await Rows.OpenConnectionAsync();
         await using var transaction = await connection.BeginTransactionAsync();
