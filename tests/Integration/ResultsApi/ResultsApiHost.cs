@@ -31,11 +31,15 @@ internal sealed class ResultsApiHost : IAsyncDisposable
     public static async Task<ResultsApiHost> StartAsync(params (string Option, string Value)[] options)
     {
         var database = await TestPostgres.CreateDatabaseAsync();
-        return new ResultsApiHost(await StartAppAsync(database.ConnectionString, options), database);
+        return new ResultsApiHost(await StartAppAsync(database.ConnectionString, options: options), database);
     }
 
     /// <summary>The same over a database that may not be there; only the app is started.</summary>
-    public static async Task<WebApplication> StartAppAsync(string connectionString, params (string Option, string Value)[] options)
+    public static async Task<WebApplication> StartAppAsync(
+        string connectionString,
+        string broker = PipelineOptions.InMemoryBroker,
+        params (string Option, string Value)[] options
+    )
     {
         var builder = WebApplication.CreateSlimBuilder();
         builder.Logging.ClearProviders();
@@ -49,7 +53,7 @@ internal sealed class ResultsApiHost : IAsyncDisposable
             new PipelineOptions
             {
                 Database = connectionString,
-                Broker = PipelineOptions.InMemoryBroker,
+                Broker = broker,
                 DatabaseConnectionsMax = 10,
             }
         );

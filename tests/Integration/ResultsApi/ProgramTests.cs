@@ -3,12 +3,13 @@ using System.Net;
 using System.Net.Sockets;
 using System.Text.Json;
 using Npgsql;
+using Pipeline.Tests.Support.Servers;
 using Xunit;
 
 namespace Pipeline.Tests.Integration.ResultsApi;
 
-/// <summary>What callers and operators see when PostgreSQL is not there.</summary>
-public sealed class LostServerTests
+/// <summary>What callers and operators see when PostgreSQL is there, is not, or goes away.</summary>
+public sealed class ProgramTests
 {
     [Fact]
     public async Task While_the_database_is_away_requests_are_answered_503_and_served_again_after()
@@ -106,7 +107,45 @@ public sealed class LostServerTests
         Assert.Contains("ResultsApi:WatchersMax", error, StringComparison.Ordinal);
     }
 
+    [Fact]
+    public async Task A_program_that_has_its_servers_serves_until_it_is_asked_to_stop()
+    {
+        await using var database = await TestPostgres.CreateDatabaseAsync();
+        using var process = Start(("PIPELINE__DATABASE", database.ConnectionString), ("PIPELINE__BROKER", "memory:"));
+        var errors = process.StandardError.ReadToEndAsync();
+        const string Listening = "Now listening on: ";
+        string? line;
+        do
+        {
+            line = await process.StandardOutput.ReadLineAsync();
+        } while (line is not null && !line.Contains(Listening, StringComparison.Ordinal));
+
+        Assert.True(line is not null, $"The program ended: {(line is null ? await errors : "")}");
+        var output = process.StandardOutput.ReadToEndAsync();
+        using var http = new HttpClient { BaseAddress = new Uri(line!.Split(Listening)[1]) };
+        Assert.Equal("alive", await http.GetStringAsync("/healthz/live"));
+
+        using (var kill = Process.Start("kill", ["-TERM", $"{process.Id}"]))
+        {
+            await kill.WaitForExitAsync();
+        }
+
+        await process.WaitForExitAsync();
+        await output;
+        Assert.Equal(0, process.ExitCode);
+    }
+
     private static async Task<(int Code, string Error)> RunAsync(params (string Name, string Value)[] environment)
+    {
+        using var process = Start(environment);
+        var output = process.StandardOutput.ReadToEndAsync();
+        var error = await process.StandardError.ReadToEndAsync();
+        await output;
+        await process.WaitForExitAsync();
+        return (process.ExitCode, error);
+    }
+
+    private static Process Start(params (string Name, string Value)[] environment)
     {
         var start = new ProcessStartInfo("dotnet", [Path.Combine(AppContext.BaseDirectory, "Pipeline.ResultsApi.dll")])
         {
@@ -114,17 +153,13 @@ public sealed class LostServerTests
             RedirectStandardOutput = true,
         };
         start.Environment["ASPNETCORE_URLS"] = "http://127.0.0.1:0";
+        start.Environment["PIPELINE__PARENTPROCESS"] = $"{Environment.ProcessId}";
         foreach (var (name, value) in environment)
         {
             start.Environment[name] = value;
         }
 
-        using var process = Process.Start(start)!;
-        var output = process.StandardOutput.ReadToEndAsync();
-        var error = await process.StandardError.ReadToEndAsync();
-        await output;
-        await process.WaitForExitAsync();
-        return (process.ExitCode, error);
+        return Process.Start(start)!;
     }
 
     private static int FreePort()
