@@ -163,7 +163,7 @@ internal sealed class Backlog(CostBook costs)
             chunk.Queued = true;
             if (job.IsOpen && chunk.TravelsAlone)
             {
-                job.Queue.Alone.Add(chunk);
+                (chunk.NeedsWorkerApart ? job.Queue.Apart : job.Queue.Alone).Add(chunk);
                 return;
             }
 
@@ -176,10 +176,36 @@ internal sealed class Backlog(CostBook costs)
     /// <summary>A chunk leaves the ones that travel alone.</summary>
     public static void Withdraw(WaitingChunk chunk)
     {
-        if (chunk.Job.Queue.Alone.Remove(chunk))
+        if (chunk.Job.Queue.Alone.Remove(chunk) || chunk.Job.Queue.Apart.Remove(chunk))
         {
             chunk.Queued = false;
         }
+    }
+
+    /// <summary>A worker died over the chunk: it stands among the suspects of that step from now on.</summary>
+    public void Suspect(WaitingChunk chunk, int attempts)
+    {
+        Withdraw(chunk);
+        chunk.Attempts = attempts;
+        Stand(chunk);
+    }
+
+    /// <summary>The most urgent chunk that needs a worker for itself, or null.</summary>
+    public WaitingChunk? NextApart()
+    {
+        WaitingChunk? best = null;
+        foreach (var queues in _queuesInOrder)
+        {
+            foreach (var queue in queues)
+            {
+                if (queue.Apart.Min is { } chunk && (best is null || ClassQueue.ByDeadline.Compare(chunk, best) < 0))
+                {
+                    best = chunk;
+                }
+            }
+        }
+
+        return best;
     }
 
     /// <summary>Lets the job stand in its class queue by when its next chunk is due.</summary>
@@ -364,9 +390,10 @@ internal sealed class Backlog(CostBook costs)
 
         Tally(job, -1);
         Leave(job);
-        foreach (var chunk in job.Queue.Alone.Where(c => c.Job == job).ToList())
+        foreach (var chunk in job.Queue.Alone.Concat(job.Queue.Apart).Where(c => c.Job == job).ToList())
         {
-            job.Queue.Alone.Remove(chunk);
+            Withdraw(chunk);
+            chunk.Queued = true;
             job.Chunks.Enqueue(chunk, chunk.No);
         }
     }

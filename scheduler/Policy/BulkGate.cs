@@ -15,7 +15,14 @@ internal sealed class BulkGate(long opensAt)
 
     public void Await(WorkerId worker) => _awaited.Add(worker);
 
-    public void Echoed(WorkerId worker) => _awaited.Remove(worker);
+    /// <summary>The worker knows the epoch, or its books are closed.</summary>
+    public void Settled(WorkerId worker) => _awaited.Remove(worker);
 
-    public bool IsOpen(long now) => _awaited.Count == 0 || now >= OpensAt;
+    public bool IsOpen(long now) => IsClear || now > OpensAt;
+
+    /// <summary>
+    /// True when nobody is awaited, however long that takes. A suspect near conviction waits for it: were it sent while a worker that
+    /// has died over it is not buried yet, two deaths over one task would convict its neighbour too.
+    /// </summary>
+    public bool IsClear => _awaited.Count == 0;
 }

@@ -30,6 +30,7 @@ internal static class Reasons
     public const string BulkTail = "bulk.tail";
     public const string BulkNext = "bulk.next";
     public const string SuspectAlone = "suspect.alone";
+    public const string SuspectApart = "suspect.apart";
     public const string FaultSmaller = "fault.smaller";
     public const string DeadlinePassed = "expire.deadline";
     public const string JobCancelled = "cancel.job";

@@ -40,26 +40,39 @@ internal sealed class DispatchBuilder(Backlog backlog, CostBook costs, long epoc
         var waiting = urgent.Chunks;
         var due = urgent.Due;
         var ns =
-            urgent.DueAlone <= urgent.DueShared ? FillAlone(flight, urgent, pace, bounds.Time) : Fill(flight, queues, pace, bounds.Time);
-        if (flight.Slices.Count == 0)
-        {
-            return null;
-        }
+            urgent.DueAlone <= urgent.DueShared
+                ? FillAlone(flight, urgent.Alone.Min!, pace, bounds.Time)
+                : Fill(flight, queues, pace, bounds.Time);
+        return flight.Slices.Count == 0 ? null : Close(flight, ns, pace, bounds, new TimeSpan(due - now), waiting);
+    }
 
+    /// <summary>Takes one suspect into flight that has the worker for itself.</summary>
+    public (Flight Flight, SendDispatch Decision) BuildApart(FleetWorker worker, WaitingChunk chunk, DispatchBounds bounds, long now)
+    {
+        var queue = chunk.Job.Queue;
+        var pace = costs.Pace(costs.Of(worker.Pool, queue.Model), queue.Model, bounds.BatchTimeMax);
+        var flight = new Flight(NextId(), epoch, worker.Id, worker.Pool, bounds.Lane, queue.Model, now) { Apart = true };
+        var ns = FillAlone(flight, chunk, pace, bounds.Time);
+        return Close(flight, ns, pace, bounds, new TimeSpan(chunk.Job.TargetAt - now), queue.Chunks);
+    }
+
+    private static (Flight Flight, SendDispatch Decision) Close(
+        Flight flight,
+        double ns,
+        Pace pace,
+        DispatchBounds bounds,
+        TimeSpan slack,
+        int waiting
+    )
+    {
         flight.EstimatedTicks = (long)(ns / TimeSpan.NanosecondsPerTick);
         var first = flight.Slices[0].Chunk;
         var reason =
-            first.Attempts > 0 ? Reasons.SuspectAlone
+            flight.Apart ? Reasons.SuspectApart
+            : first.Attempts > 0 ? Reasons.SuspectAlone
             : first.Faults > 0 ? Reasons.FaultSmaller
             : bounds.Reason;
-        var why = new Why(
-            reason,
-            flight.Slices.Sum(s => s.Range.Count),
-            flight.Units,
-            new TimeSpan(flight.EstimatedTicks),
-            new TimeSpan(due - now),
-            waiting
-        );
+        var why = new Why(reason, flight.Slices.Sum(s => s.Range.Count), flight.Units, new TimeSpan(flight.EstimatedTicks), slack, waiting);
         return (flight, new SendDispatch(Message(flight, first, pace, bounds, reason), why));
     }
 
@@ -99,9 +112,8 @@ internal sealed class DispatchBuilder(Backlog backlog, CostBook costs, long epoc
         return spent;
     }
 
-    private double FillAlone(Flight flight, ClassQueue queue, Pace pace, TimeSpan time)
+    private double FillAlone(Flight flight, WaitingChunk chunk, Pace pace, TimeSpan time)
     {
-        var chunk = queue.Alone.Min!;
         Backlog.Withdraw(chunk);
         var nsPerTask = pace.Ns((double)chunk.Units / chunk.Tasks, 1);
         var fits = Math.Max(1, (int)Math.Min(time.TotalNanoseconds / nsPerTask, Options.TasksMax));

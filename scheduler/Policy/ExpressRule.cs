@@ -9,12 +9,13 @@ internal static class ExpressRule
     public static ClassQueue? Next(Backlog backlog)
     {
         ClassQueue? best = null;
+        var bestDue = long.MaxValue;
         foreach (var queues in backlog.Queues)
         {
             var queue = queues[(int)LatencyClass.Express];
-            if (!queue.IsEmpty && (best is null || queue.Due < best.Due))
+            if (queue.Due < bestDue)
             {
-                best = queue;
+                (best, bestDue) = (queue, queue.Due);
             }
         }
 

@@ -59,6 +59,33 @@ internal sealed class Fleet
         }
     }
 
+    /// <summary>A worker without any work; else the one that will be soonest is kept free for it. Null when none is idle yet.</summary>
+    public FleetWorker? Reserve(long now)
+    {
+        var willing = _workers.Values.Where(w => w.MayWork(now)).ToList();
+        var chosen =
+            willing.Find(w => !w.Flights.Any())
+            ?? willing.Find(w => w.Reserved)
+            ?? willing.MinBy(w => w.Lane(Lane.Express).Ahead(now) + w.Lane(Lane.Bulk).Ahead(now));
+        Release();
+        if (chosen is null)
+        {
+            return null;
+        }
+
+        chosen.Reserved = true;
+        return chosen.Flights.Any() ? null : chosen;
+    }
+
+    /// <summary>Nobody is kept free any more.</summary>
+    public void Release()
+    {
+        foreach (var worker in _workers.Values)
+        {
+            worker.Reserved = false;
+        }
+    }
+
     /// <summary>
     /// The worker that would start work for this model soonest: what its lane holds ahead, and loading where the model is not loaded.
     /// Ties go to the lower id. Null when no lane has room.
@@ -111,13 +138,13 @@ internal sealed class FleetWorker(WorkerId id)
 
     public LaneLoad Lane(Lane lane) => _lanes[(int)lane];
 
+    /// <summary>True while it is kept free for a suspect that needs it for itself.</summary>
+    public bool Reserved { get; set; }
+
+    public bool MayWork(long now) => Heard && !Draining && !Declared && UnreachableUntil <= now;
+
     public bool HasRoom(Lane lane, int dispatchesMax, long now) =>
-        Heard
-        && !Draining
-        && !Declared
-        && UnreachableUntil <= now
-        && Lane(lane).HoldUntil <= now
-        && Lane(lane).Flights.Count < dispatchesMax;
+        MayWork(now) && !Reserved && Lane(lane).HoldUntil <= now && Lane(lane).Flights.Count < dispatchesMax && !Flights.Any(f => f.Apart);
 }
 
 /// <summary>What one lane of a worker holds.</summary>
@@ -171,6 +198,9 @@ internal sealed class Flight(DispatchId id, long epoch, WorkerId worker, string 
 
     /// <summary>How often its only chunk had faulted when it was sent.</summary>
     public int Faults { get; set; }
+
+    /// <summary>True when its worker may hold nothing else.</summary>
+    public bool Apart { get; set; }
 
     /// <summary>When a heartbeat last listed it (or when it was sent).</summary>
     public long ListedAt { get; set; } = sentAt;

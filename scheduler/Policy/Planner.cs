@@ -114,6 +114,7 @@ internal sealed class Planner
         JudgeWorkers(decisions, now);
         ExpireLate(now);
         _endings.Plan(decisions, now);
+        PlaceApart(decisions, now);
         PlaceExpress(decisions, now);
         FillBulk(decisions, now);
         WakeAt(_endings.NextWake);
@@ -228,7 +229,7 @@ internal sealed class Planner
         worker.Models.UnionWith(heartbeat.Models.Select(m => m.Model));
         if (heartbeat.Epoch >= _epoch)
         {
-            _gate.Echoed(heartbeat.Worker);
+            _gate.Settled(heartbeat.Worker);
         }
 
         foreach (var held in heartbeat.Held)
@@ -323,7 +324,7 @@ internal sealed class Planner
         {
             if (_backlog.Find(key) is { } chunk)
             {
-                chunk.Attempts = attempts;
+                _backlog.Suspect(chunk, attempts);
             }
         }
 
@@ -337,7 +338,7 @@ internal sealed class Planner
         }
 
         _fleet.Remove(gone.Worker);
-        _gate.Echoed(gone.Worker);
+        _gate.Settled(gone.Worker);
         foreach (var (key, _) in gone.Suspects)
         {
             if (_backlog.Find(key) is { } chunk)
@@ -528,6 +529,28 @@ internal sealed class Planner
 
     // Placing
 
+    /// <summary>Suspects near conviction get workers for themselves; while none is idle, one is kept free until it is.</summary>
+    private void PlaceApart(List<Decision> decisions, long now)
+    {
+        while (_gate.IsClear && _backlog.NextApart() is { } chunk)
+        {
+            if (_fleet.Reserve(now) is not { } worker)
+            {
+                return;
+            }
+
+            var express = chunk.Job.Queue.Class == LatencyClass.Express;
+            var bounds = express
+                ? new DispatchBounds(Lane.Express, _options.ExpressDispatchTimeMax, _options.ExpressBatchTimeMax, Reasons.SuspectApart)
+                : new DispatchBounds(Lane.Bulk, _options.DispatchTimeTarget, _options.BulkBatchTimeMax, Reasons.SuspectApart);
+            var (flight, decision) = _builder.BuildApart(worker, chunk, bounds, now);
+            TakeOff(worker, flight);
+            decisions.Add(decision);
+        }
+
+        _fleet.Release();
+    }
+
     /// <summary>Express goes out as long as a lane has room, the most urgent model first; what waits meanwhile merges.</summary>
     private void PlaceExpress(List<Decision> decisions, long now)
     {
@@ -552,7 +575,7 @@ internal sealed class Planner
     {
         if (!_gate.IsOpen(now))
         {
-            WakeAt(_gate.OpensAt);
+            WakeAt(_gate.OpensAt + 1);
             return;
         }
 

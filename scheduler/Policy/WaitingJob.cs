@@ -82,5 +82,8 @@ internal sealed class WaitingChunk(WaitingJob job, int no, int tasks, long units
     /// <summary>A suspect, or part of a dispatch that faulted: shares a dispatch with nobody.</summary>
     public bool TravelsAlone => Attempts > 0 || Faults > 0;
 
+    /// <summary>The next death over it convicts a task: nothing else may run in that process.</summary>
+    public bool NeedsWorkerApart => Attempts >= SuspectRule.AttemptsApart;
+
     public long UnitsOf(int tasks) => (long)((Int128)Units * tasks / Tasks);
 }

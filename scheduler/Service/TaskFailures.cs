@@ -112,7 +112,11 @@ internal sealed class TaskFailures(NpgsqlDataSource database, TimeProvider time)
         CancellationToken stop
     )
     {
-        await using var command = new NpgsqlCommand("UPDATE chunks SET attempts = $3 WHERE job = $1 AND no = $2", connection, transaction);
+        await using var command = new NpgsqlCommand(
+            "UPDATE chunks SET attempts = $3 WHERE job = $1 AND no = $2 AND attempts > $3",
+            connection,
+            transaction
+        );
         command.Parameters.Add(new() { Value = chunk.Job.Value });
         command.Parameters.Add(new() { Value = chunk.No });
         command.Parameters.Add(new() { Value = SuspectRule.AttemptsAfterwards });

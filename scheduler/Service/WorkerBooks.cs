@@ -2,6 +2,7 @@ using Npgsql;
 using NpgsqlTypes;
 using Pipeline.Contracts;
 using Pipeline.Migrations;
+using Pipeline.Scheduler.Policy;
 
 namespace Pipeline.Scheduler.Service;
 
@@ -132,6 +133,7 @@ internal sealed class WorkerBooks(NpgsqlDataSource database, TimeProvider time)
         await command.ExecuteNonQueryAsync(stop);
     }
 
+    /// <summary>Attempts go up as <see cref="SuspectRule.AttemptsAfter"/> tells: by the commit size it ran with.</summary>
     private static async Task<List<(ChunkKey, int)>> SuspectAsync(
         NpgsqlConnection connection,
         NpgsqlTransaction transaction,
@@ -141,8 +143,12 @@ internal sealed class WorkerBooks(NpgsqlDataSource database, TimeProvider time)
     {
         await using var command = new NpgsqlCommand(
             """
-            UPDATE chunks c SET attempts = c.attempts + 1
-            FROM (SELECT DISTINCT (b ->> 'job')::uuid AS job, (b ->> 'no')::int AS no FROM jsonb_array_elements($1) AS b) AS k
+            UPDATE chunks c SET attempts = greatest(c.attempts, 1 + k.step)
+            FROM (
+              SELECT (b ->> 'job')::uuid AS job, (b ->> 'no')::int AS no,
+                     max(coalesce(array_position($2, (b ->> 'commitRows')::int), 0)) AS step
+              FROM jsonb_array_elements($1) AS b GROUP BY 1, 2
+            ) AS k
             WHERE c.job = k.job AND c.no = k.no AND c.remaining > 0
             RETURNING c.job, c.no, c.attempts
             """,
@@ -150,6 +156,7 @@ internal sealed class WorkerBooks(NpgsqlDataSource database, TimeProvider time)
             transaction
         );
         command.Parameters.Add(new() { Value = begun, NpgsqlDbType = NpgsqlDbType.Jsonb });
+        command.Parameters.Add(new() { Value = SuspectRule.CommitRows.ToArray() });
         await using var reader = await command.ExecuteReaderAsync(stop);
         var suspects = new List<(ChunkKey, int)>();
         while (await reader.ReadAsync(stop))
