@@ -162,7 +162,8 @@ internal sealed partial class WorkerLife : Pack.IOutput, Run.IOutput, IDisposabl
                 endpoint.AsWorkerLane(_worker, lane);
                 // The Fault is published all the same; an error queue of a temporary queue would stay behind, read by nobody.
                 endpoint.DiscardFaultedMessages();
-                endpoint.Handler<Dispatch>(context => _consumer.ConsumeAsync(context.Message, TryStart, context.CancellationToken));
+                // Not the context's token: it ends with the connection, and the report should go out over the next one.
+                endpoint.Handler<Dispatch>(context => _consumer.ConsumeAsync(context.Message, TryStart, _abort.Token));
             }
         );
         await handle.Ready.WaitAsync(_abort.Token);

@@ -41,6 +41,28 @@ public sealed class WorkerTests
     }
 
     [Fact]
+    public async Task A_broken_connection_to_the_broker_costs_no_work_and_the_lanes_come_back()
+    {
+        await using var vhost = await TestRabbitMq.CreateVhostAsync();
+        await using var world = await WorkerWorld.StartAsync(vhost.Uri);
+        world.Model.Hold();
+        var before = await world.SeedAsync(Texts(8));
+        await world.SendAsync(before);
+        await world.Model.OnDevice;
+
+        await vhost.CloseConnectionsAsync();
+        world.Model.LetGo();
+        var after = await world.SeedAsync(Texts(8, "later"));
+        await world.FinishedAsync(await world.SendUntilTakenAsync(after));
+
+        // The dispatch that was under way is committed; who sent it has perhaps not heard so, and asks again.
+        await world.FinishedAsync(await world.SendUntilTakenAsync(before));
+        await AssertAnswersAsync(world, before);
+        await AssertAnswersAsync(world, after);
+        Assert.Equal(16, world.Model.Runs.Sum(r => r.Length));
+    }
+
+    [Fact]
     public async Task Stacks_tasks_of_like_length_within_the_padded_units_of_the_dispatch()
     {
         await using var world = await WorkerWorld.StartAsync(batchRowsMax: 100);

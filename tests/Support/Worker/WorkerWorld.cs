@@ -100,6 +100,23 @@ internal sealed class WorkerWorld : IAsyncDisposable
         return dispatch;
     }
 
+    /// <summary>Sends until a lane takes it: after a broken connection it takes a moment until they are there again.</summary>
+    public async Task<Dispatch> SendUntilTakenAsync(SeededJob job)
+    {
+        for (var attempt = 1; ; attempt++)
+        {
+            try
+            {
+                return await SendAsync(job);
+            }
+            catch (Exception e) when (attempt < 200 && e is MassTransitException or RabbitMQ.Client.Exceptions.RabbitMQClientException)
+            {
+                var uptime = _ears.Heartbeats.All[^1].UptimeNs;
+                await HeartbeatAsync(h => h.UptimeNs > uptime);
+            }
+        }
+    }
+
     public Task PublishAsync<T>(T message)
         where T : class => _host.Services.GetRequiredService<IBus>().Publish(message);
 
