@@ -38,6 +38,8 @@ public static class Bus
     {
         services.AddMassTransit(x =>
         {
+            // Nothing here reports to anybody unless its operator asks for it.
+            x.DisableUsageTelemetry();
             if (options.UsesInMemoryBroker)
             {
                 x.UsingInMemory((context, bus) => ConfigureInMemory(context, bus));

@@ -264,7 +264,7 @@ internal sealed partial class SchedulerLoop(
     [LoggerMessage(1, LogLevel.Information, "Active under epoch {Epoch}: {Chunks} open chunks read in {Milliseconds:0} ms")]
     private static partial void LogActive(ILogger log, long epoch, int chunks, double milliseconds);
 
-    [LoggerMessage(2, LogLevel.Warning, "The term of epoch {Epoch} is over: {Reason}")]
+    [LoggerMessage(2, LogLevel.Information, "The term of epoch {Epoch} is over: {Reason}")]
     private static partial void LogSpare(ILogger log, long epoch, string reason);
 
     [LoggerMessage(3, LogLevel.Warning, "Could not take over, will try again with the next tick: {Reason}")]

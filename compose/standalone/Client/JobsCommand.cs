@@ -3,7 +3,6 @@ using System.Globalization;
 using System.Text.Json;
 using Pipeline.Contracts;
 using Pipeline.Hosting;
-using Spectre.Console;
 
 namespace Pipeline.Standalone.Client;
 
@@ -72,24 +71,22 @@ internal static class JobsCommand
             return;
         }
 
-        var table = new Table()
-            .Border(TableBorder.None)
-            .AddColumns("job", "model", "class", "state", "tasks", "done", "failed", "cost", "created");
-        foreach (var job in jobs)
-        {
-            table.AddRow(
-                job.Id,
-                Markup.Escape(job.Model),
-                job.Class,
-                job.Paused ? "paused" : job.State.Name(),
-                job.Tasks.ToString("N0", CultureInfo.InvariantCulture),
-                string.Create(CultureInfo.InvariantCulture, $"{job.Progress:P0}"),
-                job.Counts.Failed.ToString("N0", CultureInfo.InvariantCulture),
-                Cost.Format((Int128)job.CostPicoUsd),
-                job.CreatedAt.ToLocalTime().ToString("MM-dd HH:mm:ss", CultureInfo.InvariantCulture)
-            );
-        }
-
-        AnsiConsole.Write(table);
+        PlainTable.Write(
+            ["job", "model", "class", "state", "tasks", "done", "failed", "cost", "created"],
+            jobs.Select(job =>
+                new[]
+                {
+                    job.Id,
+                    job.Model,
+                    job.Class,
+                    job.Paused ? "paused" : job.State.Name(),
+                    job.Tasks.ToString("N0", CultureInfo.InvariantCulture),
+                    string.Create(CultureInfo.InvariantCulture, $"{job.Progress:P0}"),
+                    job.Counts.Failed.ToString("N0", CultureInfo.InvariantCulture),
+                    Cost.Format((Int128)job.CostPicoUsd),
+                    job.CreatedAt.ToLocalTime().ToString("MM-dd HH:mm:ss", CultureInfo.InvariantCulture),
+                }
+            )
+        );
     }
 }

@@ -6,7 +6,6 @@ using Npgsql;
 using Pipeline.GpuWorker.Models.Registration;
 using Pipeline.Hosting;
 using Pipeline.Standalone.Host;
-using Spectre.Console;
 
 namespace Pipeline.Standalone.Client;
 
@@ -101,18 +100,18 @@ internal static class ModelsCommand
     {
         var profile = added.Profile;
         Console.WriteLine($"Registered {added.Manifest.Ref} ({added.FileBytes / 1e6:0.0} MB) on {profile.Provider}, {profile.Device}.");
-        var table = new Table().Border(TableBorder.None).AddColumns("rows", "padded units", "ms", "rows/s");
-        foreach (var point in profile.Points)
-        {
-            table.AddRow(
-                point.Rows.ToString(CultureInfo.InvariantCulture),
-                point.PaddedUnits.ToString("N0", CultureInfo.InvariantCulture),
-                (point.DeviceNs / 1e6).ToString("0.00", CultureInfo.InvariantCulture),
-                (point.Rows / (point.DeviceNs / 1e9)).ToString("N0", CultureInfo.InvariantCulture)
-            );
-        }
-
-        AnsiConsole.Write(table);
+        PlainTable.Write(
+            ["rows", "padded units", "ms", "rows/s"],
+            profile.Points.Select(point =>
+                new[]
+                {
+                    point.Rows.ToString(CultureInfo.InvariantCulture),
+                    point.PaddedUnits.ToString("N0", CultureInfo.InvariantCulture),
+                    (point.DeviceNs / 1e6).ToString("0.00", CultureInfo.InvariantCulture),
+                    (point.Rows / (point.DeviceNs / 1e9)).ToString("N0", CultureInfo.InvariantCulture),
+                }
+            )
+        );
         Console.WriteLine(
             $"A row alone and in a batch differ by at most {profile.BatchDrift:0.0e+0}. The session takes {profile.MemoryBytes / 1e6:0} MB."
         );
@@ -130,10 +129,7 @@ internal static class ModelsCommand
             return;
         }
 
-        foreach (var model in models)
-        {
-            string Text(string name) => model.TryGetProperty(name, out var value) ? value.ToString() : "";
-            Console.WriteLine($"{Text("id"), -40} {Text("kind")}");
-        }
+        static string Text(JsonElement model, string name) => model.TryGetProperty(name, out var value) ? value.ToString() : "";
+        PlainTable.Write(["model", "kind"], models.Select(model => new[] { Text(model, "id"), Text(model, "kind") }));
     }
 }

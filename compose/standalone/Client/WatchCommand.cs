@@ -47,8 +47,8 @@ internal static class WatchCommand
             .Where(end => end.Item1 > 0)
             .Select(end => $"{end.Item1:N0} {end.Item2}");
         var took = (job.FinishedAt ?? DateTimeOffset.UtcNow) - job.CreatedAt;
-        var perTask = job.Tasks > 0 ? Cost.Format((Int128)(job.CostPicoUsd / job.Tasks)) : "-";
+        var perMillion = job.Tasks > 0 ? Cost.Format((Int128)(job.CostPicoUsd * 1_000_000 / job.Tasks)) : "-";
         return $"{job.State.Name()}: {string.Join(", ", ends)} in {JobWatch.Duration(took)} ({job.Tasks / Math.Max(0.001, took.TotalSeconds):N0} tasks/s), "
-            + $"cost {Cost.Format((Int128)job.CostPicoUsd)}, {perTask} per task";
+            + $"cost {Cost.Format((Int128)job.CostPicoUsd)} ({perMillion} per million tasks)";
     }
 }

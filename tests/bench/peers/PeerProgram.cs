@@ -41,7 +41,11 @@ internal static class PeerProgram
         builder.Logging.SetMinimumLevel(LogLevel.Warning);
         builder.WebHost.ConfigureKestrel(o => o.Limits.MaxRequestBodySize = null);
         builder.Services.AddHealthChecks();
-        builder.Services.AddMassTransit(x => x.UsingRabbitMq((_, bus) => bus.Host(broker)));
+        builder.Services.AddMassTransit(x =>
+        {
+            x.DisableUsageTelemetry();
+            x.UsingRabbitMq((_, bus) => bus.Host(broker));
+        });
         var app = builder.Build();
         app.MapHealthChecks("/healthz/ready");
         app.MapPost("/tasks", PublishLinesAsync);
@@ -58,6 +62,7 @@ internal static class PeerProgram
         builder.Services.AddDbContextPool<PeerDb>(o => o.UseNpgsql(database));
         builder.Services.AddMassTransit(x =>
         {
+            x.DisableUsageTelemetry();
             if (kind == PeerKind.PerTask)
             {
                 x.AddConsumer<PerTaskConsumer>();
