@@ -125,7 +125,7 @@ public sealed class RabbitMqServer : IAsyncDisposable
             server=$(cat {folder}/pid)
             kill -KILL $server $launcher
             while kill -0 $server; do sleep 0.1; done
-            kill -TERM $epmd
+            kill -KILL $epmd
             rm -rf {folder}
             """,
             new Dictionary<string, string>

@@ -16,7 +16,8 @@ internal sealed class Watchdog : IAsyncDisposable
     /// <param name="atEnd">Shell script run when this is disposed or the test process is gone.</param>
     public static Watchdog Start(string atStart, string atEnd, IReadOnlyDictionary<string, string>? environment = null)
     {
-        var script = $"exec >/dev/null 2>&1\ntrap '' INT TERM HUP\n{atStart}\ncat >/dev/null\n{atEnd}\n";
+        // The servers are started before signals are ignored: they would inherit that.
+        var script = $"exec >/dev/null 2>&1\n{atStart}\ntrap '' INT TERM HUP\ncat >/dev/null\n{atEnd}\n";
         var start = new ProcessStartInfo("setsid", ["sh", "-c", script]) { RedirectStandardInput = true, WorkingDirectory = "/" };
         foreach (var (name, value) in environment ?? new Dictionary<string, string>())
         {
