@@ -227,11 +227,7 @@ internal sealed class Planner
         worker.Draining = heartbeat.Draining;
         worker.Models.Clear();
         worker.Models.UnionWith(heartbeat.Models.Select(m => m.Model));
-        if (heartbeat.Epoch >= _epoch)
-        {
-            _gate.Settled(heartbeat.Worker);
-        }
-
+        _gate.Heard(heartbeat.Worker, knowsEpoch: heartbeat.Epoch >= _epoch);
         foreach (var held in heartbeat.Held)
         {
             if (!_flights.TryGetValue(held.Id, out var flight))
@@ -338,7 +334,7 @@ internal sealed class Planner
         }
 
         _fleet.Remove(gone.Worker);
-        _gate.Settled(gone.Worker);
+        _gate.Buried(gone.Worker);
         foreach (var (key, _) in gone.Suspects)
         {
             if (_backlog.Find(key) is { } chunk)

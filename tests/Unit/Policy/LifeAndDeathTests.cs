@@ -225,22 +225,41 @@ public class LifeAndDeathTests
     }
 
     [Fact]
-    public void Bulk_does_not_wait_longer_than_a_worker_takes_to_be_lost()
+    public void Bulk_waits_for_the_living_only_as_long_as_a_worker_takes_to_be_lost()
     {
         var world = new PolicyWorld(epoch: 2).Knows();
-        var (silent, mute) = (new WorkerId(Guid.NewGuid()), new WorkerId(Guid.NewGuid()));
-        world.Observe(new WorkerExpected(silent));
+        var unaware = new WorkerId(Guid.NewGuid());
+        world.Observe(new WorkerExpected(unaware));
         world.Chunk();
         for (var i = 0; i < 3; i++)
         {
-            world.Beat(mute, epoch: 1);
+            world.Beat(unaware, epoch: 1);
             Assert.Empty(world.Sends());
             world.Wait(Second);
         }
 
-        world.Beat(mute, epoch: 1);
+        world.Beat(unaware, epoch: 1);
         world.Wait(TimeSpan.FromTicks(1));
-        Assert.Equal(mute, Assert.Single(world.Sends()).Worker);
+        Assert.Equal(unaware, Assert.Single(world.Sends()).Worker);
+    }
+
+    [Fact]
+    public void Bulk_waits_until_the_dead_are_buried_so_that_their_suspects_are_marked()
+    {
+        var world = new PolicyWorld(epoch: 2).Knows();
+        var (dead, alive) = (new WorkerId(Guid.NewGuid()), new WorkerId(Guid.NewGuid()));
+        world.Observe(new WorkerExpected(dead));
+        var chunk = world.Chunk();
+        for (var i = 0; i < 5; i++)
+        {
+            world.Beat(alive, epoch: 2);
+            Assert.Empty(world.Sends());
+            world.Wait(Second);
+        }
+
+        world.Beat(alive, epoch: 2);
+        world.Observe(new WorkerGone(dead, [(chunk.Key, 1)]));
+        Assert.Equal(64, Assert.Single(world.Sends()).CommitRowsMax);
     }
 
     [Fact]
