@@ -101,7 +101,14 @@ public static class Partitions
 
     private static async Task<bool> ExistsAsync(NpgsqlConnection connection, string name, CancellationToken cancellationToken)
     {
-        await using var command = new NpgsqlCommand("SELECT to_regclass($1) IS NOT NULL", connection);
+        // Read from the catalog itself: to_regclass may answer from the session's cache, which a wait for the lock does not refresh.
+        await using var command = new NpgsqlCommand(
+            """
+            SELECT EXISTS (SELECT FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+                           WHERE i.inhparent = 'results'::regclass AND c.relname = $1)
+            """,
+            connection
+        );
         command.Parameters.Add(new() { Value = name });
         return (bool)(await command.ExecuteScalarAsync(cancellationToken))!;
     }

@@ -116,6 +116,13 @@ internal sealed partial class PrivatePostgres : IAsyncDisposable
         await _lock.DisposeAsync();
     }
 
+    /// <summary>Lets go of the folder and leaves the server running, as a killed host does. For tests.</summary>
+    internal void Abandon()
+    {
+        _running = false;
+        _lock.Dispose();
+    }
+
     private static FileStream Lock(string folder)
     {
         try
