@@ -143,8 +143,16 @@ internal sealed partial class DecisionExecutor(
     private async Task CloseAsync(DeclareLost lost, WorkerClock? clock, long epoch, CancellationToken term)
     {
         var suspects = await UntilDoneAsync(() => books.CloseAsync(lost.Worker, clock, term), term);
-        LogLost(log, lost.Worker, suspects.Count);
-        await TellAsync(new WorkerGone(lost.Worker, suspects), epoch, term);
+        if (suspects is null)
+        {
+            LogStopped(log, lost.Worker);
+        }
+        else
+        {
+            LogLost(log, lost.Worker, suspects.Count);
+        }
+
+        await TellAsync(new WorkerGone(lost.Worker, suspects ?? []), epoch, term);
     }
 
     private async Task TellHowItWentAsync(Decision decision, Func<Task<Fact>> work, long epoch, CancellationToken term)
@@ -201,6 +209,9 @@ internal sealed partial class DecisionExecutor(
 
     [LoggerMessage(6, LogLevel.Warning, "Trying again in {Seconds} s: {Reason}")]
     private static partial void LogTryingAgain(ILogger log, double seconds, string reason);
+
+    [LoggerMessage(8, LogLevel.Information, "Worker {Worker} has stopped")]
+    private static partial void LogStopped(ILogger log, WorkerId worker);
 
     [LoggerMessage(7, LogLevel.Error, "Background work of the scheduler failed")]
     private static partial void LogFailed(ILogger log, Exception exception);

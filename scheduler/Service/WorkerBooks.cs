@@ -43,8 +43,12 @@ internal sealed class WorkerBooks(NpgsqlDataSource database, TimeProvider time)
     /// counts, or finds itself closed.
     /// </summary>
     /// <param name="clock">The last heartbeat, which may be younger than what is written down.</param>
-    /// <returns>The suspects with their attempts; none when it was closed before, by itself or by us.</returns>
-    public async Task<IReadOnlyList<(ChunkKey Chunk, int Attempts)>> CloseAsync(WorkerId worker, WorkerClock? clock, CancellationToken stop)
+    /// <returns>The suspects with their attempts; null when it was closed before, by itself or by us.</returns>
+    public async Task<IReadOnlyList<(ChunkKey Chunk, int Attempts)>?> CloseAsync(
+        WorkerId worker,
+        WorkerClock? clock,
+        CancellationToken stop
+    )
     {
         await using var connection = await database.OpenConnectionAsync(stop);
         while (true)
@@ -52,7 +56,7 @@ internal sealed class WorkerBooks(NpgsqlDataSource database, TimeProvider time)
             await using var transaction = await connection.BeginTransactionAsync(stop);
             if (await BegunAsync(connection, transaction, worker, stop) is not { } begun)
             {
-                return [];
+                return null;
             }
 
             await LockAsync(connection, transaction, begun, stop);
@@ -63,7 +67,7 @@ internal sealed class WorkerBooks(NpgsqlDataSource database, TimeProvider time)
 
             if (!await Ledger.CloseAsync(connection, transaction, worker, WorkerState.Lost, time.GetUtcNow(), stop))
             {
-                return [];
+                return null;
             }
 
             // It had begun more before its row was locked: lock that too.

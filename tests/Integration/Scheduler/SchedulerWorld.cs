@@ -39,8 +39,8 @@ internal sealed class SchedulerWorld : IAsyncDisposable
             ["Scheduler:ChoresEvery"] = "00:00:00.1",
             ["Scheduler:SweepEvery"] = "00:01:00",
             ["Scheduler:RetryPauseMax"] = "00:00:00.5",
-            ["Scheduler:Policy:WorkerLostAfter"] = "00:00:01",
-            ["Scheduler:Policy:DispatchUnlistedAfter"] = "00:00:02",
+            ["Scheduler:Policy:WorkerLostAfter"] = "00:00:02",
+            ["Scheduler:Policy:DispatchUnlistedAfter"] = "00:00:03",
             ["Scheduler:Policy:EndingRetryAfter"] = "00:00:00.2",
             ["Scheduler:Policy:DispatchesPerLaneMax"] = "1",
         };
