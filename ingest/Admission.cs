@@ -27,14 +27,26 @@ internal sealed class Admission(ModelCatalog models, IngestOptions options, Time
 {
     private const int WebhookMax = 2048;
 
+    /// <summary>Models named in a message at most.</summary>
+    private const int NamesMax = 50;
+
+    /// <summary>Tells every other mistake of parameters that have one, before the body is read, where more of them may follow.</summary>
+    public async ValueTask<ProblemResult> RefuseAsync(TenantId tenant, JobParameters parameters, Mistakes mistakes, CancellationToken stop)
+    {
+        var (_, refused) = await AdmitAsync(tenant, parameters, mistakes, 0, stop, mayFollow: true);
+        return refused ?? Refuse(mistakes);
+    }
+
     /// <summary>An order when the parameters have no mistake, else the problem to answer with.</summary>
+    /// <param name="mayFollow">True when a missing model may still be named by the body.</param>
     /// <param name="taskMistakes">How many of the mistakes found before are those of tasks, and told when the body has ended.</param>
     public async ValueTask<(JobOrder? Order, ProblemResult? Refused)> AdmitAsync(
         TenantId tenant,
         JobParameters parameters,
         Mistakes mistakes,
         long taskMistakes,
-        CancellationToken stop
+        CancellationToken stop,
+        bool mayFollow = false
     )
     {
         var now = Moments.Now(time);
@@ -44,9 +56,10 @@ internal sealed class Admission(ModelCatalog models, IngestOptions options, Time
         var maxCost = ReadMaxCost(parameters[JobParameters.MaxCost], mistakes);
         var name = parameters[JobParameters.Model];
         var model = name is null ? null : await models.FindAsync(name, stop);
-        if (model is null)
+        if (model is null && (name is not null || !mayFollow))
         {
-            mistakes.Add(JobParameters.Model, $"a registered model: {Registered()}", name is null ? "nothing" : $"\"{Excerpt.Of(name)}\"");
+            var expected = $"a registered model: {await RegisteredAsync(stop)}";
+            mistakes.Add(JobParameters.Model, expected, name is null ? "nothing" : $"\"{Excerpt.Of(name)}\"");
         }
 
         if (mistakes.Total > taskMistakes)
@@ -82,7 +95,8 @@ internal sealed class Admission(ModelCatalog models, IngestOptions options, Time
         );
     }
 
-    private string Registered() => models.Names() is { Count: > 0 } names ? string.Join(", ", names.Take(50)) : "there is none yet";
+    private async ValueTask<string> RegisteredAsync(CancellationToken stop) =>
+        await models.NamesAsync(stop) is { Count: > 0 } names ? string.Join(", ", names.Take(NamesMax)) : "there is none yet";
 
     private static LatencyClass ReadClass(string? text, Mistakes mistakes)
     {

@@ -25,7 +25,8 @@ internal sealed class ModelCatalog(NpgsqlDataSource database, TimeProvider time)
     }
 
     /// <summary>Every registered version as <c>name@version</c>, for a message that says what exists.</summary>
-    public IReadOnlyList<string> Names() => [.. _known.Models.Select(m => m.Manifest.Ref.ToString())];
+    public async ValueTask<IReadOnlyList<string>> NamesAsync(CancellationToken stop) =>
+        [.. (await ReadAsync(FreshFor, stop)).Models.Select(m => m.Manifest.Ref.ToString())];
 
     public void Dispose() => _reading.Dispose();
 

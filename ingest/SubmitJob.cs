@@ -60,7 +60,7 @@ internal sealed partial class SubmitJob(
         var body = BodyStream.Open(http, mistakes);
         if (body is null || mistakes.Any)
         {
-            return Admission.Refuse(mistakes);
+            return await admission.RefuseAsync(http.Tenant(), parameters, mistakes, http.RequestAborted);
         }
 
         await using var claim = key is null ? null : await keys.ClaimAsync(http.Tenant(), key, http.RequestAborted);

@@ -1,0 +1,274 @@
+using System.IO.Compression;
+using System.Net.Http.Headers;
+using System.Text;
+using System.Text.Json;
+using System.Threading.Channels;
+using MassTransit;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Hosting;
+using Microsoft.Extensions.Configuration;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging;
+using Pipeline.Contracts;
+using Pipeline.Hosting;
+using Pipeline.Ingest;
+using Pipeline.Migrations;
+using Pipeline.Tests.Support.Servers;
+using Xunit;
+
+namespace Pipeline.Tests.Integration.Ingest;
+
+/// <summary>
+/// The door in this process, on a free loopback port, over a database of its own and the in-memory broker. A stand-in for the scheduler
+/// hears what is announced. Models: <c>words</c> (text, versions 1 and 2) and <c>grid</c> (a float32 tensor of shape [2, any]).
+/// </summary>
+internal sealed class IngestHost : IAsyncDisposable
+{
+    private readonly WebApplication _app;
+
+    private IngestHost(TestDatabase database, WebApplication app, TenantId tenant, string key, SchedulerEar scheduler)
+    {
+        Database = database;
+        _app = app;
+        Tenant = tenant;
+        Key = key;
+        Scheduler = scheduler;
+        Address = new Uri(app.Urls.Single());
+        Client = new HttpClient { BaseAddress = Address, Timeout = TimeSpan.FromMinutes(2) };
+        Client.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", key);
+    }
+
+    public TestDatabase Database { get; }
+
+    public TenantId Tenant { get; }
+
+    public string Key { get; }
+
+    public SchedulerEar Scheduler { get; }
+
+    public Uri Address { get; }
+
+    public HttpClient Client { get; }
+
+    public T Get<T>()
+        where T : notnull => _app.Services.GetRequiredService<T>();
+
+    /// <param name="settings">Configuration, such as <c>("Ingest:LineBytesMax", "4096")</c>.</param>
+    public static async Task<IngestHost> StartAsync(params (string Key, string Value)[] settings)
+    {
+        var database = await TestPostgres.CreateDatabaseAsync();
+        var tenant = await Tenants.EnsureAsync(database.DataSource, "test");
+        var key = await ApiKeyIssuer.IssueAsync(database.DataSource, tenant, "test");
+        await AddModelsAsync(database);
+        return await StartAsync(database, tenant, key, settings);
+    }
+
+    private static async Task<IngestHost> StartAsync(
+        TestDatabase database,
+        TenantId tenant,
+        string key,
+        (string Key, string Value)[] settings
+    )
+    {
+        var builder = WebApplication.CreateSlimBuilder();
+        builder.Logging.SetMinimumLevel(LogLevel.Error);
+        builder.WebHost.UseUrls("http://127.0.0.1:0");
+        builder.Configuration.AddInMemoryCollection(
+            new Dictionary<string, string?>
+            {
+                ["Pipeline:Database"] = database.ConnectionString,
+                ["Pipeline:Broker"] = PipelineOptions.InMemoryBroker,
+            }
+        );
+        builder.Configuration.AddInMemoryCollection(settings.ToDictionary(s => s.Key, s => (string?)s.Value));
+        var scheduler = new SchedulerEar();
+        builder.Services.AddSingleton<IBusPart>(scheduler);
+        builder.Services.AddPipelineDefaults(PipelineOptions.Read(builder.Configuration));
+        builder.Services.AddIngest(builder.Configuration);
+        var app = builder.Build();
+        app.UseProblems();
+        app.MapHealth();
+        app.MapIngest();
+        await app.StartAsync();
+        return new IngestHost(database, app, tenant, key, scheduler);
+    }
+
+    /// <summary>Posts lines as NDJSON; <paramref name="query"/> begins after the question mark.</summary>
+    public Task<HttpResponseMessage> PostAsync(string query, string body, params (string Name, string Value)[] headers) =>
+        PostAsync(query, Encoding.UTF8.GetBytes(body), headers);
+
+    public Task<HttpResponseMessage> PostAsync(string query, byte[] body, params (string Name, string Value)[] headers) =>
+        PostAsync(query, new ByteArrayContent(body), "application/x-ndjson", headers);
+
+    public async Task<HttpResponseMessage> PostAsync(
+        string query,
+        HttpContent body,
+        string contentType,
+        params (string Name, string Value)[] headers
+    )
+    {
+        using var request = new HttpRequestMessage(HttpMethod.Post, $"/v1/jobs?{query}") { Content = body };
+        body.Headers.ContentType = MediaTypeHeaderValue.Parse(contentType);
+        foreach (var (name, value) in headers)
+        {
+            if (!request.Headers.TryAddWithoutValidation(name, value))
+            {
+                body.Headers.TryAddWithoutValidation(name, value);
+            }
+        }
+
+        return await Client.SendAsync(request);
+    }
+
+    /// <summary>Submits tasks <c>t-0</c>, <c>t-1</c>, … and gives the job.</summary>
+    public async Task<JobId> SubmitAsync(int tasks = 3, string query = "model=words")
+    {
+        var body = string.Concat(Enumerable.Range(0, tasks).Select(i => $$"""{"custom_id":"t-{{i}}","input":"text {{i}}"}""" + "\n"));
+        using var response = await PostAsync(query, body);
+        var answer = await response.Content.ReadAsStringAsync();
+        Assert.True(response.IsSuccessStatusCode, answer);
+        return JobId.From(JsonElement.Parse(answer).GetProperty("id").GetGuid());
+    }
+
+    /// <summary>Rows in every table a submission writes.</summary>
+    public async Task<long> CountRowsAsync() =>
+        await Database.ScalarAsync<long>(
+            "SELECT (SELECT count(*) FROM jobs) + (SELECT count(*) FROM chunks) + (SELECT count(*) FROM events) "
+                + "+ (SELECT count(*) FROM idempotency_keys)"
+        );
+
+    /// <summary>Every task of a job as it is stored.</summary>
+    public async Task<List<(string CustomId, byte[] Input, int Units)>> ReadTasksAsync(JobId job)
+    {
+        await using var command = Database.DataSource.CreateCommand("SELECT payload FROM chunks WHERE job = $1 ORDER BY no");
+        command.Parameters.Add(new() { Value = job.Value });
+        await using var reader = await command.ExecuteReaderAsync();
+        var tasks = new List<(string, byte[], int)>();
+        while (await reader.ReadAsync())
+        {
+            using var chunk = ChunkPayload.Read(reader.GetFieldValue<byte[]>(0));
+            for (var i = 0; i < chunk.Count; i++)
+            {
+                tasks.Add((Encoding.UTF8.GetString(chunk.CustomId(i).Span), chunk.Input(i).ToArray(), chunk.Units(i)));
+            }
+        }
+
+        return tasks;
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        Client.Dispose();
+        await _app.StopAsync();
+        await _app.DisposeAsync();
+        await Database.DisposeAsync();
+    }
+
+    public static byte[] Gzip(string text)
+    {
+        using var packed = new MemoryStream();
+        using (var gzip = new GZipStream(packed, CompressionLevel.Fastest))
+        {
+            gzip.Write(Encoding.UTF8.GetBytes(text));
+        }
+
+        return packed.ToArray();
+    }
+
+    private static async Task AddModelsAsync(TestDatabase database)
+    {
+        await ModelRegistry.PutAsync(database.DataSource, TestModels.Words("1"), null, 1, makeCurrent: true);
+        await ModelRegistry.PutAsync(database.DataSource, TestModels.Words("2"), null, 1, makeCurrent: false);
+        await ModelRegistry.PutAsync(database.DataSource, TestModels.Grid(), null, 1, makeCurrent: true);
+    }
+}
+
+/// <summary>What the door is told of models: manifests as registration completes them.</summary>
+internal static class TestModels
+{
+    public static ModelManifest Words(string version) =>
+        new()
+        {
+            Name = "words",
+            Version = version,
+            File = "model.onnx",
+            Sha256 = new string('0', 64),
+            Kind = ModelKind.Text,
+            Tokenizer = new TokenizerSpec { Type = TokenizerType.Bytes, MaxLength = 16 },
+            Inputs = new Dictionary<string, TensorSpec>
+            {
+                ["bytes"] = new()
+                {
+                    BatchAxis = 0,
+                    Type = "int64",
+                    Shape = [-1, -1],
+                },
+            },
+            Outputs = new Dictionary<string, TensorSpec>(),
+            Limits = new LimitSpec { InputBytesMax = 5_000_000 },
+        };
+
+    public static ModelManifest Grid() =>
+        new()
+        {
+            Name = "grid",
+            Version = "1",
+            File = "model.onnx",
+            Sha256 = new string('0', 64),
+            Kind = ModelKind.Tensor,
+            Inputs = new Dictionary<string, TensorSpec>
+            {
+                ["cells"] = new()
+                {
+                    BatchAxis = 0,
+                    Type = "float32",
+                    Shape = [-1, 2, -1],
+                },
+            },
+            Outputs = new Dictionary<string, TensorSpec>(),
+        };
+}
+
+/// <summary>Stands where the scheduler's queue is, and keeps what it hears.</summary>
+internal sealed class SchedulerEar : IBusPart
+{
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(20);
+    private readonly Channel<ChunkSubmitted> _chunks = Channel.CreateUnbounded<ChunkSubmitted>();
+    private readonly Channel<JobChanged> _changes = Channel.CreateUnbounded<JobChanged>();
+
+    public void Configure(IBusRegistrationContext context, IReceiveConfigurator bus) =>
+        bus.ReceiveEndpoint(
+            Pipeline.Hosting.Bus.SchedulerQueue,
+            endpoint =>
+            {
+                endpoint.AsSchedulerQueue(prefetch: 64);
+                endpoint.Hear<JobChanged>();
+                endpoint.Handler<ChunkSubmitted>(c => _chunks.Writer.WriteAsync(c.Message).AsTask());
+                endpoint.Handler<JobChanged>(c => _changes.Writer.WriteAsync(c.Message).AsTask());
+            }
+        );
+
+    public async Task<ChunkSubmitted> NextChunkAsync() => await _chunks.Reader.ReadAsync().AsTask().WaitAsync(Patience);
+
+    public async Task<JobChanged> NextChangeAsync() => await _changes.Reader.ReadAsync().AsTask().WaitAsync(Patience);
+}
+
+/// <summary>Reading answers.</summary>
+internal static class Answers
+{
+    public static async Task<JsonElement> JsonAsync(this HttpResponseMessage response) =>
+        JsonElement.Parse(await response.Content.ReadAsStringAsync());
+
+    /// <summary>The first mistake of a problem as (line, field, expected, given, custom_id).</summary>
+    public static (long? Line, string? Field, string? Expected, string? Given, string? CustomId) FirstMistake(this JsonElement problem)
+    {
+        var first = problem.GetProperty("errors")[0];
+        return (
+            first.GetProperty("line").ValueKind == JsonValueKind.Null ? null : first.GetProperty("line").GetInt64(),
+            first.GetProperty("field").GetString(),
+            first.GetProperty("expected").GetString(),
+            first.GetProperty("given").GetString(),
+            first.GetProperty("custom_id").GetString()
+        );
+    }
+}
