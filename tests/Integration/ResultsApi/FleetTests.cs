@@ -14,6 +14,8 @@ public sealed class FleetTests(ResultsApiFixture fixture) : IClassFixture<Result
 
     public ValueTask DisposeAsync() => ValueTask.CompletedTask;
 
+    private int _workers;
+
     [Fact]
     public async Task Models_are_listed_as_OpenAIs_clients_read_them_and_with_their_manifests()
     {
@@ -73,7 +75,8 @@ public sealed class FleetTests(ResultsApiFixture fixture) : IClassFixture<Result
 
     private async Task<Guid> AddWorkerAsync(string name, string pool, string state)
     {
-        var id = Guid.CreateVersion7();
+        // A second apart: ids of one millisecond are in no particular order.
+        var id = Guid.CreateVersion7(DateTimeOffset.UnixEpoch.AddSeconds(++_workers));
         await _api.Database.ExecuteAsync(
             """
             INSERT INTO workers (id, name, pool, provider, device, price_per_hour_pico, state, started_at, last_seen, ended_at)
