@@ -118,6 +118,21 @@ public sealed class TaskEndRows
     /// <summary>Job, task and cost of a row.</summary>
     public (JobId Job, int Chunk, int Seq, long CostPico) this[int row] => (new JobId(_jobs[row]), _chunks[row], _seqs[row], _costs[row]);
 
+    /// <summary>True when no task is there twice.</summary>
+    internal bool AreDistinct()
+    {
+        var tasks = new HashSet<(Guid, int)>(Count);
+        for (var row = 0; row < Count; row++)
+        {
+            if (!tasks.Add((_jobs[row], _seqs[row])))
+            {
+                return false;
+            }
+        }
+
+        return true;
+    }
+
     /// <summary>The columns as arrays, in the order of the INSERT.</summary>
     internal void AddTo(NpgsqlParameterCollection parameters)
     {

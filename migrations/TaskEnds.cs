@@ -6,7 +6,8 @@ namespace Pipeline.Migrations;
 
 /// <summary>
 /// Ending tasks: the one sequence of statements by which a task gets its result, whoever ends it. Workers end what they ran, the
-/// scheduler what never will. In the caller's transaction, in two round trips:
+/// scheduler what never will. In the caller's transaction, in two round trips (three for a large
+/// write), by prepared statements: planning anew would halve the rate of small groups.
 /// <list type="number">
 /// <item>lock the chunk rows in order; without that, two writers with the same tasks in another order deadlock;</item>
 /// <item>insert the results, leaving out those that are there, and take the rows really inserted off each chunk's count;</item>
@@ -17,6 +18,12 @@ namespace Pipeline.Migrations;
 /// </summary>
 public static class TaskEnds
 {
+    // From here on a round trip costs less than looking for a conflict with every row.
+    private const int LargeWriteMin = 256;
+
+    private static readonly string InsertMissingSql = InsertSql("ON CONFLICT DO NOTHING");
+    private static readonly string InsertAllSql = InsertSql("");
+
     /// <summary>Ends tasks. Each chunk may appear in one call per transaction.</summary>
     /// <param name="now">Time of the ends.</param>
     /// <returns>Which rows were really inserted; the cost of the others is waste.</returns>
@@ -141,7 +148,7 @@ public static class TaskEnds
     private static NpgsqlBatchCommand LockChunks(IReadOnlyList<ChunkKey> chunks) =>
         new(
             """
-            SELECT FROM unnest($1, $2) AS k (job, no)
+            SELECT c.remaining = c.tasks FROM unnest($1, $2) AS k (job, no)
             JOIN chunks c ON c.job = k.job AND c.no = k.no
             ORDER BY c.job, c.no FOR UPDATE OF c
             """
@@ -150,7 +157,10 @@ public static class TaskEnds
             Parameters = { Array(NpgsqlDbType.Uuid, Jobs(chunks)), Array(NpgsqlDbType.Integer, Numbers(chunks)) },
         };
 
-    /// <summary>Steps 1 and 2. Each statement sees what was committed before it began, hence what the lock waited for.</summary>
+    /// <summary>
+    /// Steps 1 and 2. Each statement sees what was committed before it began, hence what the lock waited for. A large write looks at
+    /// the locked chunks first: where none has a result yet, nothing can be there already, and a plain INSERT is a third quicker.
+    /// </summary>
     private static async Task<List<EndedChunk>> InsertAsync(
         NpgsqlConnection connection,
         NpgsqlTransaction transaction,
@@ -160,42 +170,52 @@ public static class TaskEnds
     )
     {
         await using var batch = new NpgsqlBatch(connection, transaction);
-        batch.BatchCommands.Add(LockChunks(rows.Chunks));
-        batch.BatchCommands.Add(
-            new(
-                """
-                WITH ended AS (
-                  INSERT INTO results (job, seq, chunk, custom_id, status, output, content_type, error_code, error_message,
-                                       model, turns, cost_pico, batch, queued_us, staged_us, device_us, total_us, finished_at)
-                  SELECT r.*, $18 FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) AS r
-                  ON CONFLICT DO NOTHING
-                  RETURNING job, seq, chunk, status, cost_pico
-                ), counts AS (
-                  SELECT job, chunk, array_agg(seq) AS seqs, count(*) AS ended, sum(cost_pico) AS cost_pico,
-                         count(*) FILTER (WHERE status = 'succeeded') AS succeeded,
-                         count(*) FILTER (WHERE status = 'failed') AS failed,
-                         count(*) FILTER (WHERE status = 'expired') AS expired,
-                         count(*) FILTER (WHERE status = 'cancelled') AS cancelled
-                  FROM ended GROUP BY job, chunk
-                ), taken AS (
-                  UPDATE chunks c SET
-                    remaining = c.remaining - n.ended, succeeded = c.succeeded + n.succeeded, failed = c.failed + n.failed,
-                    expired = c.expired + n.expired, cancelled = c.cancelled + n.cancelled, cost_pico = c.cost_pico + n.cost_pico
-                  FROM counts n WHERE c.job = n.job AND c.no = n.chunk
-                  RETURNING c.job, c.no, c.first_seq, c.tasks, c.remaining
-                )
-                SELECT n.job, n.chunk, n.seqs, t.first_seq, t.tasks, t.remaining, j.state
-                FROM counts n
-                LEFT JOIN taken t ON t.job = n.job AND t.no = n.chunk
-                LEFT JOIN jobs j ON j.id = n.job
-                """
-            )
-        );
-        rows.AddTo(batch.BatchCommands[1].Parameters);
-        batch.BatchCommands[1].Parameters.Add(new() { Value = now.ToUniversalTime(), NpgsqlDbType = NpgsqlDbType.TimestampTz });
+        var sql = InsertMissingSql;
+        if (rows.Count < LargeWriteMin)
+        {
+            batch.BatchCommands.Add(LockChunks(rows.Chunks));
+        }
+        else if (await LockUntouchedAsync(connection, transaction, rows.Chunks, cancellationToken) && rows.AreDistinct())
+        {
+            sql = InsertAllSql;
+        }
 
+        var insert = new NpgsqlBatchCommand(sql);
+        rows.AddTo(insert.Parameters);
+        insert.Parameters.Add(new() { Value = now.ToUniversalTime(), NpgsqlDbType = NpgsqlDbType.TimestampTz });
+        batch.BatchCommands.Add(insert);
+        await batch.PrepareAsync(cancellationToken);
         await using var reader = await batch.ExecuteReaderAsync(cancellationToken);
-        await reader.NextResultAsync(cancellationToken);
+        if (batch.BatchCommands.Count > 1)
+        {
+            await reader.NextResultAsync(cancellationToken);
+        }
+
+        return await ReadChunksAsync(reader, cancellationToken);
+    }
+
+    /// <summary>Locks the chunks; true when no task of any of them has ended.</summary>
+    private static async Task<bool> LockUntouchedAsync(
+        NpgsqlConnection connection,
+        NpgsqlTransaction transaction,
+        IReadOnlyList<ChunkKey> chunks,
+        CancellationToken cancellationToken
+    )
+    {
+        await using var batch = new NpgsqlBatch(connection, transaction) { BatchCommands = { LockChunks(chunks) } };
+        await batch.PrepareAsync(cancellationToken);
+        await using var reader = await batch.ExecuteReaderAsync(cancellationToken);
+        var untouched = true;
+        while (await reader.ReadAsync(cancellationToken))
+        {
+            untouched &= reader.GetBoolean(0);
+        }
+
+        return untouched;
+    }
+
+    private static async Task<List<EndedChunk>> ReadChunksAsync(NpgsqlDataReader reader, CancellationToken cancellationToken)
+    {
         var chunks = new List<EndedChunk>();
         while (await reader.ReadAsync(cancellationToken))
         {
@@ -219,6 +239,34 @@ public static class TaskEnds
 
         return chunks;
     }
+
+    private static string InsertSql(string onConflict) =>
+        $"""
+            WITH ended AS (
+              INSERT INTO results (job, seq, chunk, custom_id, status, output, content_type, error_code, error_message,
+                                   model, turns, cost_pico, batch, queued_us, staged_us, device_us, total_us, finished_at)
+              SELECT r.*, $18 FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) AS r
+              {onConflict}
+              RETURNING job, seq, chunk, status, cost_pico
+            ), counts AS (
+              SELECT job, chunk, array_agg(seq) AS seqs, count(*) AS ended, sum(cost_pico) AS cost_pico,
+                     count(*) FILTER (WHERE status = 'succeeded') AS succeeded,
+                     count(*) FILTER (WHERE status = 'failed') AS failed,
+                     count(*) FILTER (WHERE status = 'expired') AS expired,
+                     count(*) FILTER (WHERE status = 'cancelled') AS cancelled
+              FROM ended GROUP BY job, chunk
+            ), taken AS (
+              UPDATE chunks c SET
+                remaining = c.remaining - n.ended, succeeded = c.succeeded + n.succeeded, failed = c.failed + n.failed,
+                expired = c.expired + n.expired, cancelled = c.cancelled + n.cancelled, cost_pico = c.cost_pico + n.cost_pico
+              FROM counts n WHERE c.job = n.job AND c.no = n.chunk
+              RETURNING c.job, c.no, c.first_seq, c.tasks, c.remaining
+            )
+            SELECT n.job, n.chunk, n.seqs, t.first_seq, t.tasks, t.remaining, j.state
+            FROM counts n
+            LEFT JOIN taken t ON t.job = n.job AND t.no = n.chunk
+            LEFT JOIN jobs j ON j.id = n.job
+            """;
 
     /// <summary>Steps 3 and 4. Jobs are touched only by their first ending and where a chunk has closed.</summary>
     private static async Task CountAsync(
@@ -265,6 +313,7 @@ public static class TaskEnds
             );
         }
 
+        await batch.PrepareAsync(cancellationToken);
         await batch.ExecuteNonQueryAsync(cancellationToken);
     }
 

@@ -57,6 +57,36 @@ public sealed class TaskEndsTests : IAsyncLifetime
         Assert.Equal("succeeded", await _db.ScalarAsync<string>("SELECT status FROM results WHERE seq = 0"));
     }
 
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task A_large_write_also_leaves_out_what_had_ended_and_what_it_holds_twice(bool touched)
+    {
+        const int tasks = 400;
+        var job = await Seeds.JobAsync(_db, tasks);
+        if (touched)
+        {
+            var first = new TaskEndRows();
+            first.Add(job, 0, 7);
+            await Seeds.EndAsync(_db, first);
+        }
+
+        var rows = new TaskEndRows();
+        for (var seq = 0; seq < tasks; seq++)
+        {
+            rows.Add(job, 0, seq);
+        }
+
+        rows.Add(job, 0, 9);
+        var ended = await Seeds.EndAsync(_db, rows);
+
+        Assert.Equal(touched ? tasks - 1 : tasks, ended.Count);
+        Assert.Equal(!touched, ended.WasInserted(7));
+        Assert.False(ended.WasInserted(tasks));
+        Assert.Equal(tasks, await _db.ScalarAsync<long>("SELECT count(*) FROM results"));
+        Assert.Equal("completed", await _db.ScalarAsync<string>("SELECT state FROM jobs"));
+    }
+
     [Fact]
     public async Task The_last_end_completes_the_job_with_totals_and_one_event()
     {
@@ -138,10 +168,11 @@ public sealed class TaskEndsTests : IAsyncLifetime
     [Fact]
     public async Task Two_writers_with_the_same_tasks_in_opposite_order_write_each_once_without_a_deadlock()
     {
+        // Small writes and large ones: the large look at the locked chunks before they insert.
         const int chunks = 8;
-        const int tasks = 16;
         for (var round = 0; round < 16; round++)
         {
+            var tasks = round % 2 == 0 ? 16 : 64;
             var job = await Seeds.JobAsync(_db, [.. Enumerable.Repeat(tasks, chunks)]);
             var (forwards, backwards) = (new TaskEndRows(), new TaskEndRows());
             for (var seq = 0; seq < chunks * tasks; seq++)
