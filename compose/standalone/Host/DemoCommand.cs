@@ -39,7 +39,7 @@ internal static class DemoCommand
 
     private static async Task<int> RunAsync(int tasks, string? keep, CancellationToken stop)
     {
-        var folder = keep is null ? Directory.CreateTempSubdirectory("pipeline-demo-").FullName : Path.GetFullPath(keep);
+        var folder = keep is null ? TemporaryFolder.Create("pipeline-demo-") : Path.GetFullPath(keep);
         Console.WriteLine("Starting: a private PostgreSQL, the schema, the starter models, ingest, scheduler, worker, results…");
         using var ending = CancellationTokenSource.CreateLinkedTokenSource(stop);
         var up = new TaskCompletionSource<HostRecord>(TaskCreationOptions.RunContinuationsAsynchronously);
