@@ -18,6 +18,9 @@ internal sealed record PrivatePostgresOptions
     /// <summary>Off only for functional tests: what is committed then survives a killed process, but no power cut.</summary>
     public bool Fsync { get; init; } = true;
 
+    /// <summary>A port it must have; null takes any that is free. For a server that others know the address of.</summary>
+    public int? Port { get; init; }
+
     /// <summary>How long a start may take, crash recovery included.</summary>
     public TimeSpan StartMax { get; init; } = TimeSpan.FromMinutes(2);
 }
@@ -250,7 +253,7 @@ internal sealed partial class PrivatePostgres : IAsyncDisposable
     {
         for (var attempt = 1; ; attempt++)
         {
-            Port = FreePort();
+            Port = _options.Port ?? FreePort();
             var settings = Settings
                 .Append(new("port", Port.ToString(CultureInfo.InvariantCulture)))
                 .Append(new("fsync", _options.Fsync ? "on" : "off"));

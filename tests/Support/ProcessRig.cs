@@ -15,8 +15,9 @@ namespace Pipeline.Tests.Support;
 /// </summary>
 internal sealed class ProcessRig : IAsyncDisposable
 {
-    private readonly PrivatePostgres _postgres;
     private readonly TestVhost _broker;
+    private readonly Watchdog _watchdog;
+    private PrivatePostgres _postgres;
 
     private ProcessRig(string folder, PrivatePostgres postgres, TestVhost broker)
     {
@@ -28,6 +29,13 @@ internal sealed class ProcessRig : IAsyncDisposable
             ModelsFolder = Path.Combine(folder, "models"),
         };
         Storage = NpgsqlDataSource.Create(postgres.ConnectionString);
+
+        // Should the tests be killed, PostgreSQL and the folder go all the same; the services follow by themselves.
+        var pid = Path.Combine(folder, "postgres", "data", "postmaster.pid");
+        _watchdog = Watchdog.Start(
+            "",
+            $"[ -e {pid} ] && kill -QUIT $(head -n 1 {pid}); while [ -e {pid} ]; do sleep 0.1; done; rm -rf {folder}"
+        );
     }
 
     public PipelineOptions Options { get; }
@@ -45,10 +53,16 @@ internal sealed class ProcessRig : IAsyncDisposable
     public int PostgresProcessId => _postgres.ProcessId;
 
     /// <summary>Starts the servers, lays down the schema, issues a key. Skips the test where there is no RabbitMQ.</summary>
-    public static async Task<ProcessRig> StartAsync(CancellationToken stop)
+    public static async Task<ProcessRig> StartAsync(CancellationToken stop) =>
+        await StartAsync(await TestRabbitMq.CreateVhostAsync(), stop);
+
+    /// <summary>As the other, on a broker that the caller may stop.</summary>
+    public static async Task<ProcessRig> StartAsync(RabbitMqServer broker, CancellationToken stop) =>
+        await StartAsync(await broker.CreateVhostAsync(), stop);
+
+    private static async Task<ProcessRig> StartAsync(TestVhost broker, CancellationToken stop)
     {
-        var broker = await TestRabbitMq.CreateVhostAsync();
-        var folder = Directory.CreateTempSubdirectory("pipeline-rig-").FullName;
+        var folder = TemporaryFolder.Create("pipeline-rig-");
         var postgres = await PrivatePostgres.StartAsync(
             new PrivatePostgresOptions { Folder = Path.Combine(folder, "postgres") },
             NullLogger.Instance,
@@ -72,6 +86,21 @@ internal sealed class ProcessRig : IAsyncDisposable
         Client = new PipelineClient(Services.Ingest.Address, Services.Results.Address, ApiKey);
     }
 
+    /// <summary>Stops PostgreSQL (fast: its clients are thrown out).</summary>
+    public async Task StopPostgresAsync()
+    {
+        await _postgres.DisposeAsync();
+        Storage.Clear();
+    }
+
+    /// <summary>Starts it again at the same address.</summary>
+    public async Task StartPostgresAgainAsync(CancellationToken stop) =>
+        _postgres = await PrivatePostgres.StartAsync(
+            new PrivatePostgresOptions { Folder = Path.Combine(Folder, "postgres"), Port = _postgres.Port },
+            NullLogger.Instance,
+            stop
+        );
+
     public async ValueTask DisposeAsync()
     {
         Client?.Dispose();
@@ -83,6 +112,6 @@ internal sealed class ProcessRig : IAsyncDisposable
         await Storage.DisposeAsync();
         await _broker.DisposeAsync();
         await _postgres.DisposeAsync();
-        Directory.Delete(Folder, recursive: true);
+        await _watchdog.DisposeAsync();
     }
 }

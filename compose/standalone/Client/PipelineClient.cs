@@ -133,7 +133,10 @@ internal sealed class PipelineClient : IDisposable
         }
 
         var status = ((int)response.StatusCode).ToString(CultureInfo.InvariantCulture);
-        throw new ApiException(response.StatusCode, problem, problem?.Detail ?? $"{status} {response.ReasonPhrase}: {text}");
+        throw new ApiException(response.StatusCode, problem, problem?.Detail ?? $"{status} {response.ReasonPhrase}: {text}")
+        {
+            RetryAfter = response.Headers.RetryAfter?.Delta,
+        };
     }
 
     private static HttpClient Create(Uri address, string apiKey)
@@ -156,6 +159,9 @@ internal sealed class ApiException(HttpStatusCode status, Problem? problem, stri
     public HttpStatusCode Status { get; } = status;
 
     public Problem? Problem { get; } = problem;
+
+    /// <summary>When the same request may be worth another try, where the service says so (429, 503).</summary>
+    public TimeSpan? RetryAfter { get; init; }
 }
 
 /// <summary>A job as the API shows it.</summary>

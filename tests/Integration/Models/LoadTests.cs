@@ -2,7 +2,7 @@ using Pipeline.Contracts;
 using Pipeline.GpuWorker.Models;
 using Pipeline.Tests.Integration.OnnxRuntime;
 using Xunit;
-using static Pipeline.Tests.Integration.Models.ModelFiles;
+using static Pipeline.Tests.Support.Models.Manifests;
 using Graph = Pipeline.StarterModels.Onnx.OnnxModel;
 
 namespace Pipeline.Tests.Integration.Models;

@@ -4,8 +4,9 @@ using Pipeline.Contracts;
 using Pipeline.GpuWorker.Models;
 using Pipeline.GpuWorker.OnnxRuntime;
 using Pipeline.Tests.Integration.OnnxRuntime;
+using Pipeline.Tests.Support.Models;
 using Xunit;
-using static Pipeline.Tests.Integration.Models.ModelFiles;
+using static Pipeline.Tests.Support.Models.Manifests;
 
 namespace Pipeline.Tests.Integration.Models;
 

@@ -2,6 +2,7 @@ using Pipeline.Contracts;
 using Pipeline.GpuWorker.Models;
 using Pipeline.GpuWorker.OnnxRuntime;
 using Pipeline.Tests.Integration.OnnxRuntime;
+using Pipeline.Tests.Support.Models;
 using Xunit;
 
 namespace Pipeline.Tests.Integration.Models;

@@ -6,7 +6,7 @@ using Pipeline.GpuWorker.Models.Sessions;
 using Pipeline.GpuWorker.OnnxRuntime;
 using Pipeline.Tests.Integration.OnnxRuntime;
 using Xunit;
-using static Pipeline.Tests.Integration.Models.ModelFiles;
+using static Pipeline.Tests.Support.Models.Manifests;
 
 namespace Pipeline.Tests.Integration.Models;
 

@@ -1,4 +1,5 @@
 using Pipeline.GpuWorker.OnnxRuntime;
+using Pipeline.Tests.Support.Models;
 using Xunit;
 
 namespace Pipeline.Tests.Integration.OnnxRuntime;

@@ -1,6 +1,7 @@
 using Pipeline.Contracts;
 using Pipeline.GpuWorker.OnnxRuntime;
 using Pipeline.StarterModels.Onnx;
+using Pipeline.Tests.Support.Models;
 using Xunit;
 
 namespace Pipeline.Tests.Integration.OnnxRuntime;

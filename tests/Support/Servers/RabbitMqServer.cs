@@ -22,11 +22,13 @@ public sealed class RabbitMqServer : IAsyncDisposable
     private readonly Uri _amqp;
     private readonly HttpClient _management;
     private readonly Watchdog? _watchdog;
+    private readonly ServerProgram? _program;
 
-    private RabbitMqServer(Uri amqp, Uri management, Watchdog? watchdog)
+    private RabbitMqServer(Uri amqp, Uri management, Watchdog? watchdog, ServerProgram? program = null)
     {
         _amqp = amqp;
         _watchdog = watchdog;
+        _program = program;
         _management = new HttpClient { BaseAddress = management };
         _management.DefaultRequestHeaders.Authorization = TestVhost.Basic(amqp.UserInfo);
     }
@@ -39,9 +41,10 @@ public sealed class RabbitMqServer : IAsyncDisposable
     {
         var (amqp, management, distribution, epmd) = FreePorts();
         Watchdog watchdog;
+        ServerProgram? program = null;
         if (File.Exists($"{Programs}/rabbitmq-server"))
         {
-            watchdog = await StartProgramAsync(amqp, management, distribution, epmd);
+            (watchdog, program) = await StartProgramAsync(amqp, management, distribution, epmd);
         }
         else if (await DockerAnswersAsync())
         {
@@ -57,7 +60,8 @@ public sealed class RabbitMqServer : IAsyncDisposable
         var server = new RabbitMqServer(
             new Uri($"amqp://guest:guest@127.0.0.1:{amqp}"),
             new Uri($"http://127.0.0.1:{management}"),
-            watchdog
+            watchdog,
+            program
         );
         await server.WaitAsync();
         return server;
@@ -82,10 +86,28 @@ public sealed class RabbitMqServer : IAsyncDisposable
         return new TestVhost(_management, name, new Uri(_amqp, name).ToString());
     }
 
+    /// <summary>True when <see cref="StopAsync"/> and <see cref="StartAgainAsync"/> can be called: it runs as a program of ours.</summary>
+    public bool CanStop => _program is not null;
+
+    /// <summary>Kills the broker, as a machine that fails does; what it has on disk stays.</summary>
+    public async Task StopAsync() => await _program!.StopAsync();
+
+    /// <summary>Starts it on the same ports with what it had on disk, and waits until it answers.</summary>
+    public async Task StartAgainAsync()
+    {
+        _program!.Start();
+        await WaitAsync();
+    }
+
     /// <summary>Kills the broker and deletes its files; one that was given is left alone.</summary>
     public async ValueTask DisposeAsync()
     {
         _management.Dispose();
+        if (_program is not null)
+        {
+            await _program.StopAsync();
+        }
+
         if (_watchdog is not null)
         {
             await _watchdog.DisposeAsync();
@@ -96,7 +118,7 @@ public sealed class RabbitMqServer : IAsyncDisposable
     /// Its own port mapper (epmd) too, so that two brokers never meet. It runs in the foreground of the watchdog's session: with
     /// <c>-daemon</c>, as Erlang would start it, nobody would know its process.
     /// </summary>
-    private static async Task<Watchdog> StartProgramAsync(int amqp, int management, int distribution, int epmd)
+    private static async Task<(Watchdog, ServerProgram)> StartProgramAsync(int amqp, int management, int distribution, int epmd)
     {
         var folder = Path.Combine(Path.GetTempPath(), $"pipeline-rabbitmq-{Guid.NewGuid():N}");
         Directory.CreateDirectory(Path.Combine(folder, "mnesia"));
@@ -114,38 +136,39 @@ public sealed class RabbitMqServer : IAsyncDisposable
         );
         var user = ServerUser.Find();
         await (user?.OwnAsync(folder, CancellationToken.None) ?? Task.CompletedTask);
-        return Watchdog.Start(
+        var environment = new Dictionary<string, string>
+        {
+            ["HOME"] = folder,
+            ["RABBITMQ_CONF_ENV_FILE"] = "/dev/null",
+            ["RABBITMQ_NODENAME"] = $"pipeline{amqp}@localhost",
+            ["RABBITMQ_DIST_PORT"] = distribution.ToString(CultureInfo.InvariantCulture),
+            ["RABBITMQ_MNESIA_BASE"] = $"{folder}/mnesia",
+            ["RABBITMQ_LOG_BASE"] = $"{folder}/log",
+            ["RABBITMQ_CONFIG_FILE"] = $"{folder}/rabbitmq.conf",
+            ["RABBITMQ_ENABLED_PLUGINS_FILE"] = $"{folder}/enabled_plugins",
+            ["RABBITMQ_PID_FILE"] = $"{folder}/pid",
+            ["ERL_EPMD_PORT"] = epmd.ToString(CultureInfo.InvariantCulture),
+            ["ERL_EPMD_ADDRESS"] = "127.0.0.1",
+
+            // No busy waiting: its schedulers would take a small machine's cores from what is tested.
+            ["RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS"] = "+S 2:2 +sbwt none -kernel inet_dist_use_interface {127,0,0,1}",
+        };
+        // Its files go when the server has: each of the two watches over the test process by itself.
+        var epmdAndFiles = Watchdog.Start(
             $"""
             {Shell(ServerUser.Command(user, "epmd", "-address", "127.0.0.1", "-port", $"{epmd}"))} &
             epmd=$!
-            {Shell(ServerUser.Command(user, $"{Programs}/rabbitmq-server"))} >{folder}/out 2>&1 &
-            launcher=$!
             """,
             $"""
-            server=$(cat {folder}/pid)
-            kill -KILL $server $launcher
-            while kill -0 $server; do sleep 0.1; done
+            while [ -e {folder}/running ]; do sleep 0.1; done
             kill -KILL $epmd
             rm -rf {folder}
             """,
-            new Dictionary<string, string>
-            {
-                ["HOME"] = folder,
-                ["RABBITMQ_CONF_ENV_FILE"] = "/dev/null",
-                ["RABBITMQ_NODENAME"] = $"pipeline{amqp}@localhost",
-                ["RABBITMQ_DIST_PORT"] = distribution.ToString(CultureInfo.InvariantCulture),
-                ["RABBITMQ_MNESIA_BASE"] = $"{folder}/mnesia",
-                ["RABBITMQ_LOG_BASE"] = $"{folder}/log",
-                ["RABBITMQ_CONFIG_FILE"] = $"{folder}/rabbitmq.conf",
-                ["RABBITMQ_ENABLED_PLUGINS_FILE"] = $"{folder}/enabled_plugins",
-                ["RABBITMQ_PID_FILE"] = $"{folder}/pid",
-                ["ERL_EPMD_PORT"] = epmd.ToString(CultureInfo.InvariantCulture),
-                ["ERL_EPMD_ADDRESS"] = "127.0.0.1",
-
-                // No busy waiting: its schedulers would take a small machine's cores from what is tested.
-                ["RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS"] = "+S 2:2 +sbwt none -kernel inet_dist_use_interface {127,0,0,1}",
-            }
+            environment
         );
+        var program = new ServerProgram(folder, Shell(ServerUser.Command(user, $"{Programs}/rabbitmq-server")), environment);
+        program.Start();
+        return (epmdAndFiles, program);
     }
 
     private static Watchdog StartContainer(int amqp, int management)
@@ -209,5 +232,37 @@ public sealed class RabbitMqServer : IAsyncDisposable
         var ports = listeners.Select(l => ((IPEndPoint)l.LocalEndpoint).Port).ToArray();
         Array.ForEach(listeners, l => l.Dispose());
         return (ports[0], ports[1], ports[2], ports[3]);
+    }
+
+    /// <summary>The broker's own process, which can be killed and started again over the same files.</summary>
+    private sealed class ServerProgram(string folder, string command, IReadOnlyDictionary<string, string> environment)
+    {
+        private Watchdog? _process;
+
+        public void Start() =>
+            _process = Watchdog.Start(
+                $"""
+                touch {folder}/running
+                rm -f {folder}/pid
+                {command} >>{folder}/out 2>&1 &
+                launcher=$!
+                """,
+                $"""
+                server=$(cat {folder}/pid)
+                kill -KILL $server $launcher
+                while kill -0 $server; do sleep 0.1; done
+                rm -f {folder}/running
+                """,
+                environment
+            );
+
+        public async Task StopAsync()
+        {
+            if (_process is not null)
+            {
+                await _process.DisposeAsync();
+                _process = null;
+            }
+        }
     }
 }

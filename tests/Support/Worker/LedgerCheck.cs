@@ -1,3 +1,4 @@
+using System.Data;
 using Npgsql;
 using Pipeline.Contracts;
 using Xunit;
@@ -12,15 +13,18 @@ internal static class LedgerCheck
 {
     public static async Task AssertClosesAsync(NpgsqlDataSource database)
     {
+        // One snapshot, since workers that live go on writing.
+        await using var connection = await database.OpenConnectionAsync();
+        await using var snapshot = await connection.BeginTransactionAsync(IsolationLevel.RepeatableRead);
         var workers = 0;
-        foreach (var (id, accountedNs, price) in await WorkersAsync(database))
+        foreach (var (id, accountedNs, price) in await WorkersAsync(connection))
         {
-            await AssertChainAsync(database, id, accountedNs, price);
+            await AssertChainAsync(connection, id, accountedNs, price);
             workers++;
         }
 
         Assert.True(workers > 0, "Nobody has worked.");
-        var (tasks, results) = await TaskCostAsync(database);
+        var (tasks, results) = await TaskCostAsync(connection);
         Assert.Equal(tasks, results);
     }
 
@@ -37,10 +41,11 @@ internal static class LedgerCheck
         return (reader.GetInt64(0), reader.GetInt64(1));
     }
 
-    private static async Task AssertChainAsync(NpgsqlDataSource database, Guid worker, long accountedNs, long price)
+    private static async Task AssertChainAsync(NpgsqlConnection snapshot, Guid worker, long accountedNs, long price)
     {
-        await using var command = database.CreateCommand(
-            "SELECT from_ns, to_ns, sum(ns)::bigint, sum(pico)::bigint FROM ledger WHERE worker = $1 GROUP BY from_ns, to_ns ORDER BY from_ns"
+        await using var command = new NpgsqlCommand(
+            "SELECT from_ns, to_ns, sum(ns)::bigint, sum(pico)::bigint FROM ledger WHERE worker = $1 GROUP BY from_ns, to_ns ORDER BY from_ns",
+            snapshot
         );
         command.Parameters.Add(new() { Value = worker });
         await using var reader = await command.ExecuteReaderAsync();
@@ -58,9 +63,9 @@ internal static class LedgerCheck
         Assert.Equal(Cost.RunningTotal(accountedNs, price), pico);
     }
 
-    private static async Task<List<(Guid Id, long AccountedNs, long Price)>> WorkersAsync(NpgsqlDataSource database)
+    private static async Task<List<(Guid Id, long AccountedNs, long Price)>> WorkersAsync(NpgsqlConnection snapshot)
     {
-        await using var command = database.CreateCommand("SELECT id, accounted_ns, price_per_hour_pico FROM workers");
+        await using var command = new NpgsqlCommand("SELECT id, accounted_ns, price_per_hour_pico FROM workers", snapshot);
         await using var reader = await command.ExecuteReaderAsync();
         var workers = new List<(Guid, long, long)>();
         while (await reader.ReadAsync())
@@ -71,13 +76,14 @@ internal static class LedgerCheck
         return workers;
     }
 
-    private static async Task<(decimal Tasks, decimal Results)> TaskCostAsync(NpgsqlDataSource database)
+    private static async Task<(decimal Tasks, decimal Results)> TaskCostAsync(NpgsqlConnection snapshot)
     {
-        await using var command = database.CreateCommand(
+        await using var command = new NpgsqlCommand(
             """
             SELECT (SELECT coalesce(sum(pico), 0) FROM ledger WHERE account = 'task'),
                    (SELECT coalesce(sum(cost_pico), 0) FROM results)
-            """
+            """,
+            snapshot
         );
         await using var reader = await command.ExecuteReaderAsync();
         await reader.ReadAsync();

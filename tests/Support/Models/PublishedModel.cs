@@ -3,7 +3,7 @@ using System.Text.Json;
 using Pipeline.Contracts;
 using Xunit;
 
-namespace Pipeline.Tests.Integration.OnnxRuntime;
+namespace Pipeline.Tests.Support.Models;
 
 /// <summary>
 /// A published model with known answers, from <c>shared/models</c> beside the checkout: <c>model.onnx</c>, and <c>cases.json</c> that

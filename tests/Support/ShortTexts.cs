@@ -1,7 +1,7 @@
 using System.Text;
 using System.Text.Json;
 
-namespace Pipeline.Bench;
+namespace Pipeline.Tests.Support;
 
 /// <summary>Short real texts: the starter model's held-out sentences, over and over, each with an id of its own.</summary>
 internal static class ShortTexts

@@ -1,7 +1,7 @@
 using Pipeline.Contracts;
-using static Pipeline.Tests.Integration.Models.ModelFiles;
+using static Pipeline.Tests.Support.Models.Manifests;
 
-namespace Pipeline.Tests.Integration.Models;
+namespace Pipeline.Tests.Support.Models;
 
 /// <summary>What an owner would write for the published models.</summary>
 internal static class PublishedManifests
