@@ -1,0 +1,159 @@
+using System.Globalization;
+using Microsoft.Extensions.Logging.Abstractions;
+using Npgsql;
+using Pipeline.Contracts;
+using Pipeline.Migrations;
+using Pipeline.Standalone.Client;
+using Pipeline.Standalone.Host;
+using Pipeline.Tests.EndToEnd;
+using Pipeline.Tests.Support;
+using Pipeline.Tests.Support.Models;
+using Pipeline.Tests.Support.Servers;
+using Pipeline.Tests.Support.Worker;
+using Xunit;
+
+[assembly: CaptureConsole]
+
+namespace Pipeline.Tests.EndToEnd;
+
+/// <summary>
+/// The four processes with a PostgreSQL and a RabbitMQ of their own, started once for the tests of <see cref="Collection"/>. Each test has
+/// its own jobs, and starts again whatever it stops or kills.
+/// </summary>
+public sealed class RunningSystem : IAsyncLifetime
+{
+    public const string Collection = "four processes";
+    public const string SmallModel = "language-id-small";
+
+    private static readonly TimeSpan ReadyWait = TimeSpan.FromSeconds(60);
+    private RabbitMqServer? _broker;
+    private ProcessRig? _rig;
+    private string _missing = "";
+
+    /// <summary>Asking for any part of it skips the test where there is no RabbitMQ.</summary>
+    internal RabbitMqServer Broker
+    {
+        get
+        {
+            Assert.SkipWhen(_broker is null, _missing);
+            return _broker!;
+        }
+    }
+
+    internal ProcessRig Rig => _rig ?? throw new InvalidOperationException($"The system is not up: {Broker}");
+
+    internal PipelineClient Client => Rig.Client;
+
+    internal NpgsqlDataSource Database => Rig.Storage;
+
+    internal ServiceProcess Ingest { get; private set; } = null!;
+
+    internal ServiceProcess Scheduler { get; set; } = null!;
+
+    internal ServiceProcess Worker { get; set; } = null!;
+
+    public async ValueTask InitializeAsync()
+    {
+        var stop = TestContext.Current.CancellationToken;
+        try
+        {
+            _broker = await RabbitMqServer.StartAsync();
+        }
+        catch (ServerMissingException e)
+        {
+            _missing = e.Message;
+            return;
+        }
+
+        _rig = await ProcessRig.StartAsync(_broker, stop);
+        await Rig.AddStarterModelsAsync(stop);
+        await AddSlowEncoderAsync(stop);
+        await ModelRegistry.PutAsync(Database, CrashingModel(), profile: null, fileBytes: 1, makeCurrent: true, stop);
+        await Rig.StartServicesAsync(
+            // What was accepted just before ingest was killed is announced by the next sweep.
+            new Dictionary<string, string> { ["INGEST__SWEEPEVERY"] = "00:00:01" },
+            stop
+        );
+        (Ingest, Scheduler, Worker) = (Rig.Services.Ingest, Service("scheduler"), Service("gpu-worker"));
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        if (_rig is not null)
+        {
+            await _rig.DisposeAsync();
+        }
+
+        if (_broker is not null)
+        {
+            await _broker.DisposeAsync();
+        }
+    }
+
+    internal DirectModel Direct(string model) => new(Rig.Options.ModelsFolder, model);
+
+    /// <summary>Texts for a job of so many tasks; no two jobs of a test run need differ.</summary>
+    internal static string[] Texts(int count)
+    {
+        var sentences = ShortTexts.Read();
+        return [.. Enumerable.Range(0, count).Select(i => sentences[i % sentences.Length])];
+    }
+
+    internal async Task<ServiceProcess> StartIngestAsync()
+    {
+        Ingest = Rig.Services.Start("ingest", "Pipeline.Ingest.dll", Ingest.Address.Port);
+        await Ingest.UntilReadyAsync(ReadyWait, TestContext.Current.CancellationToken);
+        return Ingest;
+    }
+
+    internal async Task<ServiceProcess> StartSchedulerAsync()
+    {
+        var spare = Rig.Services.Start("scheduler", "Pipeline.Scheduler.dll", 0);
+        await spare.UntilReadyAsync(ReadyWait, TestContext.Current.CancellationToken);
+        return spare;
+    }
+
+    internal async Task<ServiceProcess> StartWorkerAsync(string program = "Pipeline.GpuWorker.dll")
+    {
+        Worker = Rig.Services.Start("gpu-worker", program, 0);
+        await Worker.UntilReadyAsync(ReadyWait, TestContext.Current.CancellationToken);
+        return Worker;
+    }
+
+    /// <summary>Waits until a process has ended, and returns its exit code.</summary>
+    internal static async Task<int> UntilEndAsync(ServiceProcess service)
+    {
+        using var late = CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken);
+        late.CancelAfter(ReadyWait);
+        await service.EndAsync(late.Token);
+        return service.ExitCode;
+    }
+
+    /// <summary>The end of every process's log, for a test that failed.</summary>
+    internal void TellLogs() =>
+        Console.WriteLine(
+            string.Join(
+                Environment.NewLine,
+                Rig.Services.All.Select(s => string.Create(CultureInfo.InvariantCulture, $"== {s.Name} ({s.ProcessId})\n{s.LogTail(60)}"))
+            )
+        );
+
+    private ServiceProcess Service(string name) => Rig.Services.All.First(service => service.Name == name);
+
+    private async Task AddSlowEncoderAsync(CancellationToken stop)
+    {
+        var folder = Path.Combine(Rig.Folder, SlowEncoder.Name);
+        SlowEncoder.Write(folder);
+        await ModelSetup.AddAsync(Database, folder, Rig.Options.ModelsFolder, new(), makeCurrent: true, NullLogger.Instance, stop);
+    }
+
+    /// <summary>What the crashing worker's model is to the door; no other worker can load it.</summary>
+    private static ModelManifest CrashingModel() =>
+        new FakeModel(FakeModels.Name, 16).Manifest with
+        {
+            Tokenizer = new TokenizerSpec { Type = TokenizerType.Bytes, MaxLength = 512 },
+        };
+}
+
+[CollectionDefinition(RunningSystem.Collection)]
+public sealed class FourProcessesCollection : ICollectionFixture<RunningSystem>;
