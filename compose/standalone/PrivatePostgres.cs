@@ -139,8 +139,8 @@ internal sealed partial class PrivatePostgres : IAsyncDisposable
     }
 
     /// <summary>
-    /// Where the server's files are: in the folder, unless root keeps it where the server's user may not enter. Then they are below
-    /// <c>/var/lib/pipeline</c>, and a file in the folder says where.
+    /// Where the server's files are: in the folder, unless root keeps it where the server's user may not enter (below <c>/root</c>, as a
+    /// rule). Then they are below <c>/var/lib/pipeline</c>, and a file in the folder says where.
     /// </summary>
     private static async Task<string> HomeAsync(string folder, ServerUser? user, ILogger log, CancellationToken cancellationToken)
     {
@@ -156,6 +156,7 @@ internal sealed partial class PrivatePostgres : IAsyncDisposable
         }
 
         await user.OwnAsync(folder, cancellationToken);
+        OpenTemporaryParents(folder);
         if (await user.CanEnterAsync(folder, cancellationToken))
         {
             return folder;
@@ -167,6 +168,24 @@ internal sealed partial class PrivatePostgres : IAsyncDisposable
         await File.WriteAllTextAsync(pointer, home, cancellationToken);
         LogElsewhere(log, user.Name, folder, home);
         return home;
+    }
+
+    /// <summary>
+    /// A folder made for a short while is private to its maker (mode 700): it is opened for passing through, not for looking, so that
+    /// the server's files go with it when it is deleted.
+    /// </summary>
+    private static void OpenTemporaryParents(string folder)
+    {
+        var temporary = Path.TrimEndingDirectorySeparator(Path.GetFullPath(Path.GetTempPath())) + Path.DirectorySeparatorChar;
+        for (var parent = Path.GetDirectoryName(folder); parent?.StartsWith(temporary, StringComparison.Ordinal) == true; )
+        {
+            if (!OperatingSystem.IsWindows())
+            {
+                File.SetUnixFileMode(parent, File.GetUnixFileMode(parent) | UnixFileMode.OtherExecute);
+            }
+
+            parent = Path.GetDirectoryName(parent);
+        }
     }
 
     private static int? MajorOf(string home)

@@ -116,9 +116,28 @@ public sealed class PrivatePostgresTests : IAsyncLifetime
         Assert.Equal(1, await ExecuteAsync(server, "SELECT 1"));
     }
 
-    private Task<PrivatePostgres> StartAsync() =>
+    [Fact]
+    public async Task Its_files_are_in_the_folder_also_below_a_temporary_one_that_is_private()
+    {
+        var temporary = Directory.CreateTempSubdirectory("pipeline-private-").FullName;
+        var folder = Path.Combine(temporary, "postgres");
+        try
+        {
+            await using var server = await StartAsync(folder);
+
+            Assert.Equal(Path.Combine(folder, "data"), await ExecuteAsync(server, "SHOW data_directory"));
+        }
+        finally
+        {
+            Directory.Delete(temporary, recursive: true);
+        }
+    }
+
+    private Task<PrivatePostgres> StartAsync() => StartAsync(_folder);
+
+    private static Task<PrivatePostgres> StartAsync(string folder) =>
         PrivatePostgres.StartAsync(
-            new PrivatePostgresOptions { Folder = _folder, Database = "postgres" },
+            new PrivatePostgresOptions { Folder = folder, Database = "postgres" },
             NullLogger.Instance,
             CancellationToken.None
         );
