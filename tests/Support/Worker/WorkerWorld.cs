@@ -189,8 +189,11 @@ internal sealed class WorkerWorld : IAsyncDisposable
         await transaction.CommitAsync();
     }
 
-    /// <summary>Begins to stop, and returns the task that ends when it has.</summary>
-    public Task BeginStop() => StopAsync();
+    /// <summary>
+    /// Begins to stop the worker alone, and returns the task that ends when it has: the ears share the process's bus, and would be deaf
+    /// to its last words if the bus stopped with it.
+    /// </summary>
+    public Task BeginStop() => _host.Services.GetRequiredService<WorkerHost>().StopAsync(TestContext.Current.CancellationToken);
 
     public async ValueTask DisposeAsync()
     {
