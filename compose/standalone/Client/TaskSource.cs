@@ -1,8 +1,10 @@
 using System.Buffers;
 using System.Globalization;
+using System.IO.Pipelines;
 using System.Net;
 using System.Text;
 using System.Text.Json;
+using System.Text.Unicode;
 using CsvHelper;
 
 namespace Pipeline.Standalone.Client;
@@ -24,6 +26,8 @@ internal enum TaskFormat
 internal sealed class TaskSource(string path, TaskFormat format, string? inputColumn, string? idColumn)
 {
     private const int FlushBytes = 64 * 1024;
+
+    private static ReadOnlySpan<byte> ByteOrderMark => [0xEF, 0xBB, 0xBF];
 
     /// <summary>A record that does not fit its header ends the upload: guessing would pair inputs with the wrong ids.</summary>
     private static readonly CsvReaderOptions Csv = new()
@@ -68,28 +72,58 @@ internal sealed class TaskSource(string path, TaskFormat format, string? inputCo
 
     private async Task WriteTextAsync(Stream file, Stream to, CancellationToken stop)
     {
-        using var reader = new StreamReader(file, new UTF8Encoding(false, throwOnInvalidBytes: true));
+        var reader = PipeReader.Create(file);
         var lines = new TaskLines(to);
-        for (long number = 1; await ReadLineAsync(reader, number, stop) is { } line; number++)
+        for (long number = 1; ; )
         {
-            if (line.Length > 0)
+            var read = await reader.ReadAsync(stop);
+            var rest = read.Buffer;
+            while (TryReadLine(ref rest, read.IsCompleted, out var line))
             {
-                await lines.AddAsync(number.ToString(CultureInfo.InvariantCulture), line, stop);
+                AddLine(lines, number++, line);
+                await lines.FlushIfFullAsync(stop);
+            }
+
+            reader.AdvanceTo(rest.Start, rest.End);
+            if (read.IsCompleted)
+            {
+                await lines.FlushAsync(stop);
+                return;
             }
         }
-
-        await lines.FlushAsync(stop);
     }
 
-    private async Task<string?> ReadLineAsync(StreamReader reader, long number, CancellationToken stop)
+    /// <summary>Cuts off the next line; the last one may do without its end.</summary>
+    private static bool TryReadLine(ref ReadOnlySequence<byte> rest, bool isAll, out ReadOnlySequence<byte> line)
     {
-        try
+        if (rest.PositionOf((byte)'\n') is { } end)
         {
-            return await reader.ReadLineAsync(stop);
+            line = rest.Slice(0, end);
+            rest = rest.Slice(rest.GetPosition(1, end));
+            return true;
         }
-        catch (DecoderFallbackException e)
+
+        line = rest;
+        rest = isAll ? rest.Slice(rest.End) : rest;
+        return isAll && !line.IsEmpty;
+    }
+
+    /// <summary>Lines stay bytes, so that a wrong one is known by its number.</summary>
+    private void AddLine(TaskLines lines, long number, ReadOnlySequence<byte> line)
+    {
+        var text = line.IsSingleSegment ? line.FirstSpan : line.ToArray();
+        text = number == 1 && text.StartsWith(ByteOrderMark) ? text[ByteOrderMark.Length..] : text;
+        text = text.EndsWith("\r"u8) ? text[..^1] : text;
+        if (!Utf8.IsValid(text))
         {
-            throw new TaskSourceException($"{path}: near line {number}: expected UTF-8 text, given other bytes ({e.Message})");
+            throw new TaskSourceException($"{path}: line {number}: expected UTF-8 text, given other bytes");
+        }
+
+        if (text.Length > 0)
+        {
+            Span<byte> id = stackalloc byte[20];
+            number.TryFormat(id, out var digits, default, CultureInfo.InvariantCulture);
+            lines.Add(id[..digits], text);
         }
     }
 
@@ -111,7 +145,8 @@ internal sealed class TaskSource(string path, TaskFormat format, string? inputCo
             while (await csv.ReadAsync(stop))
             {
                 var customId = id < 0 ? csv.LineNumber.ToString(CultureInfo.InvariantCulture) : csv.GetString(id);
-                await lines.AddAsync(customId, csv.GetString(input), stop);
+                lines.Add(Encoding.UTF8.GetBytes(customId), Encoding.UTF8.GetBytes(csv.GetString(input)));
+                await lines.FlushIfFullAsync(stop);
             }
         }
         catch (CsvFormatException e)
@@ -140,22 +175,21 @@ internal sealed class TaskSource(string path, TaskFormat format, string? inputCo
     {
         private readonly ArrayBufferWriter<byte> _buffer = new(FlushBytes * 2);
 
-        public async ValueTask AddAsync(string customId, string input, CancellationToken stop)
+        public void Add(ReadOnlySpan<byte> customId, ReadOnlySpan<byte> input)
         {
             using (var json = new Utf8JsonWriter(_buffer))
             {
                 json.WriteStartObject();
-                json.WriteString("custom_id", customId);
-                json.WriteString("input", input);
+                json.WriteString("custom_id"u8, customId);
+                json.WriteString("input"u8, input);
                 json.WriteEndObject();
             }
 
             _buffer.Write("\n"u8);
-            if (_buffer.WrittenCount >= FlushBytes)
-            {
-                await FlushAsync(stop);
-            }
         }
+
+        public ValueTask FlushIfFullAsync(CancellationToken stop) =>
+            _buffer.WrittenCount < FlushBytes ? ValueTask.CompletedTask : FlushAsync(stop);
 
         public async ValueTask FlushAsync(CancellationToken stop)
         {
