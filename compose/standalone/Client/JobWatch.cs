@@ -124,11 +124,16 @@ internal sealed class JobWatch(PipelineClient client, TimeProvider time)
     }
 
     /// <summary>A duration as people say it: 850 ms, 12.3 s, 4 min 05 s, 2 h 03 min.</summary>
-    public static string Duration(TimeSpan value) =>
-        value.TotalSeconds < 1 ? $"{value.TotalMilliseconds:0} ms"
-        : value.TotalMinutes < 1 ? string.Create(CultureInfo.InvariantCulture, $"{value.TotalSeconds:0.0} s")
-        : value.TotalHours < 1 ? $"{value.Minutes} min {value.Seconds:00} s"
-        : $"{(int)value.TotalHours} h {value.Minutes:00} min";
+    public static string Duration(TimeSpan value)
+    {
+        // Rounded first, so that 59.99 s is a minute and not 60.0 s.
+        var tenths = TimeSpan.FromMilliseconds(100 * Math.Round(value.TotalMilliseconds / 100));
+        var seconds = TimeSpan.FromSeconds(Math.Round(value.TotalSeconds));
+        return Math.Round(value.TotalMilliseconds) < 1000 ? $"{value.TotalMilliseconds:0} ms"
+            : tenths.TotalMinutes < 1 ? string.Create(CultureInfo.InvariantCulture, $"{tenths.TotalSeconds:0.0} s")
+            : seconds.TotalHours < 1 ? $"{seconds.Minutes} min {seconds.Seconds:00} s"
+            : $"{(int)seconds.TotalHours} h {seconds.Minutes:00} min";
+    }
 
     private sealed class SideColumn(Func<string> text) : ProgressColumn
     {

@@ -65,10 +65,11 @@ internal sealed record HostRecord
         JsonSerializer.Serialize(file, this, ApiJson.Options);
     }
 
-    /// <summary>Creates a file that only its owner may read.</summary>
+    /// <summary>Creates a file that only its owner may read. One that is there already is replaced: it would keep its mode.</summary>
     public static FileStream CreatePrivateFile(string path)
     {
-        var options = new FileStreamOptions { Mode = FileMode.Create, Access = FileAccess.Write };
+        File.Delete(path);
+        var options = new FileStreamOptions { Mode = FileMode.CreateNew, Access = FileAccess.Write };
         if (!OperatingSystem.IsWindows())
         {
             options.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
