@@ -10,6 +10,7 @@ using Microsoft.Extensions.Logging.Abstractions;
 using Pipeline.Bench.Peers;
 using Pipeline.Contracts;
 using Pipeline.GpuWorker.Models;
+using Pipeline.GpuWorker.Models.Registration;
 using Pipeline.GpuWorker.OnnxRuntime;
 using Pipeline.Standalone.Host;
 using Pipeline.StarterModels.Onnx;
@@ -59,7 +60,7 @@ internal static class LimitBench
             rig.Storage,
             folder,
             rig.Options.ModelsFolder,
-            new SessionOptions { IntraOpThreads = settings.Threads },
+            new InstallOptions { Session = new SessionOptions { IntraOpThreads = settings.Threads } },
             makeCurrent: false,
             NullLogger.Instance,
             stop

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.CommandLine.Parsing;
 using Pipeline.Contracts;
 using Pipeline.Hosting;
 using Pipeline.Standalone.Host;
@@ -20,9 +21,7 @@ internal static class CommandRun
                 await Console.Error.WriteLineAsync(error.Message);
             }
 
-            await Console.Error.WriteLineAsync(
-                $"Try \"{(parsed.CommandResult.Command is RootCommand ? "pipeline" : $"pipeline {parsed.CommandResult.Command.Name}")} --help\"."
-            );
+            await Console.Error.WriteLineAsync($"Try \"{Path(parsed.CommandResult)} --help\".");
             return ExitCode.Usage;
         }
 
@@ -49,6 +48,10 @@ internal static class CommandRun
         }
     }
 
+    /// <summary>The command with those above it: <c>pipeline models init</c>.</summary>
+    private static string Path(CommandResult result) =>
+        result.Parent is CommandResult parent ? $"{Path(parent)} {result.Command.Name}" : "pipeline";
+
     private static bool Expected(Exception e) =>
         e
             is CommandException
@@ -62,6 +65,7 @@ internal static class CommandRun
                 or IOException
                 or UnauthorizedAccessException
                 or InvalidOperationException { Source: "pipeline" }
+                or Npgsql.NpgsqlException
                 or TimeoutException;
 
     /// <summary>A body that cannot be read fails inside the HTTP client; its own reason is the one to tell.</summary>

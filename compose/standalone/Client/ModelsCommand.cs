@@ -54,6 +54,11 @@ internal static class ModelsCommand
         var folder = new Argument<DirectoryInfo>("folder") { Description = "Holds model.json, the model, and its labels or vocabulary" };
         folder.AcceptExistingOnly();
         var current = new Option<bool>("--make-current") { Description = "Let this version answer for its name from now on" };
+        var samples = new Option<FileInfo>("--samples")
+        {
+            Description = "Task lines to try and measure it with, as a job has them (default: made-up inputs)",
+        };
+        samples.AcceptExistingOnly();
         var data = new Option<string>("--data")
         {
             Description = "Data folder of the host started with up",
@@ -68,6 +73,7 @@ internal static class ModelsCommand
         {
             folder,
             current,
+            samples,
             data,
             database,
             modelsFolder,
@@ -88,7 +94,21 @@ internal static class ModelsCommand
                 Console.WriteLine("Loading, running, measuring…");
                 await using var storage = NpgsqlDataSource.Create(connection);
                 var source = parsed.GetValue(folder)!.FullName;
-                var added = await ModelSetup.AddAsync(storage, source, target, new(), parsed.GetValue(current), NullLogger.Instance, stop);
+                var options = new InstallOptions();
+                if (parsed.GetValue(samples) is { } file)
+                {
+                    options = options with { Samples = await SampleFile.ReadAsync(file.FullName, source, options.Session, stop) };
+                }
+
+                var added = await ModelSetup.AddAsync(
+                    storage,
+                    source,
+                    target,
+                    options,
+                    parsed.GetValue(current),
+                    NullLogger.Instance,
+                    stop
+                );
                 Tell(added);
                 return ExitCode.Ok;
             }

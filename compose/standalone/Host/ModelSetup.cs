@@ -3,7 +3,6 @@ using Npgsql;
 using Pipeline.GpuWorker.Models.Registration;
 using Pipeline.GpuWorker.OnnxRuntime;
 using Pipeline.Migrations;
-using SessionOptions = Pipeline.GpuWorker.OnnxRuntime.SessionOptions;
 
 namespace Pipeline.Standalone.Host;
 
@@ -21,7 +20,7 @@ internal static partial class ModelSetup
             var name = Path.GetFileName(folder);
             if (!known.Contains(name) || !Directory.Exists(Path.Combine(modelsFolder, name)))
             {
-                await AddAsync(storage, folder, modelsFolder, new SessionOptions(), makeCurrent: false, log, stop);
+                await AddAsync(storage, folder, modelsFolder, new InstallOptions(), makeCurrent: false, log, stop);
             }
         }
     }
@@ -33,13 +32,13 @@ internal static partial class ModelSetup
         NpgsqlDataSource storage,
         string folder,
         string modelsFolder,
-        SessionOptions session,
+        InstallOptions options,
         bool makeCurrent,
         ILogger log,
         CancellationToken stop
     )
     {
-        var installed = await ModelInstaller.AddAsync(folder, modelsFolder, new InstallOptions { Session = session }, stop);
+        var installed = await ModelInstaller.AddAsync(folder, modelsFolder, options, stop);
         await ModelRegistry.PutAsync(storage, installed.Manifest, installed.Profile, installed.FileBytes, makeCurrent, stop);
         LogAdded(
             log,

@@ -123,7 +123,7 @@ internal static class ModelInstaller
             var expected =
                 options.Samples.Count > 0
                     ? "to run on the samples given"
-                    : "to run on made-up inputs (give samples if it wants special ones)";
+                    : "to run on made-up inputs (give samples, --samples, if it wants special ones)";
             throw new InvalidModelException(new ModelMistake(model.Manifest.File, "", expected, failure.Message), failure);
         }
     }
