@@ -19,7 +19,7 @@ internal static class SlowEncoder
     {
         Directory.CreateDirectory(folder);
         var bytes = EncoderModel
-            .Create(layers: 2, hidden: 64, heads: 4, feedForward: 256, vocabulary: 256, maxPositions: LengthMax, seed: 7)
+            .Create(layers: 4, hidden: 64, heads: 4, feedForward: 256, vocabulary: 256, maxPositions: LengthMax, seed: 7)
             .ToBytes();
         File.WriteAllBytes(Path.Combine(folder, "model.onnx"), bytes);
         var manifest = Describe(

@@ -1,0 +1,239 @@
+using System.Globalization;
+using System.Text.Json;
+using System.Text.RegularExpressions;
+using Pipeline.Tests.Support.Models;
+using Xunit;
+
+namespace Pipeline.Tests.EndToEnd.Standalone;
+
+/// <summary>The client commands, as a shell sees them: what they print and the code they end with.</summary>
+[Collection(StandaloneHost.Collection)]
+public sealed partial class CommandLineTests(StandaloneHost host)
+{
+    private const string Model = "language-id-small";
+    private const int Ok = 0;
+    private const int Failed = 1;
+    private const int Usage = 2;
+    private const int NotAllSucceeded = 3;
+
+    [Theory]
+    [InlineData("tasks.ndjson", """{"custom_id":"a","input":"Guten Morgen"}|{"custom_id":"b","input":"good morning"}""", "a b")]
+    [InlineData("tasks.txt", "Guten Morgen||good morning", "1 3")]
+    [InlineData("tasks.csv", "text|Guten Morgen|\"good, morning\"", "2 3")]
+    [InlineData("named.csv", "key,n,text|a,1,\"Guten \"\"Morgen\"\"\"|b,2,good morning", "a b", "--column", "text", "--id-column", "key")]
+    public async Task Submits_a_file_of_each_format_and_watches_it_to_the_end(
+        string name,
+        string content,
+        string ids,
+        params string[] options
+    )
+    {
+        var file = Write(name, content.Replace('|', '\n') + "\n");
+
+        var run = (await host.RunAsync(["submit", file, "--model", Model, "--watch", .. options])).Ended(Ok);
+
+        var job = JobId().Match(run.Output).Value;
+        Assert.Contains($"job {job}: 2 tasks for {Model}@1.0.0, class bulk", run.Output, StringComparison.Ordinal);
+        Assert.StartsWith("completed: 2 succeeded in ", run.Lines[^1], StringComparison.Ordinal);
+        var results = (await host.RunAsync("results", job)).Ended(Ok);
+        Assert.Equal(ids.Split(' '), results.Lines.Select(line => Field(line, "custom_id")));
+    }
+
+    [Fact]
+    public async Task Reads_tasks_from_standard_input()
+    {
+        var file = Write("tasks", """{"custom_id":"only","input":"bonjour"}""");
+        var command = $"dotnet '{ToolRun.Program}' submit - --model {Model} --watch --data '{host.Folder}' <'{file}'";
+
+        var (code, output, error) = await Pipeline.Standalone.Tool.TryRunAsync(
+            new("bash", ["-c", command]),
+            TestContext.Current.CancellationToken
+        );
+
+        new ToolRun(code, output, error).Ended(Ok);
+        Assert.Contains("completed: 1 succeeded", output, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Prints_a_json_object_a_line_for_machines()
+    {
+        var file = Write("tasks.txt", "un\ndos\ntres\n");
+
+        var submitted = (await host.RunAsync("submit", file, "-m", Model, "--json", "--watch", "--metadata", "team=search")).Ended(Ok);
+        var job = Field(submitted.Lines[0], "id");
+        var one = (await host.RunAsync("jobs", job, "--json")).Ended(Ok);
+        var all = (await host.RunAsync("jobs", "--json", "--state", "completed", "-n", "100")).Ended(Ok);
+        var models = (await host.RunAsync("models", "--json")).Ended(Ok);
+
+        Assert.Equal("completed", Field(submitted.Lines[^1], "state"));
+        Assert.Equal(job, Field(Assert.Single(one.Lines), "id"));
+        Assert.Contains(job, all.Lines.Select(line => Field(line, "id")));
+        Assert.Contains($"{Model}@1.0.0", models.Lines.Select(line => Field(line, "id")));
+    }
+
+    [Fact]
+    public async Task Shows_jobs_as_a_table_and_says_when_one_is_unknown()
+    {
+        var job = await SubmitAsync(Write("tasks.txt", "hej\n"), Model, "--watch");
+
+        var shown = (await host.RunAsync("jobs", job)).Ended(Ok);
+        var unknown = (await host.RunAsync("jobs", Guid.NewGuid().ToString())).Ended(Failed);
+
+        Assert.Contains("completed", shown.Output, StringComparison.Ordinal);
+        Assert.Contains(job, shown.Output, StringComparison.Ordinal);
+        Assert.Contains("refused (404)", unknown.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Refuses_a_bad_file_line_by_line_and_keeps_nothing_of_it()
+    {
+        var file = Write(
+            "bad.ndjson",
+            """
+            {"custom_id":"a","input":"good"}
+            not json
+            {"custom_id":"a","input":"again"}
+            {"custom_id":"b","input":5}
+
+            """
+        );
+        await using var database = host.Process.OpenDatabase();
+        await using var count = database.CreateCommand("SELECT (SELECT count(*) FROM jobs) + (SELECT count(*) FROM chunks)");
+        var before = (long)(await count.ExecuteScalarAsync(TestContext.Current.CancellationToken))!;
+
+        var run = (await host.RunAsync("submit", file, "--model", Model)).Ended(Failed);
+
+        Assert.Contains("refused (", run.Error, StringComparison.Ordinal);
+        Assert.Contains("line 2: expected", run.Error, StringComparison.Ordinal);
+        Assert.Contains("line 3, custom_id: expected", run.Error, StringComparison.Ordinal);
+        Assert.Contains("line 4, input: expected", run.Error, StringComparison.Ordinal);
+        Assert.Equal(before, await count.ExecuteScalarAsync(TestContext.Current.CancellationToken));
+    }
+
+    [Theory]
+    [InlineData("a.csv", "x,y|1,2|", "which column holds the input? Give --column one of: x, y")]
+    [InlineData("b.csv", "text|\"open|", "line 2: expected a CSV record")]
+    [InlineData("c.csv", "text,more|a|", "which column")]
+    [InlineData("d.txt", "fine|\uDC80|", "line 2: expected UTF-8 text")]
+    public async Task Says_where_a_file_cannot_be_read(string name, string content, string message)
+    {
+        var file = Path.Combine(host.NewFolder(), name);
+        // Latin-1 makes the last one's stray byte.
+        var bytes = content.Replace('|', '\n').Select(c => c == '\uDC80' ? (byte)0x80 : (byte)c).ToArray();
+        await File.WriteAllBytesAsync(file, bytes, TestContext.Current.CancellationToken);
+
+        var run = (await host.RunAsync("submit", file, "--model", Model)).Ended(Failed);
+
+        Assert.Contains(message, run.Error, StringComparison.Ordinal);
+        Assert.Contains(file, run.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Tells_a_command_line_that_makes_no_sense_from_one_that_fails()
+    {
+        var file = Write("tasks.txt", "hej\n");
+
+        Assert.Contains("--model", (await host.RunAsync("submit", file)).Ended(Usage).Error, StringComparison.Ordinal);
+        (await host.RunAsync("submit", file, "-m", Model, "--class", "sometime")).Ended(Usage);
+        Assert.Contains(
+            "--services needs --broker",
+            (await host.RunAsync("up", "--services")).Ended(Usage).Error,
+            StringComparison.Ordinal
+        );
+
+        Assert.Contains(
+            "There is no file",
+            (await host.RunAsync("submit", "nothing.txt", "-m", Model)).Ended(Failed).Error,
+            StringComparison.Ordinal
+        );
+        Assert.Contains(
+            "no-such-model",
+            (await host.RunAsync("submit", file, "-m", "no-such-model")).Ended(Failed).Error,
+            StringComparison.Ordinal
+        );
+        Assert.Contains("refused (401)", (await host.RunAsync("jobs", "--key", "wrong")).Ended(Failed).Error, StringComparison.Ordinal);
+        Assert.Contains(
+            "No service is known here",
+            (await ToolRun.RunAsync("jobs", "--data", host.NewFolder())).Ended(Failed).Error,
+            StringComparison.Ordinal
+        );
+    }
+
+    [Fact]
+    public async Task Refuses_a_second_host_on_the_same_folder_and_shows_the_first()
+    {
+        var second = (await host.RunAsync("up", "--port", "0")).Ended(Failed);
+        var status = (await host.RunAsync("status")).Ended(Ok);
+
+        Assert.Contains($"It is up already, at {host.Process.Record.Ingest}", second.Error, StringComparison.Ordinal);
+        Assert.Contains("pool default", status.Output, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Continues_a_file_of_results_that_was_cut_short()
+    {
+        var lines = string.Join('\n', Enumerable.Range(0, 500).Select(i => $"sentence number {i}"));
+        var job = await SubmitAsync(Write("tasks.txt", lines + "\n"), Model, "--watch");
+        var file = Path.Combine(host.NewFolder(), "results.ndjson");
+        (await host.RunAsync("results", job, "-o", file)).Ended(Ok);
+        var whole = await File.ReadAllBytesAsync(file, TestContext.Current.CancellationToken);
+        await File.WriteAllBytesAsync(file, whole[..(whole.Length / 2)], TestContext.Current.CancellationToken);
+
+        var run = (await host.RunAsync("results", job, "-o", file)).Ended(Ok);
+
+        Assert.Contains("continuing after it", run.Error, StringComparison.Ordinal);
+        Assert.Equal(whole, await File.ReadAllBytesAsync(file, TestContext.Current.CancellationToken));
+        Assert.Equal(500, whole.Count(b => b == '\n'));
+    }
+
+    [Fact]
+    public async Task A_cancelled_job_keeps_what_has_ended_and_is_no_success()
+    {
+        var job = await SubmitSlowAsync(20_000);
+
+        (await host.RunAsync("cancel", job)).Ended(Ok);
+        var watched = (await host.RunAsync("watch", job)).Ended(NotAllSucceeded);
+        var results = (await host.RunAsync("results", job)).Ended(Ok);
+
+        Assert.StartsWith("cancelled: ", watched.Lines[^1], StringComparison.Ordinal);
+        Assert.Equal(20_000, results.Lines.Length);
+        Assert.Equal(
+            ["cancelled", "succeeded"],
+            results.Lines.Select(line => Field(line, "status")).Append("succeeded").Distinct().Order()
+        );
+    }
+
+    [Fact]
+    public async Task A_paused_job_waits_until_it_is_resumed()
+    {
+        var job = await SubmitSlowAsync(3000);
+
+        var paused = (await host.RunAsync("pause", job, "--json")).Ended(Ok);
+        var resumed = (await host.RunAsync("resume", job, "--json")).Ended(Ok);
+        var watched = (await host.RunAsync("watch", job)).Ended(Ok);
+
+        Assert.True(Json(paused.Output).GetProperty("paused").GetBoolean());
+        Assert.False(Json(resumed.Output).GetProperty("paused").GetBoolean());
+        Assert.StartsWith("completed: 3,000 succeeded", watched.Lines[^1], StringComparison.Ordinal);
+    }
+
+    private async Task<string> SubmitAsync(string file, string model, params string[] options) =>
+        JobId().Match((await host.RunAsync(["submit", file, "--model", model, .. options])).Ended(Ok).Output).Value;
+
+    private Task<string> SubmitSlowAsync(int tasks) =>
+        SubmitAsync(Write("slow.txt", string.Join('\n', RunningSystem.Texts(tasks)) + "\n"), SlowEncoder.Name);
+
+    private string Write(string name, string content)
+    {
+        var path = Path.Combine(host.NewFolder(), name);
+        File.WriteAllText(path, content);
+        return path;
+    }
+
+    private static JsonElement Json(string text) => JsonElement.Parse(text);
+
+    private static string Field(string line, string name) => Json(line).GetProperty(name).GetString()!;
+
+    [GeneratedRegex("[0-9a-f]{8}-[0-9a-f-]{27}", RegexOptions.None)]
+    private static partial Regex JobId();
+}

@@ -1,0 +1,123 @@
+using System.Text;
+using System.Text.Json;
+using Pipeline.Standalone.Client;
+using Xunit;
+
+namespace Pipeline.Tests.Unit.Standalone;
+
+public sealed class TaskSourceTests : IDisposable
+{
+    private readonly string _folder = Directory.CreateTempSubdirectory("pipeline-source-").FullName;
+
+    [Theory]
+    [InlineData("a.csv", TaskFormat.Csv)]
+    [InlineData("A.CSV", TaskFormat.Csv)]
+    [InlineData("a.ndjson", TaskFormat.Ndjson)]
+    [InlineData("a.jsonl", TaskFormat.Ndjson)]
+    [InlineData("a.json", TaskFormat.Ndjson)]
+    [InlineData("a.txt", TaskFormat.Text)]
+    [InlineData("a", TaskFormat.Text)]
+    [InlineData("-", TaskFormat.Ndjson)]
+    public void Guesses_the_format_from_the_name(string path, object format) => Assert.Equal(format, TaskSource.Guess(path));
+
+    [Fact]
+    public async Task Sends_ndjson_as_it_stands_and_tells_how_much()
+    {
+        const string Lines = "{\"custom_id\":\"a\",\"input\":\"é\"}\n{bad\n\n";
+        var told = 0L;
+
+        var body = await BodyAsync(Lines, TaskFormat.Ndjson, sent: bytes => told += bytes);
+
+        Assert.Equal(Lines, body);
+        Assert.Equal(Encoding.UTF8.GetByteCount(Lines), told);
+    }
+
+    [Fact]
+    public async Task Numbers_lines_of_text_and_leaves_empty_ones_out() =>
+        Assert.Equal(
+            [("1", "first"), ("3", "thïrd \"quoted\""), ("4", " ")],
+            await TasksAsync("first\n\nthïrd \"quoted\"\r\n ", TaskFormat.Text)
+        );
+
+    [Fact]
+    public async Task Writes_more_text_than_it_holds_in_memory()
+    {
+        var lines = Enumerable.Range(0, 5000).Select(i => $"{i} {new string('x', 100)}").ToArray();
+
+        var tasks = await TasksAsync(string.Join('\n', lines), TaskFormat.Text);
+
+        Assert.Equal(lines, tasks.Select(task => task.Input));
+    }
+
+    [Fact]
+    public async Task Takes_the_only_column_of_a_csv_and_counts_lines() =>
+        Assert.Equal(
+            [("2", "one"), ("3", "two, with a comma"), ("4", "three \"3\"")],
+            await TasksAsync("text\none\n\"two, with a comma\"\n\"three \"\"3\"\"\"\n", TaskFormat.Csv)
+        );
+
+    [Fact]
+    public async Task Takes_the_columns_it_is_told() =>
+        Assert.Equal(
+            [("k1", "one"), ("k2", "two\nlines")],
+            await TasksAsync("key,text,more\nk1,one,x\nk2,\"two\nlines\",y\n", TaskFormat.Csv, "text", "key")
+        );
+
+    [Theory]
+    [InlineData("a,b\n1,2\n", null, null, "which column holds the input? Give --column one of: a, b")]
+    [InlineData("a,b\n1,2\n", "c", null, "line 1: expected a column \"c\" (--column), given a, b")]
+    [InlineData("a,b\n1,2\n", "a", "c", "line 1: expected a column \"c\" (--id-column), given a, b")]
+    [InlineData("a,b\n1,2\n3\n", "a", null, "line 3: expected a CSV record")]
+    [InlineData("a\n\"open\n", "a", null, "expected a CSV record")]
+    [InlineData("", null, null, "line 1: expected a header line")]
+    public async Task Says_what_is_wrong_with_a_csv(string content, string? column, string? idColumn, string message)
+    {
+        var refusal = await Assert.ThrowsAsync<TaskSourceException>(() => BodyAsync(content, TaskFormat.Csv, column, idColumn));
+
+        Assert.Contains(message, refusal.Message, StringComparison.Ordinal);
+        Assert.StartsWith(_folder, refusal.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Refuses_text_that_is_not_utf8()
+    {
+        var path = Path.Combine(_folder, "file");
+        await File.WriteAllBytesAsync(path, [.. "good\nb"u8, 0xFF, .. "d\n"u8], TestContext.Current.CancellationToken);
+        using var body = new TaskSource(path, TaskFormat.Text, null, null).Body(null, TestContext.Current.CancellationToken);
+
+        var refusal = await Assert.ThrowsAsync<TaskSourceException>(() => body.CopyToAsync(Stream.Null));
+
+        Assert.Contains("expected UTF-8 text", refusal.Message, StringComparison.Ordinal);
+    }
+
+    public void Dispose() => Directory.Delete(_folder, recursive: true);
+
+    private async Task<(string Id, string Input)[]> TasksAsync(
+        string content,
+        TaskFormat format,
+        string? column = null,
+        string? idColumn = null
+    ) =>
+        [
+            .. (await BodyAsync(content, format, column, idColumn))
+                .Split('\n', StringSplitOptions.RemoveEmptyEntries)
+                .Select(line => JsonElement.Parse(line))
+                .Select(task => (task.GetProperty("custom_id").GetString()!, task.GetProperty("input").GetString()!)),
+        ];
+
+    private async Task<string> BodyAsync(
+        string content,
+        TaskFormat format,
+        string? column = null,
+        string? idColumn = null,
+        Action<long>? sent = null
+    )
+    {
+        var path = Path.Combine(_folder, Guid.NewGuid().ToString("N"));
+        await File.WriteAllTextAsync(path, content, TestContext.Current.CancellationToken);
+        using var body = new TaskSource(path, format, column, idColumn).Body(sent, TestContext.Current.CancellationToken);
+        using var to = new MemoryStream();
+        await body.CopyToAsync(to, TestContext.Current.CancellationToken);
+        return Encoding.UTF8.GetString(to.ToArray());
+    }
+}
