@@ -60,11 +60,25 @@ internal sealed class IngestHost : IAsyncDisposable
         var tenant = await Tenants.EnsureAsync(database.DataSource, "test");
         var key = await ApiKeyIssuer.IssueAsync(database.DataSource, tenant, "test");
         await AddModelsAsync(database);
-        return await StartAsync(database, tenant, key, settings);
+        return await StartAsync(database, database.ConnectionString, tenant, key, settings);
+    }
+
+    /// <summary>A door that reaches its database by another address; the database is the caller's to dispose of as well.</summary>
+    public static async Task<IngestHost> StartAsync(
+        TestDatabase database,
+        string connectionString,
+        params (string Key, string Value)[] settings
+    )
+    {
+        var tenant = await Tenants.EnsureAsync(database.DataSource, "test");
+        var key = await ApiKeyIssuer.IssueAsync(database.DataSource, tenant, "test");
+        await AddModelsAsync(database);
+        return await StartAsync(database, connectionString, tenant, key, settings);
     }
 
     private static async Task<IngestHost> StartAsync(
         TestDatabase database,
+        string connectionString,
         TenantId tenant,
         string key,
         (string Key, string Value)[] settings
@@ -76,7 +90,7 @@ internal sealed class IngestHost : IAsyncDisposable
         builder.Configuration.AddInMemoryCollection(
             new Dictionary<string, string?>
             {
-                ["Pipeline:Database"] = database.ConnectionString,
+                ["Pipeline:Database"] = connectionString,
                 ["Pipeline:Broker"] = PipelineOptions.InMemoryBroker,
             }
         );
