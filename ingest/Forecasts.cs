@@ -10,9 +10,12 @@ internal sealed class Forecasts(IngestOptions options, TimeProvider time) : IBus
 {
     private volatile Forecast? _last;
 
+    /// <summary>The queue of this instance alone.</summary>
+    public string Queue { get; } = $"pipeline.ingest.{Guid.NewGuid():N}";
+
     public void Configure(IBusRegistrationContext context, IReceiveConfigurator bus) =>
         bus.ReceiveEndpoint(
-            $"pipeline.ingest.{Guid.NewGuid():N}",
+            Queue,
             endpoint =>
             {
                 endpoint.AsTemporary(prefetch: 4);

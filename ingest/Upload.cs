@@ -261,12 +261,12 @@ internal sealed class Upload(
     private ProblemResult Refuse()
     {
         var first = mistakes.Kept[0];
-        var where = first.Line is { } line ? $"line {line}: " : "";
-        var what = first.Field is { } field ? $"\"{field}\" expects" : "expected";
-        var count = mistakes.Total == 1 ? "A mistake" : $"{mistakes.Total} mistakes, the first";
+        var where = first.Line is { } line ? $"Line {line}" : "The body";
+        var field = first.Field is null ? "" : $", \"{first.Field}\"";
+        var more = mistakes.Total > 1 ? $" {mistakes.Total} mistakes in all." : "";
         return Problems.Result(
             FailureKind.InvalidInput,
-            $"{count} on {where}{what} {first.Expected}, given {first.Given}. Nothing was stored.",
+            $"{where}{field}: expected {first.Expected}, given {first.Given}.{more} Nothing was stored.",
             first.Field,
             mistakes.Kept,
             mistakes.Total

@@ -106,6 +106,8 @@ internal sealed class JobWriter(JobOrder order, JobStore store, UploadLeases lea
             TaskContinuationOptions.ExecuteSynchronously,
             TaskScheduler.Default
         );
+        (_group, _stored, _chunk) = ([], [], null);
+        _free.Clear();
         if (_lease is null)
         {
             return;

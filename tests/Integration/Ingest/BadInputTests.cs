@@ -341,7 +341,7 @@ public sealed class BadInputTests(BadInputHost shared) : IClassFixture<BadInputH
         Assert.Equal(100, problem.GetProperty("errors").GetArrayLength());
         Assert.Equal(250, problem.GetProperty("errors_total").GetInt64());
         Assert.Equal(
-            "250 mistakes, the first on line 1: \"input\" expects a string, given the number 0. Nothing was stored.",
+            "Line 1, \"input\": expected a string, given the number 0. 250 mistakes in all. Nothing was stored.",
             problem.GetProperty("detail").GetString()
         );
     }

@@ -119,7 +119,10 @@ public sealed class IdempotencyTests : IAsyncLifetime
     public async Task A_key_that_is_none_is_refused(string key)
     {
         using var response = await PostAsync("model=words", Body, key);
-        Assert.Equal((null, "Idempotency-Key", "1 to 255 printable ASCII characters", "0 characters", null), (await response.JsonAsync()).FirstMistake());
+        Assert.Equal(
+            (null, "Idempotency-Key", "1 to 255 printable ASCII characters", "0 characters", null),
+            (await response.JsonAsync()).FirstMistake()
+        );
     }
 
     [Fact]
@@ -159,7 +162,9 @@ public sealed class IdempotencyTests : IAsyncLifetime
         await Host.Database.UntilAsync("SELECT NOT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid = 77)");
 
         await leases.KeepAsync(CancellationToken.None);
-        Assert.True(await Host.Database.ScalarAsync<bool>("SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid = 77)"));
+        Assert.True(
+            await Host.Database.ScalarAsync<bool>("SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid = 77)")
+        );
         Assert.Null(await leases.TakeAsync(77, CancellationToken.None));
         await lease.DisposeAsync();
         Assert.NotNull(await leases.TakeAsync(77, CancellationToken.None));

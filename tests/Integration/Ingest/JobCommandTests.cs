@@ -130,7 +130,10 @@ public sealed class JobCommandTests : IAsyncLifetime
 
         var (status, body) = await CommandAsync(old, "retry-failed?class=bulk&deadline=3h");
         Assert.Equal(HttpStatusCode.OK, status);
-        Assert.Equal(("queued", "words@2", "bulk"), (State(body), body.GetProperty("model").GetString(), body.GetProperty("class").GetString()));
+        Assert.Equal(
+            ("queued", "words@2", "bulk"),
+            (State(body), body.GetProperty("model").GetString(), body.GetProperty("class").GetString())
+        );
         Assert.Equal((old.Value, 12), (body.GetProperty("retry_of").GetGuid(), body.GetProperty("tasks").GetInt32()));
         Assert.Equal("v", body.GetProperty("metadata").GetProperty("k").GetString());
         Assert.Equal(500_000_000_000, body.GetProperty("max_cost_pico_usd").GetInt64());

@@ -4,6 +4,7 @@ using System.Net;
 using System.Net.Http.Headers;
 using System.Text;
 using System.Text.RegularExpressions;
+using MassTransit;
 using Npgsql;
 using Pipeline.Contracts;
 using Pipeline.Migrations;
@@ -97,6 +98,51 @@ public sealed partial class ProgramTests
 
         relay.Restore();
         await database.UntilAsync("SELECT NOT EXISTS (SELECT FROM jobs)");
+    }
+
+    [Fact]
+    public async Task While_the_broker_is_away_requests_are_answered_503_and_what_was_accepted_is_announced_after()
+    {
+        await using var vhost = await TestRabbitMq.CreateVhostAsync();
+        var broker = new UriBuilder(vhost.Uri);
+        using var relay = new TcpRelay(broker.Host, broker.Port);
+        (broker.Host, broker.Port) = ("127.0.0.1", relay.Port);
+        await using var host = await IngestHost.StartAsync(
+            ("Pipeline:Broker", broker.Uri.ToString()),
+            ("Ingest:SweepEvery", "00:00:00.2"),
+            ("Ingest:PublishWaitMax", "00:00:01")
+        );
+        await host.SubmitAsync();
+        await host.Scheduler.NextChunkAsync();
+
+        // In the moment before the loss is noticed a job may still be accepted: it is announced later.
+        relay.Cut();
+        var refused = await PostUntilAsync(host, HttpStatusCode.ServiceUnavailable);
+        Assert.NotNull(refused.RetryAfter);
+
+        relay.Restore();
+        await PostUntilAsync(host, HttpStatusCode.OK);
+        await host.Database.UntilAsync("SELECT bool_and(announced_at IS NOT NULL) FROM chunks");
+    }
+
+    private static async Task<HttpResponseHeaders> PostUntilAsync(IngestHost host, HttpStatusCode status)
+    {
+        using var patience = new CancellationTokenSource(TimeSpan.FromSeconds(60));
+        using var pace = new PeriodicTimer(TimeSpan.FromMilliseconds(50));
+        while (!patience.IsCancellationRequested)
+        {
+            using var response = await host.PostAsync("model=words", """{"custom_id":"a","input":"x"}""");
+            Assert.True(response.StatusCode is HttpStatusCode.OK or HttpStatusCode.ServiceUnavailable, $"{response.StatusCode}");
+            if (response.StatusCode == status)
+            {
+                return response.Headers;
+            }
+
+            await pace.WaitForNextTickAsync(CancellationToken.None);
+        }
+
+        var health = host.Get<IBusControl>().CheckHealth();
+        throw new TimeoutException($"Never answered {status}; the bus: {health.Description}, {string.Join(", ", health.Endpoints)}.");
     }
 
     [Fact]

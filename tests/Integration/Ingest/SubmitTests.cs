@@ -4,7 +4,7 @@ using System.Net;
 using System.Text;
 using System.Text.Json;
 using MassTransit;
-using Microsoft.Extensions.DependencyInjection;
+using Npgsql;
 using Pipeline.Contracts;
 using Pipeline.Ingest;
 using Xunit;
@@ -95,6 +95,21 @@ public sealed class SubmitTests : IAsyncLifetime
         while (heard.Count < (Tasks + 511) / 512)
         {
             heard.Add((await Host.Scheduler.NextChunkAsync()).No);
+        }
+    }
+
+    /// <summary>Chunks are copied without waiting for the disk; nobody after may inherit that.</summary>
+    [Fact]
+    public async Task After_a_long_body_every_connection_waits_for_the_disk_again()
+    {
+        await Host.SubmitAsync(40_000);
+        var database = Host.Get<NpgsqlDataSource>();
+        var connections = await Task.WhenAll(Enumerable.Range(0, 15).Select(_ => database.OpenConnectionAsync().AsTask()));
+        foreach (var connection in connections)
+        {
+            await using var command = new NpgsqlCommand("SHOW synchronous_commit", connection);
+            Assert.Equal("on", await command.ExecuteScalarAsync());
+            await connection.DisposeAsync();
         }
     }
 

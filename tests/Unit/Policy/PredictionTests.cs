@@ -1,0 +1,59 @@
+using Pipeline.Contracts;
+using Pipeline.Scheduler.Policy;
+using Xunit;
+
+namespace Pipeline.Tests.Unit.Policy;
+
+public sealed class PredictionTests
+{
+    private static readonly DateTimeOffset Now = new(2030, 1, 1, 12, 0, 0, TimeSpan.Zero);
+    private static readonly ModelRef Model = new("m", "1");
+
+    [Fact]
+    public void Work_is_done_when_what_is_ahead_and_itself_have_passed_at_the_pools_pace()
+    {
+        // A unit takes 1 ms and its share of α, 1 ms: 2 ms on one worker, 1 ms on two. Ahead 9,000 units, the work has 1,000.
+        var pool = Pool(workers: 2, ahead: [0, 0, 9_000], alphaNs: 100_000_000, betaNs: 1_000_000, unitsPerBatch: 100);
+        Assert.Equal(Now.AddMilliseconds(10_100), Complete(1_000, pool));
+    }
+
+    [Fact]
+    public void Only_what_is_ahead_of_the_class_counts()
+    {
+        var pool = Pool(workers: 1, ahead: [1_000, 2_000, 3_000], alphaNs: 0, betaNs: 1_000_000, unitsPerBatch: 1);
+        var forecast = new Forecast { At = Now, Pools = [pool] };
+        Assert.Equal(Now.AddSeconds(1.5), Prediction.Completion(forecast, Model, LatencyClass.Express, 500));
+        Assert.Equal(Now.AddSeconds(2.5), Prediction.Completion(forecast, Model, LatencyClass.Standard, 500));
+        Assert.Equal(Now.AddSeconds(3.5), Prediction.Completion(forecast, Model, LatencyClass.Bulk, 500));
+    }
+
+    [Fact]
+    public void The_pool_that_is_done_first_predicts()
+    {
+        var slow = Pool(workers: 1, ahead: [0, 0, 0], alphaNs: 0, betaNs: 10_000_000, unitsPerBatch: 1);
+        var quick = slow with { BetaNs = 1_000_000 };
+        var dead = quick with { Workers = 0, BetaNs = 1 };
+        Assert.Equal(Now.AddSeconds(1), Complete(1_000, slow, quick, dead));
+    }
+
+    [Fact]
+    public void Nothing_is_predicted_without_a_live_worker_that_has_the_model()
+    {
+        var other = Pool(workers: 1, ahead: [0, 0, 0], alphaNs: 0, betaNs: 1, unitsPerBatch: 1) with { Model = new("other", "1") };
+        Assert.Null(Complete(1));
+        Assert.Null(Complete(1, other, other with { Model = Model, Workers = 0 }));
+    }
+
+    [Fact]
+    public void Work_beyond_the_end_of_time_has_no_completion()
+    {
+        var pool = Pool(workers: 1, ahead: [0, 0, long.MaxValue], alphaNs: 0, betaNs: 1e12, unitsPerBatch: 1);
+        Assert.Null(Complete(long.MaxValue, pool));
+    }
+
+    private static DateTimeOffset? Complete(long units, params PoolForecast[] pools) =>
+        Prediction.Completion(new Forecast { At = Now, Pools = pools }, Model, LatencyClass.Bulk, units);
+
+    private static PoolForecast Pool(int workers, long[] ahead, double alphaNs, double betaNs, long unitsPerBatch) =>
+        new("default", Model, workers, ahead, alphaNs, betaNs, unitsPerBatch);
+}
