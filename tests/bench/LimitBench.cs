@@ -20,7 +20,10 @@ namespace Pipeline.Bench;
 
 internal sealed record LimitSettings
 {
-    public int Tasks { get; init; } = 1_000;
+    public int Tasks { get; init; } = 500;
+
+    /// <summary>How often the bare loop and the pipeline take turns.</summary>
+    public int Rounds { get; init; } = 5;
 
     /// <summary>Threads of one operator, for the pipeline's worker and for the bare loop alike.</summary>
     public int Threads { get; init; } = Environment.ProcessorCount;
@@ -38,15 +41,33 @@ internal static class LimitBench
 
     public static Command Create()
     {
-        var tasks = new Option<int>("--tasks") { Description = "Tasks of the job", DefaultValueFactory = _ => new LimitSettings().Tasks };
+        var tasks = new Option<int>("--tasks")
+        {
+            Description = "Tasks of a round's job",
+            DefaultValueFactory = _ => new LimitSettings().Tasks,
+        };
+        var rounds = new Option<int>("--rounds")
+        {
+            Description = "How often the bare loop and the pipeline take turns",
+            DefaultValueFactory = _ => new LimitSettings().Rounds,
+        };
         var threads = new Option<int>("--threads")
         {
             Description = "Threads of one operator",
             DefaultValueFactory = _ => new LimitSettings().Threads,
         };
-        var command = new Command("limit", "A model where the device dominates, against the bare loop.") { tasks, threads };
+        var command = new Command("limit", "A model where the device dominates, against the bare loop.") { tasks, rounds, threads };
         command.SetAction(
-            (parsed, stop) => RunAsync(new LimitSettings { Tasks = parsed.GetValue(tasks), Threads = parsed.GetValue(threads) }, stop)
+            (parsed, stop) =>
+                RunAsync(
+                    new LimitSettings
+                    {
+                        Tasks = parsed.GetValue(tasks),
+                        Rounds = parsed.GetValue(rounds),
+                        Threads = parsed.GetValue(threads),
+                    },
+                    stop
+                )
         );
         return command;
     }
@@ -67,28 +88,32 @@ internal static class LimitBench
         );
         var (texts, lengths) = Texts(settings.Tasks);
 
-        var (units, bareBefore) = BestBareLoop(rig, texts, settings.Threads);
+        using var bare = PeerRuns.LoadModel(rig.Options.ModelsFolder, Model, settings.Threads);
+        var units = BestBatch(bare, texts);
         await rig.StartServicesAsync(
             new Dictionary<string, string> { ["WORKER__INTRAOPTHREADS"] = settings.Threads.ToString(CultureInfo.InvariantCulture) },
             stop
         );
         await RunJobAsync(rig, texts[..Math.Min(32, texts.Length)], stop); // warm
-        var seconds = await RunJobAsync(rig, texts, stop);
-        // Again after it, with the services idle beside: this machine's speed drifts, so the pipeline stands between two bare loops.
-        var bareAfter = BareLoop(rig, texts, settings.Threads, units);
-        var bare = (bareBefore + bareAfter) / 2;
+        // This machine's speed drifts, so the two take turns, and each pair is compared by itself.
+        var rounds = new List<(double Bare, double Pipeline)>();
+        for (var round = 0; round < settings.Rounds; round++)
+        {
+            rounds.Add((BareLoop(bare, texts, units), await RunJobAsync(rig, texts, stop)));
+            Figures.Say($"round {round + 1}: bare {rounds[^1].Bare:0.0} s, pipeline {rounds[^1].Pipeline:0.0} s");
+        }
+
         Figures.Report(
             new
             {
                 benchmark = "limit",
-                tasks_per_s = Math.Round(texts.Length / seconds, 2),
-                bare_tasks_per_s = Math.Round(texts.Length / bare, 2),
-                ratio = Math.Round(bare / seconds, 3),
-                bare_seconds = new[] { Math.Round(bareBefore, 1), Math.Round(bareAfter, 1) },
-                pipeline_seconds = Math.Round(seconds, 1),
+                tasks_per_s = Math.Round(texts.Length / Median(rounds.Select(r => r.Pipeline)), 2),
+                bare_tasks_per_s = Math.Round(texts.Length / Median(rounds.Select(r => r.Bare)), 2),
+                ratio = Math.Round(Median(rounds.Select(r => r.Bare / r.Pipeline)), 3),
+                ratios = rounds.Select(r => Math.Round(r.Bare / r.Pipeline, 3)),
                 settings = new
                 {
-                    tasks = texts.Length,
+                    tasks_a_round = texts.Length,
                     mean_tokens = Math.Round(texts.Average(Words), 1),
                     lengths,
                     threads = settings.Threads,
@@ -102,20 +127,21 @@ internal static class LimitBench
         return 0;
     }
 
-    private static (long Units, double Seconds) BestBareLoop(ProcessRig rig, string[] texts, int threads)
+    private static long BestBatch(IModel model, string[] texts)
     {
-        // A sample finds the best size; the whole set is then run at it.
+        // A sample finds the best size; every round is then run at it.
         var sample = texts[..Math.Min(texts.Length, 120)];
-        var best = BatchUnits.Select(units => (units, Seconds: BareLoop(rig, sample, threads, units))).MinBy(run => run.Seconds).units;
-        Figures.Say($"bare loop: {best} padded units a batch is best; running all");
-        return (best, BareLoop(rig, texts, threads, best));
+        BareLoop(model, sample, BatchUnits[0]); // warm
+        var runs = BatchUnits.Select(units => (Units: units, Seconds: BareLoop(model, sample, units))).ToArray();
+        Figures.Say(
+            $"bare loop, seconds by padded units a batch: {string.Join(", ", runs.Select(run => $"{run.Units}: {run.Seconds:0.00}"))}"
+        );
+        return runs.MinBy(run => run.Seconds).Units;
     }
 
-    private static double BareLoop(ProcessRig rig, string[] texts, int threads, long paddedUnits)
+    private static double BareLoop(IModel model, string[] texts, long paddedUnits)
     {
-        using var model = PeerRuns.LoadModel(rig.Options.ModelsFolder, Model, threads);
         var tasks = texts.Select(text => model.Prepare(Encoding.UTF8.GetBytes(text))).OrderBy(task => task.Units).ToArray();
-        Run(model, tasks.AsSpan(0, 1)); // warm
         var clock = Stopwatch.StartNew();
         for (var at = 0; at < tasks.Length; )
         {
@@ -190,6 +216,12 @@ internal static class LimitBench
             string.Join(' ', Enumerable.Range(0, Math.Clamp(length, 4, LengthMax - 2)).Select(_ => Word(random.Next(VocabularyWords))))
         );
         return ([.. texts], found ? "arXiv paper lengths / 16" : "log-normal, median 90, sigma 0.6");
+    }
+
+    private static double Median(IEnumerable<double> values)
+    {
+        var sorted = values.Order().ToArray();
+        return sorted.Length % 2 == 1 ? sorted[sorted.Length / 2] : (sorted[(sorted.Length / 2) - 1] + sorted[sorted.Length / 2]) / 2;
     }
 
     private static double Normal(Random random) =>
