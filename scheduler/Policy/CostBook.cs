@@ -8,6 +8,7 @@ internal sealed class CostBook
     private readonly Dictionary<(string Pool, ModelRef Model), CostModel> _models = [];
     private readonly Dictionary<ModelRef, (ModelProfile? Profile, LimitSpec Limits)> _known = [];
     private readonly Dictionary<ModelRef, CostModel> _latest = [];
+    private readonly Dictionary<string, string> _providers = [];
     private static readonly LimitSpec LimitsUnknown = new();
 
     /// <summary>Models that are registered or were run, in order of name and version.</summary>
@@ -16,12 +17,16 @@ internal sealed class CostBook
 
     public void Register(ModelRef model, ModelProfile? profile, LimitSpec limits) => _known[model] = (profile, limits);
 
+    /// <summary>A pool's workers run on this provider: a profile measured on another tells little of its best batch size.</summary>
+    public void SeePool(string pool, string provider) => _providers[pool] = provider;
+
     /// <summary>The model's cost on a pool; the first question for a pair starts from the profile.</summary>
     public CostModel Of(string pool, ModelRef model)
     {
         if (!_models.TryGetValue((pool, model), out var cost))
         {
-            cost = new CostModel(_known.GetValueOrDefault(model).Profile);
+            var profile = _known.GetValueOrDefault(model).Profile;
+            cost = new CostModel(profile, onItsDevice: profile is not null && _providers.GetValueOrDefault(pool) == profile.Provider);
             _models[(pool, model)] = cost;
             _latest[model] = cost;
         }
@@ -58,11 +63,8 @@ internal sealed class CostBook
     public Pace Pace(CostModel cost, ModelRef model, TimeSpan batchTimeMax)
     {
         var limits = Limits(model);
-        return new Pace(
-            cost,
-            Math.Min(cost.PaddedUnitsWithin(batchTimeMax), Math.Max(1, limits.PaddedUnitsMax)),
-            Math.Max(1, limits.BatchRowsMax)
-        );
+        var efficient = Math.Min(cost.PaddedUnitsWithin(batchTimeMax), cost.PaddedUnitsEfficient);
+        return new Pace(cost, Math.Min(efficient, Math.Max(1, limits.PaddedUnitsMax)), Math.Max(1, limits.BatchRowsMax));
     }
 }
 

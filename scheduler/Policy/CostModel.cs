@@ -31,14 +31,20 @@ internal sealed class CostModel
     private const double AlphaUnknownNs = 2_000_000;
     private const double BetaUnknownNs = 10_000;
 
+    /// <summary>A batch this close to the best rate counts as efficient; measuring it is no more exact.</summary>
+    private const double EfficientShare = 0.93;
+
     private double _alpha;
     private double _beta; // per Scale units
     private double _p11;
     private double _p12;
     private double _p22;
 
-    public CostModel(ModelProfile? profile = null)
+    /// <param name="profile">Seeds the fit; null when nobody measured the model.</param>
+    /// <param name="onItsDevice">True when the profile was measured on the pool's kind of device: then its best batch size holds too.</param>
+    public CostModel(ModelProfile? profile = null, bool onItsDevice = false)
     {
+        PaddedUnitsEfficient = onItsDevice && profile is not null ? EfficientUnits(profile.Points) : long.MaxValue;
         var seeded = profile is { BetaNs: > 0 } && double.IsFinite(profile.AlphaNs + profile.BetaNs);
         _alpha = seeded ? Math.Max(0, profile!.AlphaNs) : AlphaUnknownNs;
         _beta = (seeded ? profile!.BetaNs : BetaUnknownNs) * Scale;
@@ -58,6 +64,12 @@ internal sealed class CostModel
     /// <summary>β: device time of one padded unit.</summary>
     public double BetaNs => _beta / Scale;
 
+    /// <summary>
+    /// Padded units beyond which a batch gets dearer by the unit. A line has no such point, devices do: on a CPU an encoder's batch that
+    /// outgrew the cache ran 40 % slower by the unit (./pipeline bench limit).
+    /// </summary>
+    public long PaddedUnitsEfficient { get; }
+
     /// <summary>Relative error that 95 % of the batches stay within.</summary>
     public double ErrorBand { get; private set; }
 
@@ -72,6 +84,26 @@ internal sealed class CostModel
 
     /// <summary>Padded units a batch may hold within a device time: <c>(time − α) / β</c>, at least 1.</summary>
     public long PaddedUnitsWithin(TimeSpan time) => (long)Math.Clamp(((time.TotalNanoseconds) - _alpha) / BetaNs, 1, 1e15);
+
+    /// <summary>
+    /// The largest batch within a few percent of the best rate: of each length measured, and of those the largest, since one that is
+    /// too small costs more than one that is too large. No bound where the largest measured is as good as any.
+    /// </summary>
+    private static long EfficientUnits(IReadOnlyList<ProfilePoint> points)
+    {
+        var bound = 0L;
+        foreach (var series in points.Where(p => p is { Rows: > 0, DeviceNs: > 0 }).GroupBy(p => p.PaddedUnits / p.Rows))
+        {
+            var best = series.Max(Rate);
+            var largest = series.Max(p => p.PaddedUnits);
+            var efficient = series.Where(p => Rate(p) >= EfficientShare * best).Max(p => p.PaddedUnits);
+            bound = Math.Max(bound, efficient == largest ? long.MaxValue : efficient);
+        }
+
+        return bound == 0 ? long.MaxValue : bound;
+
+        static double Rate(ProfilePoint point) => (double)point.PaddedUnits / point.DeviceNs;
+    }
 
     /// <summary>Learns from one batch. Measurements that cannot be (zero, negative) are passed over.</summary>
     public void Observe(BatchFact batch)

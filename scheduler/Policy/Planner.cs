@@ -66,6 +66,7 @@ internal sealed class Planner
                 _backlog.Resume(resumed.Job);
                 break;
             case WorkerSeen seen:
+                _costs.SeePool(seen.Heartbeat.Pool, seen.Heartbeat.Provider);
                 See(seen.Heartbeat, now);
                 break;
             case WorkerExpected expected:

@@ -34,6 +34,26 @@ public class CostModelTests
     }
 
     [Fact]
+    public void Knows_beyond_which_size_a_batch_gets_dearer_by_the_unit()
+    {
+        var profile = PolicyWorld.Profile with
+        {
+            Points = [new(1, 128, 2_000_000), new(4, 512, 6_000_000), new(8, 1024, 11_800_000), new(16, 2048, 33_000_000)],
+        };
+
+        Assert.Equal(1024, new CostModel(profile, onItsDevice: true).PaddedUnitsEfficient);
+        Assert.Equal(long.MaxValue, new CostModel(profile, onItsDevice: false).PaddedUnitsEfficient);
+    }
+
+    [Fact]
+    public void Bounds_no_batch_where_the_largest_measured_is_as_good_as_any()
+    {
+        var profile = PolicyWorld.Profile with { Points = [new(1, 128, 2_000_000), new(4, 512, 3_000_000), new(8, 1024, 5_000_000)] };
+
+        Assert.Equal(long.MaxValue, new CostModel(profile, onItsDevice: true).PaddedUnitsEfficient);
+    }
+
+    [Fact]
     public void Follows_a_device_that_became_slower()
     {
         var cost = new CostModel(PolicyWorld.Profile);
