@@ -28,6 +28,9 @@ public sealed class RunningSystem : IAsyncLifetime
     private static readonly TimeSpan ReadyWait = TimeSpan.FromSeconds(60);
     private RabbitMqServer? _broker;
     private ProcessRig? _rig;
+    private ServiceProcess? _ingest;
+    private ServiceProcess? _scheduler;
+    private ServiceProcess? _worker;
     private string _missing = "";
 
     /// <summary>Asking for any part of it skips the test where there is no RabbitMQ.</summary>
@@ -40,24 +43,29 @@ public sealed class RunningSystem : IAsyncLifetime
         }
     }
 
-    internal ProcessRig Rig => _rig ?? throw new InvalidOperationException($"The system is not up: {Broker}");
+    internal ProcessRig Rig => Running(_rig);
 
     internal PipelineClient Client => Rig.Client;
 
     internal NpgsqlDataSource Database => Rig.Storage;
 
-    internal ServiceProcess Ingest { get; private set; } = null!;
+    internal ServiceProcess Ingest => Running(_ingest);
 
-    internal ServiceProcess Scheduler { get; set; } = null!;
+    /// <summary>The active one.</summary>
+    internal ServiceProcess Scheduler
+    {
+        get => Running(_scheduler);
+        set => _scheduler = value;
+    }
 
-    internal ServiceProcess Worker { get; set; } = null!;
+    internal ServiceProcess Worker => Running(_worker);
 
     public async ValueTask InitializeAsync()
     {
         var stop = TestContext.Current.CancellationToken;
         try
         {
-            _broker = await RabbitMqServer.StartAsync();
+            _broker = await TestRabbitMq.StartOwnAsync();
         }
         catch (ServerMissingException e)
         {
@@ -74,7 +82,7 @@ public sealed class RunningSystem : IAsyncLifetime
             new Dictionary<string, string> { ["INGEST__SWEEPEVERY"] = "00:00:01" },
             stop
         );
-        (Ingest, Scheduler, Worker) = (Rig.Services.Ingest, Service("scheduler"), Service("gpu-worker"));
+        (_ingest, _scheduler, _worker) = (Rig.Services.Ingest, Service("scheduler"), Service("gpu-worker"));
     }
 
     public async ValueTask DisposeAsync()
@@ -101,7 +109,7 @@ public sealed class RunningSystem : IAsyncLifetime
 
     internal async Task<ServiceProcess> StartIngestAsync()
     {
-        Ingest = Rig.Services.Start("ingest", "Pipeline.Ingest.dll", Ingest.Address.Port);
+        _ingest = Rig.Services.Start("ingest", "Pipeline.Ingest.dll", Ingest.Address.Port);
         await Ingest.UntilReadyAsync(ReadyWait, TestContext.Current.CancellationToken);
         return Ingest;
     }
@@ -115,7 +123,7 @@ public sealed class RunningSystem : IAsyncLifetime
 
     internal async Task<ServiceProcess> StartWorkerAsync(string program = "Pipeline.GpuWorker.dll")
     {
-        Worker = Rig.Services.Start("gpu-worker", program, 0);
+        _worker = Rig.Services.Start("gpu-worker", program, 0);
         await Worker.UntilReadyAsync(ReadyWait, TestContext.Current.CancellationToken);
         return Worker;
     }
@@ -137,6 +145,9 @@ public sealed class RunningSystem : IAsyncLifetime
                 Rig.Services.All.Select(s => string.Create(CultureInfo.InvariantCulture, $"== {s.Name} ({s.ProcessId})\n{s.LogTail(60)}"))
             )
         );
+
+    private T Running<T>(T? part)
+        where T : class => part ?? throw new InvalidOperationException($"The system did not come up over {Broker}.");
 
     private ServiceProcess Service(string name) => Rig.Services.All.First(service => service.Name == name);
 

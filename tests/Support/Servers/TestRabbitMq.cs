@@ -33,6 +33,10 @@ public static class TestRabbitMq
         }
     }
 
+    /// <summary>A broker of the caller's own, to stop and start as it likes (<see cref="RabbitMqServer.CanStop"/>); or the one that was given.</summary>
+    /// <exception cref="ServerMissingException">The machine has neither RabbitMQ nor a Docker engine.</exception>
+    public static Task<RabbitMqServer> StartOwnAsync() => StartAsync();
+
     private static Task<RabbitMqServer> StartAsync()
     {
         if (Environment.GetEnvironmentVariable(Variable) is not { Length: > 0 } given)
