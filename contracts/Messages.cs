@@ -52,6 +52,12 @@ public sealed record Dispatch
     /// <summary>Padded units a batch may hold, from the cost model and <see cref="BatchTimeMax"/>.</summary>
     public required long PaddedUnitsMax { get; init; }
 
+    /// <summary>
+    /// What one more batch costs, in padded units: its fixed device time over that of a unit (α ÷ β). The worker cuts another batch
+    /// where that saves more padding. Absent: as few batches as can be.
+    /// </summary>
+    public double? BatchCostUnits { get; init; }
+
     /// <summary>Rows a commit may hold. Small for suspects: what crashed a worker is found by committing in ever smaller steps.</summary>
     public int? CommitRowsMax { get; init; }
 

@@ -117,8 +117,15 @@ internal static class BatchCutter
 /// What a batch costs before its first unit, in units: α ÷ β of the cost model. The larger, the more padding is worth one batch fewer:
 /// 0 never pads, the default makes as few batches as can be.
 /// </param>
-internal readonly record struct BatchLimits(int RowsMax, long PaddedUnitsMax, int FixedRows = 0, double BatchCostUnits = 1e12)
+internal readonly record struct BatchLimits(
+    int RowsMax,
+    long PaddedUnitsMax,
+    int FixedRows = 0,
+    double BatchCostUnits = BatchLimits.BatchCostUnitsDefault
+)
 {
+    public const double BatchCostUnitsDefault = 1e12;
+
     /// <exception cref="ArgumentOutOfRangeException">A limit is out of its range.</exception>
     public void Validate()
     {

@@ -154,6 +154,9 @@ internal sealed class Pack(IModelSource models, DeviceMeter meter)
         var cut = BatchCutter.Cut(
             Prepared(run, suitable),
             new BatchLimits(limits.BatchRowsMax, Math.Min(run.Dispatch.PaddedUnitsMax, limits.PaddedUnitsMax), model.FixedRows)
+            {
+                BatchCostUnits = run.Dispatch.BatchCostUnits ?? BatchLimits.BatchCostUnitsDefault,
+            }
         );
         return [.. cut.Select(batch => Array.ConvertAll(batch.Tasks.ToArray(), t => suitable[t]))];
     }

@@ -32,7 +32,7 @@ internal sealed class CostModel
     private const double BetaUnknownNs = 10_000;
 
     /// <summary>A batch this close to the best rate counts as efficient; measuring it is no more exact.</summary>
-    private const double EfficientShare = 0.93;
+    private const double EfficientShare = 0.97;
 
     private double _alpha;
     private double _beta; // per Scale units
@@ -86,21 +86,21 @@ internal sealed class CostModel
     public long PaddedUnitsWithin(TimeSpan time) => (long)Math.Clamp(((time.TotalNanoseconds) - _alpha) / BetaNs, 1, 1e15);
 
     /// <summary>
-    /// The largest batch within a few percent of the best rate: of each length measured, and of those the largest, since one that is
-    /// too small costs more than one that is too large. No bound where the largest measured is as good as any.
+    /// The largest batch within a few percent of the best rate, for each length measured; of those the smallest, since a batch mixes
+    /// lengths. No bound where the largest measured is as good as any.
     /// </summary>
     private static long EfficientUnits(IReadOnlyList<ProfilePoint> points)
     {
-        var bound = 0L;
+        var bound = long.MaxValue;
         foreach (var series in points.Where(p => p is { Rows: > 0, DeviceNs: > 0 }).GroupBy(p => p.PaddedUnits / p.Rows))
         {
             var best = series.Max(Rate);
             var largest = series.Max(p => p.PaddedUnits);
             var efficient = series.Where(p => Rate(p) >= EfficientShare * best).Max(p => p.PaddedUnits);
-            bound = Math.Max(bound, efficient == largest ? long.MaxValue : efficient);
+            bound = efficient == largest ? bound : Math.Min(bound, efficient);
         }
 
-        return bound == 0 ? long.MaxValue : bound;
+        return bound;
 
         static double Rate(ProfilePoint point) => (double)point.PaddedUnits / point.DeviceNs;
     }

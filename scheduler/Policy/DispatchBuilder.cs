@@ -132,6 +132,9 @@ internal sealed class DispatchBuilder(Backlog backlog, CostBook costs, long epoc
         return range;
     }
 
+    /// <summary>What a batch costs beside the device: its row, its trips between threads.</summary>
+    private const double BatchOverheadNs = 50_000;
+
     private static Dispatch Message(Flight flight, WaitingChunk first, Pace pace, DispatchBounds bounds, string reason) =>
         new()
         {
@@ -144,6 +147,7 @@ internal sealed class DispatchBuilder(Backlog backlog, CostBook costs, long epoc
             BatchTimeMax = bounds.BatchTimeMax,
             // One task must always fit, whatever the model says it takes.
             PaddedUnitsMax = Math.Max(pace.PaddedUnitsMax, flight.Slices.Max(s => s.Chunk.UnitsMax)),
+            BatchCostUnits = (pace.Cost.AlphaNs + BatchOverheadNs) / pace.Cost.BetaNs,
             CommitRowsMax = SuspectRule.CommitRowsMax(first),
             Reason = reason,
         };

@@ -77,7 +77,7 @@ internal static class LimitBench
         await using var rig = await ProcessRig.StartAsync(stop);
         var folder = WriteModel(Path.Combine(rig.Folder, "minilm"));
         Figures.Say("registering the encoder (its profile is measured)");
-        await ModelSetup.AddAsync(
+        var registered = await ModelSetup.AddAsync(
             rig.Storage,
             folder,
             rig.Options.ModelsFolder,
@@ -85,6 +85,9 @@ internal static class LimitBench
             makeCurrent: false,
             NullLogger.Instance,
             stop
+        );
+        Figures.Say(
+            $"profile, µs a padded unit: {string.Join(", ", registered.Profile.Points.Select(p => $"{p.Rows}x{p.PaddedUnits / p.Rows}: {p.DeviceNs / 1e3 / p.PaddedUnits:0}"))}"
         );
         var (texts, lengths) = Texts(settings.Tasks);
 
@@ -97,10 +100,17 @@ internal static class LimitBench
         await RunJobAsync(rig, texts[..Math.Min(32, texts.Length)], stop); // warm
         // This machine's speed drifts, so the two take turns, and each pair is compared by itself.
         var rounds = new List<(double Bare, double Pipeline)>();
+        var accounts = await LedgerAsync(rig, stop);
         for (var round = 0; round < settings.Rounds; round++)
         {
             rounds.Add((BareLoop(bare, texts, units), await RunJobAsync(rig, texts, stop)));
-            Figures.Say($"round {round + 1}: bare {rounds[^1].Bare:0.0} s, pipeline {rounds[^1].Pipeline:0.0} s");
+            var now = await LedgerAsync(rig, stop);
+            var spent = string.Join(
+                ", ",
+                now.Select(account => $"{account.Key} {account.Value - accounts.GetValueOrDefault(account.Key):0.0} s")
+            );
+            Figures.Say($"round {round + 1}: bare {rounds[^1].Bare:0.0} s, pipeline {rounds[^1].Pipeline:0.0} s (both: {spent})");
+            accounts = now;
         }
 
         Figures.Report(
@@ -119,12 +129,35 @@ internal static class LimitBench
                     threads = settings.Threads,
                     spinning = false,
                     bare_padded_units_per_batch = units,
+                    pipeline_padded_units_per_batch = await PaddedUnitsAsync(rig, stop),
                     cores = Environment.ProcessorCount,
                     durability = await Figures.DurabilityAsync(rig, stop),
                 },
             }
         );
         return 0;
+    }
+
+    /// <summary>Seconds of the worker's device by account.</summary>
+    private static async Task<Dictionary<string, double>> LedgerAsync(ProcessRig rig, CancellationToken stop)
+    {
+        await using var command = rig.Storage.CreateCommand(
+            "SELECT account, sum(ns)::float8 / 1e9 FROM ledger GROUP BY account ORDER BY account"
+        );
+        await using var reader = await command.ExecuteReaderAsync(stop);
+        var seconds = new Dictionary<string, double>();
+        while (await reader.ReadAsync(stop))
+        {
+            seconds[reader.GetString(0)] = reader.GetDouble(1);
+        }
+
+        return seconds;
+    }
+
+    private static async Task<double> PaddedUnitsAsync(ProcessRig rig, CancellationToken stop)
+    {
+        await using var command = rig.Storage.CreateCommand("SELECT round(avg(padded_units))::float8 FROM batches");
+        return (double)(await command.ExecuteScalarAsync(stop))!;
     }
 
     private static long BestBatch(IModel model, string[] texts)
