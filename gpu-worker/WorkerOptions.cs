@@ -43,6 +43,9 @@ public sealed record WorkerOptions
     /// <summary>Rows one transaction gathers at most (one larger batch goes alone).</summary>
     public int WriteRowsMax { get; init; } = 8192;
 
+    /// <summary>How long rows of a bulk dispatch that goes on may wait for more before they are committed.</summary>
+    public TimeSpan WriteWaitMax { get; init; } = TimeSpan.FromMilliseconds(100);
+
     /// <summary>First pause after PostgreSQL failed; each next is twice as long, up to <see cref="RetryPauseMax"/>.</summary>
     public TimeSpan RetryPauseMin { get; init; } = TimeSpan.FromMilliseconds(50);
 
@@ -90,6 +93,12 @@ public sealed record WorkerOptions
         mistakes.Expect(MemoryBudgetBytes >= 1 << 20, nameof(MemoryBudgetBytes), "at least 1048576", MemoryBudgetBytes);
         mistakes.Expect(PackedBatchesMax is >= 1 and <= 1024, nameof(PackedBatchesMax), "1 to 1024", PackedBatchesMax);
         mistakes.Expect(RanBatchesMax is >= 1 and <= 4096, nameof(RanBatchesMax), "1 to 4096", RanBatchesMax);
+        mistakes.Expect(
+            WriteWaitMax >= TimeSpan.Zero && WriteWaitMax <= TimeSpan.FromSeconds(10),
+            nameof(WriteWaitMax),
+            "0 to 10 seconds",
+            WriteWaitMax
+        );
         mistakes.Expect(WriteRowsMax is >= 1 and <= 100_000, nameof(WriteRowsMax), "1 to 100000", WriteRowsMax);
         mistakes.Expect(
             RetryPauseMin > TimeSpan.Zero && RetryPauseMin <= RetryPauseMax,

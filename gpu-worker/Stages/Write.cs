@@ -57,7 +57,7 @@ internal sealed partial class Write(
                 continue;
             }
 
-            Gather(finished, group);
+            await GatherAsync(finished, group, abort);
             if (group.Count == 0)
             {
                 return true;
@@ -149,14 +149,44 @@ internal sealed partial class Write(
         }
     }
 
-    private void Gather(ChannelReader<FinishedBatch> finished, List<FinishedBatch> group)
+    /// <summary>
+    /// Takes the batches that are there. Bulk rows wait a little for more: a commit costs the same for one batch as for ten, and on a
+    /// device that shares its processor that time is the device's. Nobody waits for rows that end a dispatch, or came by express.
+    /// </summary>
+    private async Task GatherAsync(ChannelReader<FinishedBatch> finished, List<FinishedBatch> group, CancellationToken abort)
     {
         group.Clear();
-        for (var rows = 0; finished.TryPeek(out var next) && (rows == 0 || rows + next.Tasks.Length <= options.WriteRowsMax); )
+        var (rows, started) = (0, time.GetTimestamp());
+        do
         {
-            finished.TryRead(out next);
-            group.Add(next!);
-            rows += next!.Tasks.Length;
+            while (finished.TryPeek(out var next) && (rows == 0 || rows + next.Tasks.Length <= options.WriteRowsMax))
+            {
+                finished.TryRead(out next);
+                group.Add(next!);
+                rows += next!.Tasks.Length;
+            }
+        } while (rows > 0 && MayWait(group) && await MoreComesAsync(finished, options.WriteWaitMax - time.GetElapsedTime(started), abort));
+    }
+
+    private static bool MayWait(List<FinishedBatch> group) =>
+        group.TrueForAll(b => b.Gate is null && b.Run.Dispatch.Lane == Lane.Bulk && !b.Run.Dropped)
+        && group.GroupBy(b => b.Run).All(dispatch => dispatch.Sum(b => b.Tasks.Length) < dispatch.Key.Open);
+
+    /// <summary>False when nothing came in time, nothing will, or what is there does not fit.</summary>
+    private async Task<bool> MoreComesAsync(ChannelReader<FinishedBatch> finished, TimeSpan wait, CancellationToken abort)
+    {
+        if (wait <= TimeSpan.Zero || finished.TryPeek(out _))
+        {
+            return false;
+        }
+
+        try
+        {
+            return await finished.WaitToReadAsync(abort).AsTask().WaitAsync(wait, time, abort);
+        }
+        catch (TimeoutException)
+        {
+            return false;
         }
     }
 
