@@ -97,7 +97,7 @@ internal static class DemoCommand
 
             Where to look next:
               ./pipeline up                                         keep it running, with your data in a folder
-              ./pipeline submit FILE -m {Model} --watch  send your own texts (one per line, CSV or NDJSON)
+              ./pipeline submit FILE -m {Model} --watch   send your own texts (one per line, CSV or NDJSON)
               ./pipeline models add FOLDER                          run your own ONNX model (models init writes its manifest)
               ./pipeline test                                       run the tests
             """
