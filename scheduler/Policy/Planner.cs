@@ -7,7 +7,7 @@ namespace Pipeline.Scheduler.Policy;
 /// serves all pools and lives as long as one epoch of leadership. It holds what waits (<see cref="Backlog"/>), who works
 /// (<see cref="Fleet"/>), what was sent (flights) and what devices cost (<see cref="CostBook"/>). A slice is in one live flight at a time.
 /// </summary>
-internal sealed class Planner
+internal sealed class Planner : IPolicy
 {
     private const int EndedRemembered = 4096;
 

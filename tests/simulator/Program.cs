@@ -1,0 +1,5 @@
+using System.CommandLine;
+
+// Lives a day of jobs in seconds, with the policy of production and with those it is compared to: ./pipeline simulate.
+var root = new RootCommand("Simulates the fleet: the same policy as production, other policies beside it, faults and real traces.");
+return await root.Parse(args).InvokeAsync();
