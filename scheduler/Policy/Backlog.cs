@@ -276,6 +276,24 @@ internal sealed class Backlog(CostBook costs)
         }
     }
 
+    /// <summary>
+    /// An express job that will not make its target goes on as standard work, with the due time it had: it is late, so it goes first
+    /// there, but takes no more room from those that can still make it.
+    /// </summary>
+    public void Relegate(WaitingJob job)
+    {
+        if (!job.IsOpen || job.Queue.Class != LatencyClass.Express)
+        {
+            return;
+        }
+
+        Close(job);
+        job.Queue = QueuesOf(job.Queue.Model)[(int)LatencyClass.Standard];
+        job.Relegated = true;
+        Tally(job, +1);
+        Rank(job);
+    }
+
     /// <summary>The rest of the job is to end; the decision tells how and why.</summary>
     public void End(WaitingJob job, Decision ending)
     {

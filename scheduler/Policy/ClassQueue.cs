@@ -35,6 +35,23 @@ internal sealed class ClassQueue(ModelRef model, LatencyClass latencyClass)
     public long Tasks { get; set; }
     public int Chunks { get; set; }
 
+    /// <summary>The first waiting chunks in order of when they are due; nothing is taken.</summary>
+    public IEnumerable<WaitingChunk> First(int count)
+    {
+        foreach (var job in Jobs)
+        {
+            foreach (var (chunk, _) in job.Chunks.UnorderedItems.OrderBy(c => c.Priority))
+            {
+                if (count-- <= 0)
+                {
+                    yield break;
+                }
+
+                yield return chunk;
+            }
+        }
+    }
+
     /// <summary>True when nothing may be sent to a worker that has other work as well.</summary>
     public bool IsEmpty => Jobs.Count == 0 && Alone.Count == 0;
 

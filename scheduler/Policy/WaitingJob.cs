@@ -14,7 +14,10 @@ internal sealed class WaitingJob(
 {
     public JobId Id { get; } = id;
     public TenantId Tenant { get; } = tenant;
-    public ClassQueue Queue { get; } = queue;
+    public ClassQueue Queue { get; set; } = queue;
+
+    /// <summary>True for an express job that goes on as standard work.</summary>
+    public bool Relegated { get; set; }
 
     /// <summary>When what has not ended expires, in UTC ticks (of 100 ns), and so the times below.</summary>
     public long Deadline { get; } = deadline.UtcTicks;
