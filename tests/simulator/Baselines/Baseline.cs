@@ -209,7 +209,7 @@ internal abstract class Baseline(BaselineSetup setup, QueueOrder order = QueueOr
         string message = "It could not end in time."
     )
     {
-        ModelOf(chunk.Model).Queue(chunk.Class).Remove(chunk);
+        chunk.Queue?.Remove(chunk);
         chunk.GivenUp = (outcome, kind, message);
         EndIfLanded(chunk);
     }
@@ -257,6 +257,17 @@ internal abstract class Baseline(BaselineSetup setup, QueueOrder order = QueueOr
 
         return false;
     }
+
+    /// <summary>The target of express tasks, in ticks.</summary>
+    protected long ExpressTarget =>
+        _options.Classes.TryGetValue(LatencyClass.Express, out var options) ? options.Target.Ticks : TimeSpan.TicksPerSecond;
+
+    /// <summary>
+    /// The batch size that whoever tunes an eager server by hand arrives at: the largest b with 2 · l(b) within the target, since a task
+    /// waits for one running batch at worst and then for its own. At least one.
+    /// </summary>
+    protected int ExpressTasks(BaselineModel model, BaselineDevice? device = null) =>
+        Math.Max(1, model.TasksWithin(ExpressTarget / 2, device));
 
     /// <summary>Tasks of a batch within the setup's bound on a bulk batch's device time, at least one.</summary>
     protected int BulkTasks(BaselineModel model, BaselineDevice? device = null) =>
@@ -335,7 +346,7 @@ internal abstract class Baseline(BaselineSetup setup, QueueOrder order = QueueOr
     {
         if (_chunks.TryGetValue(key, out var chunk) && chunk.Sent == 0)
         {
-            ModelOf(chunk.Model).Queue(chunk.Class).Remove(chunk);
+            chunk.Queue?.Remove(chunk);
             _chunks.Remove(key);
         }
     }
@@ -497,7 +508,7 @@ internal abstract class Baseline(BaselineSetup setup, QueueOrder order = QueueOr
     {
         if (chunk.GivenUp is null)
         {
-            ModelOf(chunk.Model).Queue(chunk.Class).Return(chunk, range);
+            (chunk.Queue ?? ModelOf(chunk.Model).Queue(chunk.Class)).Return(chunk, range);
         }
         else
         {

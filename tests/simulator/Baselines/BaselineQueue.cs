@@ -21,6 +21,9 @@ internal sealed class BaselineChunk(in ChunkHeader header, long due, long arriva
     /// <summary>Tasks that wait.</summary>
     public int Waiting { get; private set; } = header.Tasks;
 
+    /// <summary>The queue it stands in while tasks of it wait; null otherwise.</summary>
+    public BaselineQueue? Queue { get; set; }
+
     /// <summary>Tasks that are sent and not ended.</summary>
     public int Sent { get; set; }
 
@@ -79,6 +82,8 @@ internal sealed class BaselineQueue(QueueOrder order)
 
     public BaselineChunk Head => this[0];
 
+    public BaselineChunk Last => this[Count - 1];
+
     /// <summary>When its first is due; <see cref="long.MaxValue"/> when nothing waits. Holds for queues in that order.</summary>
     public long Due => IsEmpty ? long.MaxValue : Head.Due;
 
@@ -87,6 +92,7 @@ internal sealed class BaselineQueue(QueueOrder order)
 
     public void Add(BaselineChunk chunk)
     {
+        chunk.Queue = this;
         Tasks += chunk.Waiting;
         if (IsEmpty || Compare(_chunks[^1]!, chunk) < 0)
         {
@@ -135,21 +141,18 @@ internal sealed class BaselineQueue(QueueOrder order)
     }
 
     /// <summary>Takes the chunk out, whatever of it waits.</summary>
-    public bool Remove(BaselineChunk chunk)
+    public void Remove(BaselineChunk chunk)
     {
-        var place = chunk.Waiting > 0 ? PlaceOf(chunk) : Count;
-        if (place >= Count || this[place] != chunk)
+        if (chunk.Queue == this)
         {
-            return false;
+            Tasks -= chunk.Waiting;
+            Leave(PlaceOf(chunk));
         }
-
-        Tasks -= chunk.Waiting;
-        Leave(place);
-        return true;
     }
 
     private void Leave(int place)
     {
+        this[place].Queue = null;
         if (place > 0)
         {
             _chunks.RemoveAt(_head + place);
