@@ -45,7 +45,7 @@ internal static class BulkRule
                 : null;
         }
 
-        var idle = fleet.Workers.Count(w => w.HasRoom(Lane.Bulk, 1, now));
+        var idle = fleet.EmptyCount(Lane.Bulk, now);
         var share = waiting / Math.Max(1, idle);
         return share < options.DispatchTimeTarget.TotalNanoseconds && idle > 1
             ? Of(Max(TailTimeMin, TimeSpan.FromTicks((long)(share / TimeSpan.NanosecondsPerTick))), Reasons.BulkTail, options)

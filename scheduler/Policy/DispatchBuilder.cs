@@ -66,6 +66,7 @@ internal sealed class DispatchBuilder(Backlog backlog, CostBook costs, long epoc
     )
     {
         flight.EstimatedTicks = (long)(ns / TimeSpan.NanosecondsPerTick);
+        flight.BatchTicks = bounds.BatchTimeMax.Ticks;
         var first = flight.Slices[0].Chunk;
         var reason =
             flight.Apart ? Reasons.SuspectApart

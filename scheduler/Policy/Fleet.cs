@@ -2,18 +2,56 @@ using Pipeline.Contracts;
 
 namespace Pipeline.Scheduler.Policy;
 
-/// <summary>The workers, what their lanes hold, and who has fallen silent.</summary>
+/// <summary>
+/// The workers, what their lanes hold, and who has fallen silent. Workers stand in heaps by when they would start new work; a change of
+/// one worker costs the logarithm of their number, and so does the question who is free first. Times are UTC ticks (of 100 ns).
+/// <code>
+/// Add, Remove, Started, Refuse, See ──Place──> the worker's place on its pool's shelves
+/// time passes                       ──Advance──> those whose time has come are placed again
+/// </code>
+/// </summary>
 internal sealed class Fleet
 {
     private const int GoneRemembered = 1024;
+
+    /// <summary>Pools without workers that are remembered: what they cost, and that they can be asked for workers.</summary>
+    private const int EmptyPoolsMax = 64;
+
+    /// <summary>Weight of a new measurement of a load time.</summary>
+    private const double LoadWeight = 0.3;
+
     private readonly SortedDictionary<WorkerId, FleetWorker> _workers = [];
     private readonly HashSet<WorkerId> _gone = [];
     private readonly Queue<WorkerId> _goneInOrder = new();
+    private readonly List<Pool> _pools = [];
+    private readonly List<Pool> _emptied = [];
+    private readonly Dictionary<(string Pool, ModelRef Model), long> _loadTicks = [];
+    private readonly WorkerHeap _turning = new();
+    private readonly WorkerHeap _living = new();
+    private PolicyOptions _options = new();
+    private FleetWorker? _reserved;
+
+    public PolicyOptions Options
+    {
+        get => _options;
+        init => _options = value;
+    }
 
     /// <summary>In order of ids, so that no choice depends on how a table is walked.</summary>
     public IReadOnlyCollection<FleetWorker> Workers => _workers.Values;
 
+    /// <summary>In order of names, with those that have no workers now.</summary>
+    public IReadOnlyList<Pool> Pools => _pools;
+
     public FleetWorker? Find(WorkerId id) => _workers.GetValueOrDefault(id);
+
+    public Pool? FindPool(string name)
+    {
+        var place = PlaceOf(name);
+        return place >= 0 ? _pools[place] : null;
+    }
+
+    // Coming, living and going
 
     /// <summary>The worker, new or known; null when its life was closed: it has to come back under another id.</summary>
     public FleetWorker? Admit(WorkerId id, long now)
@@ -27,14 +65,42 @@ internal sealed class Fleet
         {
             worker = new FleetWorker(id) { SeenAt = now };
             _workers.Add(id, worker);
+            _living.Put(worker.Living, now);
         }
 
         return worker;
     }
 
+    /// <summary>Takes a heartbeat in. A worker that moved to another pool takes what it holds along.</summary>
+    public void See(FleetWorker worker, WorkerHeartbeat heartbeat, long now)
+    {
+        worker.SeenAt = Math.Max(worker.SeenAt, now);
+        var pool = worker.Home?.Pool is { } home && home.Name == heartbeat.Pool ? home : PoolOf(heartbeat.Pool);
+        pool.Provider = heartbeat.Provider;
+        pool.PricePerHourPico = Math.Max(0, heartbeat.PricePerHourPico);
+        var same = worker is { Heard: true } && worker.Draining == heartbeat.Draining && pool == worker.Home?.Pool;
+        if (same && HasExactly(worker, heartbeat.Models))
+        {
+            return;
+        }
+
+        (worker.Heard, worker.Draining) = (true, heartbeat.Draining);
+        worker.Models.Clear();
+        worker.Models.UnionWith(heartbeat.Models.Select(m => m.Model));
+        worker.Models.UnionWith(worker.Flights.Select(f => f.Model).Where(m => m.Name.Length > 0));
+        Settle(worker, pool, now);
+    }
+
     public void Remove(WorkerId id)
     {
-        _workers.Remove(id);
+        if (_workers.Remove(id, out var worker))
+        {
+            Unsettle(worker);
+            worker.Living.Leave();
+            worker.Turning.Leave();
+            _reserved = _reserved == worker ? null : _reserved;
+        }
+
         if (_gone.Add(id))
         {
             _goneInOrder.Enqueue(id);
@@ -45,6 +111,26 @@ internal sealed class Fleet
             _gone.Remove(_goneInOrder.Dequeue());
         }
     }
+
+    /// <summary>
+    /// The next worker that was silent for longer than this; it is declared lost, and told once. Null when there is none. Signs of life
+    /// are entered only when a worker comes first here, so a heartbeat costs nothing.
+    /// </summary>
+    public FleetWorker? TakeSilent(long now, TimeSpan lostAfter)
+    {
+        if (LeastSeen() is not { } worker || now - worker.SeenAt <= lostAfter.Ticks)
+        {
+            return null;
+        }
+
+        worker.Declared = true;
+        worker.Living.Leave();
+        Place(worker, now);
+        return worker;
+    }
+
+    /// <summary>When the next worker will have been silent for too long; <see cref="long.MaxValue"/> when there is none.</summary>
+    public long NextSilent(TimeSpan lostAfter) => LeastSeen() is { } worker ? worker.SeenAt + lostAfter.Ticks + 1 : long.MaxValue;
 
     /// <summary>The scheduler itself slept, and heard nobody meanwhile: that is no worker's fault.</summary>
     public void Forgive(long slept)
@@ -59,153 +145,442 @@ internal sealed class Fleet
         }
     }
 
-    /// <summary>A worker without any work; else the one that will be soonest is kept free for it. Null when none is idle yet.</summary>
+    /// <summary>The bounds changed: what has room may have changed for everybody.</summary>
+    public void Change(PolicyOptions options, long now)
+    {
+        _options = options;
+        foreach (var worker in _workers.Values)
+        {
+            Place(worker, now);
+        }
+    }
+
+    // What lanes hold
+
+    /// <summary>A dispatch is on its way to the worker. Where its model is not loaded, loading is part of its estimate.</summary>
+    public void Add(FleetWorker worker, Flight flight, long now)
+    {
+        if (flight.Model.Name.Length > 0 && worker.Models.Add(flight.Model))
+        {
+            flight.LoadTicks = LoadTicks(worker.Pool, flight.Model);
+            flight.EstimatedTicks += flight.LoadTicks;
+            if (worker.Home is { } home)
+            {
+                Settle(worker, home.Pool, now);
+            }
+        }
+
+        var lane = worker.Lane(flight.Lane);
+        if (lane.Flights.Count == 0 && !flight.Begun)
+        {
+            flight.StartedAt = StartOn(worker, flight.Lane, now);
+        }
+
+        lane.Add(flight);
+        worker.FlightsApart += flight.Apart ? 1 : 0;
+        Delay(worker, flight, flight.EstimatedTicks);
+        Place(worker, now);
+    }
+
+    /// <summary>The dispatch has ended, or is given up. What is next on its lane starts now.</summary>
+    /// <returns>Its worker, if that is known still.</returns>
+    public FleetWorker? Remove(Flight flight, long now)
+    {
+        if (Find(flight.Worker) is not { } worker)
+        {
+            return null;
+        }
+
+        var lane = worker.Lane(flight.Lane);
+        var held = lane.Flights.Count;
+        var first = lane.Remove(flight);
+        if (lane.Flights.Count == held)
+        {
+            return worker;
+        }
+
+        worker.FlightsApart -= flight.Apart ? 1 : 0;
+        Delay(worker, flight, (first ? Math.Max(0, now - flight.StartedAt) : 0) - flight.EstimatedTicks);
+        if (first && lane.Flights is [{ Begun: false } next, ..])
+        {
+            next.StartedAt = now;
+        }
+
+        if (lane.Flights.Count == 0 && worker.Lane(Lane.Bulk).Flights is [{ Begun: false } bulk, ..])
+        {
+            bulk.StartedAt = Math.Min(bulk.StartedAt, now);
+        }
+
+        Place(worker, now);
+        return worker;
+    }
+
+    /// <summary>A heartbeat lists the dispatch: what is begun has started by now, what is first and not begun starts later than it.</summary>
+    public void Listed(Flight flight, bool begun, long now)
+    {
+        flight.ListedAt = Math.Max(flight.ListedAt, now);
+        if (flight.Begun || Find(flight.Worker) is not { } worker)
+        {
+            return;
+        }
+
+        var first = worker.Lane(flight.Lane).Flights is [var f, ..] && f == flight;
+        if (begun ? flight.StartedAt > now || !first : first && flight.StartedAt < now)
+        {
+            flight.StartedAt = now;
+            Place(worker, now);
+        }
+
+        flight.Begun = begun;
+    }
+
+    /// <summary>The lane handed a dispatch back without running it: it is left alone for a while, longer each time.</summary>
+    public void Refuse(FleetWorker worker, Lane lane, long now)
+    {
+        worker.Lane(lane).Refuse(_options.RefusalPauseMax, now);
+        Place(worker, now);
+    }
+
+    public void Accept(FleetWorker worker, Lane lane, long now)
+    {
+        if (worker.Lane(lane).Refusals > 0)
+        {
+            worker.Lane(lane).Accept();
+            Place(worker, now);
+        }
+    }
+
+    /// <summary>Its queue was gone: nothing is sent to it until then.</summary>
+    public void Shun(FleetWorker worker, long until, long now)
+    {
+        worker.UnreachableUntil = until;
+        Place(worker, now);
+    }
+
+    // Loading
+
+    /// <summary>What loading a model on a worker of this pool took.</summary>
+    public void LearnLoad(string pool, ModelRef model, double ns)
+    {
+        if (double.IsFinite(ns) && ns >= 0)
+        {
+            var ticks = (long)Math.Min(ns / TimeSpan.NanosecondsPerTick, TimeSpan.TicksPerHour);
+            var known = _loadTicks.TryGetValue((pool, model), out var before);
+            _loadTicks[(pool, model)] = known ? before + (long)(LoadWeight * (ticks - before)) : ticks;
+        }
+    }
+
+    /// <summary>What loading a model on a worker of this pool is taken to cost.</summary>
+    public long LoadTicks(string pool, ModelRef model) => _loadTicks.GetValueOrDefault((pool, model), _options.LoadTimeGuess.Ticks);
+
+    // Who is free
+
+    /// <summary>
+    /// The worker that would start work for this model soonest: what its lanes hold ahead, and loading where the model is not loaded
+    /// (see <see cref="StartChoice"/>). Ties go to the lower id. Null when no lane has room.
+    /// </summary>
+    /// <param name="pool">Only workers of this pool; null for all.</param>
+    public FleetWorker? SoonestFree(Lane lane, ModelRef model, string? pool, long now)
+    {
+        Advance(now);
+        var choice = new StartChoice();
+        foreach (var candidate in _pools)
+        {
+            if (pool is null || candidate.Name == pool)
+            {
+                choice.Consider(candidate, LoadTicks(candidate.Name, model), lane, model, now, long.MaxValue);
+            }
+        }
+
+        return choice.Best;
+    }
+
+    /// <summary>Workers of all pools that hold nothing on this lane and have room on it.</summary>
+    public int EmptyCount(Lane lane, long now)
+    {
+        Advance(now);
+        var count = 0;
+        foreach (var pool in _pools)
+        {
+            count += pool.EmptyCount(lane);
+        }
+
+        return count;
+    }
+
+    /// <summary>When the next lane that is left alone may be used again; <see cref="long.MaxValue"/> when there is none.</summary>
+    public long NextOpening(long now)
+    {
+        Advance(now);
+        var next = long.MaxValue;
+        foreach (var pool in _pools)
+        {
+            next = Math.Min(next, pool.Holds.First?.Key ?? long.MaxValue);
+        }
+
+        return next;
+    }
+
+    /// <summary>
+    /// A worker without any work; else the one that will be soonest is kept free for it. Null when none is idle yet. It looks at all
+    /// workers, which happens only while a chunk waits that two workers have died over.
+    /// </summary>
     public FleetWorker? Reserve(long now)
     {
         var willing = _workers.Values.Where(w => w.MayWork(now)).ToList();
         var chosen =
-            willing.Find(w => !w.Flights.Any())
+            willing.Find(w => w.IsIdle)
             ?? willing.Find(w => w.Reserved)
-            ?? willing.MinBy(w => w.Lane(Lane.Express).Ahead(now) + w.Lane(Lane.Bulk).Ahead(now));
-        Release();
+            ?? willing.MinBy(w => w.Lane(Lane.Express).FreeAt(now) + w.Lane(Lane.Bulk).FreeAt(now));
+        if (chosen != _reserved)
+        {
+            Release(now);
+        }
+
         if (chosen is null)
         {
             return null;
         }
 
-        chosen.Reserved = true;
-        return chosen.Flights.Any() ? null : chosen;
+        (_reserved, chosen.Reserved) = (chosen, true);
+        Place(chosen, now);
+        return chosen.IsIdle ? chosen : null;
     }
 
     /// <summary>Nobody is kept free any more.</summary>
-    public void Release()
+    public void Release(long now)
     {
-        foreach (var worker in _workers.Values)
+        if (_reserved is { } worker)
         {
-            worker.Reserved = false;
+            (_reserved, worker.Reserved) = (null, false);
+            Place(worker, now);
         }
     }
 
-    /// <summary>
-    /// The worker that would start work for this model soonest: what its lane holds ahead, and loading where the model is not loaded.
-    /// Ties go to the lower id. Null when no lane has room.
-    /// </summary>
-    public FleetWorker? SoonestFree(Lane lane, ModelRef model, PolicyOptions options, long now)
+    /// <summary>Places those again for whom a time has come: what they run became overdue, or a pause is over.</summary>
+    internal void Advance(long now)
     {
-        FleetWorker? best = null;
-        var bestStart = long.MaxValue;
-        foreach (var worker in _workers.Values)
+        while (_turning.First is { } first && first.Key <= now)
         {
-            if (!worker.HasRoom(lane, options.DispatchesPerLaneMax, now))
+            Place(first.Worker, now);
+        }
+    }
+
+    // Places
+
+    /// <summary>Lets a worker stand where its state at this time belongs.</summary>
+    private void Place(FleetWorker worker, long now)
+    {
+        if (worker.Home is not { } home)
+        {
+            return;
+        }
+
+        var turns = long.MaxValue;
+        var count = PoolCount.None;
+        if (worker.MayWork(now))
+        {
+            count = PoolCount.Willing | (worker.IsIdle ? PoolCount.Idle : 0);
+        }
+
+        count |= PlaceLane(worker, home, Lane.Express, now, ref turns) ? PoolCount.ExpressEmpty : 0;
+        count |= PlaceLane(worker, home, Lane.Bulk, now, ref turns) ? PoolCount.BulkEmpty : 0;
+        home.Pool.Count(worker.Counted, -1);
+        home.Pool.Count(count, +1);
+        worker.Counted = count;
+        if (turns == long.MaxValue)
+        {
+            worker.Turning.Leave();
+        }
+        else
+        {
+            _turning.Put(worker.Turning, turns);
+        }
+    }
+
+    /// <returns>True when the lane is empty and has room.</returns>
+    private bool PlaceLane(FleetWorker worker, LoadedSet home, Lane lane, long now, ref long turns)
+    {
+        var (node, held) = (worker.Shelved(lane), worker.Held(lane));
+        var (mine, other) = (worker.Lane(lane), worker.Lane(lane == Lane.Express ? Lane.Bulk : Lane.Express));
+        var closedUntil = Math.Max(mine.HoldUntil, worker.UnreachableUntil);
+        var willing = worker is { Heard: true, Draining: false, Declared: false };
+        if (!willing || closedUntil > now || worker.Reserved || worker.FlightsApart > 0)
+        {
+            node.Leave();
+            held.Leave();
+            if (willing && closedUntil > now)
             {
-                continue;
+                home.Pool.Holds.Put(held, closedUntil);
+                turns = Math.Min(turns, closedUntil);
             }
 
-            var start = worker.Lane(lane).Ahead(now) + (worker.Models.Contains(model) ? 0 : options.LoadTimeGuess.Ticks);
-            if (start < bestStart)
+            return false;
+        }
+
+        held.Leave();
+        var shelf = home.Shelf(lane);
+        if (mine.Flights.Count > 0)
+        {
+            var full = mine.Flights.Count >= _options.DispatchesPerLaneMax;
+            PutByEnd(node, mine, full ? shelf.Full : shelf.Soon, full ? shelf.FullLate : shelf.Late, now, ref turns);
+        }
+        else if (other.Flights.Count == 0)
+        {
+            shelf.Idle.Put(node, 0);
+        }
+        else if (lane == Lane.Express)
+        {
+            shelf.Behind.Put(node, other.Flights[0].NextBoundary(now));
+        }
+        else
+        {
+            PutByEnd(node, other, shelf.Behind, shelf.Late, now, ref turns);
+        }
+
+        return mine.Flights.Count == 0;
+    }
+
+    private static void PutByEnd(WorkerNode node, LaneLoad load, WorkerHeap soon, WorkerHeap late, long now, ref long turns)
+    {
+        if (load.FirstEndsAt > now)
+        {
+            soon.Put(node, load.FirstEndsAt + load.StagedTicks);
+            turns = Math.Min(turns, load.FirstEndsAt);
+        }
+        else
+        {
+            late.Put(node, load.StagedTicks - load.FirstEndsAt);
+        }
+    }
+
+    /// <summary>When a dispatch that is first on its lane comes on the device.</summary>
+    private static long StartOn(FleetWorker worker, Lane lane, long now) =>
+        lane == Lane.Express ? worker.ExpressStart(now) : Math.Max(now, worker.Lane(Lane.Express).FreeAt(now));
+
+    /// <summary>What express takes of the device the bulk dispatch beside it gets later.</summary>
+    private static void Delay(FleetWorker worker, Flight flight, long ticks)
+    {
+        if (flight.Lane == Lane.Express && worker.Lane(Lane.Bulk).Flights is [var bulk, ..])
+        {
+            bulk.StartedAt += ticks;
+        }
+    }
+
+    private FleetWorker? LeastSeen()
+    {
+        while (_living.First is { } first)
+        {
+            if (first.Key == first.Worker.SeenAt)
             {
-                (best, bestStart) = (worker, start);
+                return first.Worker;
+            }
+
+            _living.Put(first, first.Worker.SeenAt);
+        }
+
+        return null;
+    }
+
+    /// <summary>Lets a worker stand among those of this pool that have its models.</summary>
+    private void Settle(FleetWorker worker, Pool pool, long now)
+    {
+        var home = pool.SetOf(worker.Models);
+        if (worker.Home != home)
+        {
+            Unsettle(worker);
+            worker.Home = home;
+            home.Members++;
+            pool.Members++;
+            _emptied.Remove(pool);
+        }
+
+        Place(worker, now);
+    }
+
+    private void Unsettle(FleetWorker worker)
+    {
+        if (worker.Home is not { } home)
+        {
+            return;
+        }
+
+        foreach (var lane in (ReadOnlySpan<Lane>)[Lane.Express, Lane.Bulk])
+        {
+            worker.Shelved(lane).Leave();
+            worker.Held(lane).Leave();
+        }
+
+        home.Pool.Count(worker.Counted, -1);
+        (worker.Counted, worker.Home) = (PoolCount.None, null);
+        if (--home.Members == 0)
+        {
+            home.Pool.Drop(home);
+        }
+
+        if (--home.Pool.Members == 0)
+        {
+            Emptied(home.Pool);
+        }
+    }
+
+    private void Emptied(Pool pool)
+    {
+        _emptied.Add(pool);
+        if (_emptied.Count > EmptyPoolsMax)
+        {
+            var oldest = _emptied[0];
+            _emptied.RemoveAt(0);
+            _pools.Remove(oldest);
+            foreach (var key in _loadTicks.Keys.Where(k => k.Pool == oldest.Name).ToList())
+            {
+                _loadTicks.Remove(key);
+            }
+        }
+    }
+
+    private Pool PoolOf(string name)
+    {
+        var place = PlaceOf(name);
+        if (place < 0)
+        {
+            place = ~place;
+            _pools.Insert(place, new Pool(this, name));
+        }
+
+        return _pools[place];
+    }
+
+    private int PlaceOf(string name)
+    {
+        var (low, high) = (0, _pools.Count - 1);
+        while (low <= high)
+        {
+            var middle = (low + high) / 2;
+            var order = string.CompareOrdinal(_pools[middle].Name, name);
+            if (order == 0)
+            {
+                return middle;
+            }
+
+            (low, high) = order < 0 ? (middle + 1, high) : (low, middle - 1);
+        }
+
+        return ~low;
+    }
+
+    /// <summary>True when nothing changed: these are all its models, beside those its flights bring.</summary>
+    private static bool HasExactly(FleetWorker worker, IReadOnlyList<LoadedModel> models)
+    {
+        foreach (var model in models)
+        {
+            if (!worker.Models.Contains(model.Model))
+            {
+                return false;
             }
         }
 
-        return best;
+        return worker.Models.Count <= models.Count
+            || worker.Models.All(m => models.Any(l => l.Model == m) || worker.Flights.Any(f => f.Model == m));
     }
-}
-
-/// <summary>One life of a worker process, as its heartbeats tell.</summary>
-internal sealed class FleetWorker(WorkerId id)
-{
-    private readonly LaneLoad[] _lanes = [new(), new()];
-
-    public WorkerId Id { get; } = id;
-    public string Pool { get; set; } = "";
-    public HashSet<ModelRef> Models { get; } = [];
-    public bool Draining { get; set; }
-
-    /// <summary>False while only PostgreSQL spoke of it.</summary>
-    public bool Heard { get; set; }
-
-    /// <summary>Last sign of life, in UTC ticks.</summary>
-    public long SeenAt { get; set; }
-
-    /// <summary>Its queue was gone when last sent to; nothing more is sent until then.</summary>
-    public long UnreachableUntil { get; set; }
-
-    /// <summary>True when its loss was decided.</summary>
-    public bool Declared { get; set; }
-
-    public IEnumerable<Flight> Flights => _lanes[0].Flights.Concat(_lanes[1].Flights);
-
-    public LaneLoad Lane(Lane lane) => _lanes[(int)lane];
-
-    /// <summary>True while it is kept free for a suspect that needs it for itself.</summary>
-    public bool Reserved { get; set; }
-
-    public bool MayWork(long now) => Heard && !Draining && !Declared && UnreachableUntil <= now;
-
-    public bool HasRoom(Lane lane, int dispatchesMax, long now) =>
-        MayWork(now) && !Reserved && Lane(lane).HoldUntil <= now && Lane(lane).Flights.Count < dispatchesMax && !Flights.Any(f => f.Apart);
-}
-
-/// <summary>What one lane of a worker holds.</summary>
-internal sealed class LaneLoad
-{
-    /// <summary>In the order they were sent; the first runs, or will run first.</summary>
-    public List<Flight> Flights { get; } = [];
-
-    /// <summary>How often in a row it handed a dispatch back without running any of it, and until when it is left alone for that.</summary>
-    public int Refusals { get; private set; }
-    public long HoldUntil { get; private set; }
-
-    /// <summary>Estimated ticks until all it holds has run.</summary>
-    public long Ahead(long now)
-    {
-        var ahead = 0L;
-        foreach (var flight in Flights)
-        {
-            ahead += flight.EstimatedTicks;
-        }
-
-        return Flights.Count == 0 ? 0 : ahead - Math.Min(Flights[0].EstimatedTicks, Math.Max(0, now - Flights[0].StartedAt));
-    }
-
-    /// <summary>Leaves the lane alone for a while, longer each time.</summary>
-    public void Refuse(TimeSpan pauseMax, long now)
-    {
-        HoldUntil = now + (pauseMax.Ticks >> Math.Max(0, 5 - Refusals));
-        Refusals++;
-    }
-
-    public void Accept() => (Refusals, HoldUntil) = (0, 0);
-}
-
-/// <summary>A dispatch that was sent, or that a worker was found to hold.</summary>
-internal sealed class Flight(DispatchId id, long epoch, WorkerId worker, string pool, Lane lane, ModelRef model, long sentAt)
-{
-    public DispatchId Id { get; } = id;
-    public long Epoch { get; } = epoch;
-    public WorkerId Worker { get; } = worker;
-    public string Pool { get; } = pool;
-    public Lane Lane { get; } = lane;
-    public ModelRef Model { get; } = model;
-    public long SentAt { get; } = sentAt;
-
-    public List<(WaitingChunk Chunk, TaskRange Range)> Slices { get; } = [];
-
-    /// <summary>Its units as estimated at the door, and the device time they are estimated to take.</summary>
-    public long Units { get; set; }
-    public long EstimatedTicks { get; set; }
-
-    /// <summary>How often its only chunk had faulted when it was sent.</summary>
-    public int Faults { get; set; }
-
-    /// <summary>True when its worker may hold nothing else.</summary>
-    public bool Apart { get; set; }
-
-    /// <summary>When a heartbeat last listed it (or when it was sent).</summary>
-    public long ListedAt { get; set; } = sentAt;
-
-    /// <summary>When it was first on the device, as far as known.</summary>
-    public long StartedAt { get; set; } = sentAt;
-    public bool Begun { get; set; }
 }

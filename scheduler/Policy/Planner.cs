@@ -17,13 +17,16 @@ internal sealed class Planner : IPolicy
     private readonly long _epoch;
     private readonly CostBook _costs = new();
     private readonly Backlog _backlog;
-    private readonly Fleet _fleet = new();
+    private readonly Fleet _fleet;
     private readonly Endings _endings;
     private readonly DispatchBuilder _builder;
     private readonly Dictionary<DispatchId, Flight> _flights = [];
     private readonly HashSet<DispatchId> _ended = [];
     private readonly Queue<DispatchId> _endedInOrder = new();
     private readonly BulkGate _gate;
+
+    /// <summary>Workers heard since the last turn.</summary>
+    private readonly List<FleetWorker> _heard = [];
     private PolicyOptions _options;
     private long _lastPlanAt;
     private long _wake;
@@ -35,6 +38,7 @@ internal sealed class Planner : IPolicy
         _options = options;
         _epoch = epoch;
         _backlog = new Backlog(_costs) { Options = options };
+        _fleet = new Fleet { Options = options };
         _endings = new Endings(_backlog) { Options = options };
         _builder = new DispatchBuilder(_backlog, _costs, epoch) { Options = options };
         _gate = new BulkGate(now.UtcTicks + options.WorkerLostAfter.Ticks);
@@ -74,7 +78,7 @@ internal sealed class Planner : IPolicy
                 _gate.Await(expected.Worker);
                 break;
             case WorkerGone gone:
-                Bury(gone);
+                Bury(gone, now);
                 break;
             case DispatchEnded ended:
                 Finish(ended.Report, now);
@@ -101,6 +105,7 @@ internal sealed class Planner : IPolicy
                 break;
             case LimitsChanged changed:
                 _options = _backlog.Options = _endings.Options = _builder.Options = changed.Options;
+                _fleet.Change(changed.Options, now);
                 break;
         }
     }
@@ -222,12 +227,8 @@ internal sealed class Planner : IPolicy
             return;
         }
 
-        worker.Heard = true;
-        worker.SeenAt = now;
-        worker.Pool = heartbeat.Pool;
-        worker.Draining = heartbeat.Draining;
-        worker.Models.Clear();
-        worker.Models.UnionWith(heartbeat.Models.Select(m => m.Model));
+        _fleet.See(worker, heartbeat, now);
+        _heard.Add(worker);
         _gate.Heard(heartbeat.Worker, knowsEpoch: heartbeat.Epoch >= _epoch);
         foreach (var held in heartbeat.Held)
         {
@@ -237,11 +238,7 @@ internal sealed class Planner : IPolicy
                 continue;
             }
 
-            flight.ListedAt = now;
-            if (held.Begun && !flight.Begun)
-            {
-                (flight.Begun, flight.StartedAt) = (true, now);
-            }
+            _fleet.Listed(flight, held.Begun, now);
         }
     }
 
@@ -255,7 +252,11 @@ internal sealed class Planner : IPolicy
 
         var chunks = held.Slices.Select(s => (Chunk: _backlog.Find(s.Chunk), Range: new TaskRange(s.First, s.Count))).ToList();
         var model = chunks.Select(c => c.Chunk?.Job.Queue.Model).FirstOrDefault(m => m is not null) ?? new ModelRef("", "");
-        var flight = new Flight(held.Id, held.Epoch, worker.Id, worker.Pool, held.Lane, model, now) { Begun = held.Begun };
+        var flight = new Flight(held.Id, held.Epoch, worker.Id, worker.Pool, held.Lane, model, now)
+        {
+            Begun = held.Begun,
+            BatchTicks = (held.Lane == Lane.Express ? _options.ExpressBatchTimeMax : _options.BulkBatchTimeMax).Ticks,
+        };
         foreach (var (chunk, range) in chunks)
         {
             if (chunk is not null)
@@ -270,52 +271,45 @@ internal sealed class Planner : IPolicy
         }
 
         flight.EstimatedTicks = Ticks(_costs.Pace(_costs.Of(worker.Pool, model), model, _options.BulkBatchTimeMax).Ns(flight.Units, 0));
-        TakeOff(worker, flight);
+        TakeOff(worker, flight, now);
     }
 
     private void JudgeWorkers(List<Decision> decisions, long now)
     {
-        foreach (var worker in _fleet.Workers)
+        while (_fleet.TakeSilent(now, _options.WorkerLostAfter) is { } worker)
         {
-            if (worker.Declared)
-            {
-                continue;
-            }
+            var tasks = worker.Flights.Sum(f => f.Slices.Sum(s => s.Range.Count));
+            decisions.Add(new DeclareLost(worker.Id, new Why(Reasons.WorkerSilent, tasks, Slack: new TimeSpan(worker.SeenAt - now))));
+        }
 
-            var silent = now - worker.SeenAt;
-            if (silent > _options.WorkerLostAfter.Ticks)
-            {
-                worker.Declared = true;
-                decisions.Add(
-                    new DeclareLost(
-                        worker.Id,
-                        new Why(
-                            Reasons.WorkerSilent,
-                            worker.Flights.Sum(f => f.Slices.Sum(s => s.Range.Count)),
-                            Slack: new TimeSpan(-silent)
-                        )
-                    )
-                );
-                continue;
-            }
-
-            WakeAt(worker.SeenAt + _options.WorkerLostAfter.Ticks + 1);
+        WakeAt(_fleet.NextSilent(_options.WorkerLostAfter));
+        WakeAt(_fleet.NextOpening(now));
+        foreach (var worker in _heard)
+        {
             GiveUpUnlisted(worker, now);
         }
+
+        _heard.Clear();
     }
 
+    /// <summary>What a worker lists changes when it is heard, so that is when it is looked at.</summary>
     private void GiveUpUnlisted(FleetWorker worker, long now)
     {
+        if (worker.IsIdle || worker.Declared)
+        {
+            return;
+        }
+
         var unlisted = worker.Flights.Where(f => now - f.ListedAt > _options.DispatchUnlistedAfter.Ticks).ToList();
         foreach (var flight in unlisted)
         {
-            ComeDown(flight);
+            ComeDown(flight, now);
             ReturnAll(flight);
         }
     }
 
     /// <summary>The worker's books are closed: its suspects are marked first, then what it held is free.</summary>
-    private void Bury(WorkerGone gone)
+    private void Bury(WorkerGone gone, long now)
     {
         foreach (var (key, attempts) in gone.Suspects)
         {
@@ -329,7 +323,7 @@ internal sealed class Planner : IPolicy
         {
             foreach (var flight in worker.Flights.ToList())
             {
-                ComeDown(flight);
+                ComeDown(flight, now);
                 ReturnAll(flight);
             }
         }
@@ -375,7 +369,7 @@ internal sealed class Planner : IPolicy
             return;
         }
 
-        var worker = ComeDown(flight);
+        var worker = ComeDown(flight, now);
         foreach (var (chunk, range) in flight.Slices)
         {
             var rest = new TaskRanges();
@@ -391,7 +385,7 @@ internal sealed class Planner : IPolicy
             ConvictIfDue(chunk);
         }
 
-        Learn(flight, report);
+        Learn(flight, report, now);
         if (worker is null)
         {
             return;
@@ -399,17 +393,11 @@ internal sealed class Planner : IPolicy
 
         if (report.Batches.Count == 0 && done.Count == 0 && flight.Epoch == _epoch)
         {
-            worker.Lane(flight.Lane).Refuse(_options.RefusalPauseMax, now);
+            _fleet.Refuse(worker, flight.Lane, now);
         }
         else
         {
-            worker.Lane(flight.Lane).Accept();
-        }
-
-        // What is next on the lane starts now.
-        if (worker.Lane(flight.Lane).Flights is [{ Begun: false } next, ..])
-        {
-            next.StartedAt = now;
+            _fleet.Accept(worker, flight.Lane, now);
         }
     }
 
@@ -425,8 +413,15 @@ internal sealed class Planner : IPolicy
         _backlog.Land(chunk);
     }
 
-    private void Learn(Flight flight, DispatchFinished report)
+    private void Learn(Flight flight, DispatchFinished report, long now)
     {
+        if (flight.LoadTicks > 0 && report.Batches.Count > 0)
+        {
+            // What the dispatch took beside its batches; fetching is in it, which is small beside loading.
+            var tookNs = (double)(now - flight.StartedAt) * TimeSpan.NanosecondsPerTick;
+            _fleet.LearnLoad(flight.Pool, report.Model, Math.Max(0, tookNs - report.Batches.Sum(b => (double)b.DeviceNs)));
+        }
+
         _costs.Observe(flight.Pool, report.Model, report.Batches);
         if (report.Batches.Count > 0 && report.Slices.All(s => s.Outcome == SliceOutcome.Done))
         {
@@ -441,15 +436,15 @@ internal sealed class Planner : IPolicy
             return;
         }
 
-        var worker = ComeDown(flight);
+        var worker = ComeDown(flight, now);
         ReturnAll(flight);
         if (worker is not null && returned.WorkerUnreachable)
         {
-            worker.UnreachableUntil = now + UnreachablePause.Ticks;
+            _fleet.Shun(worker, now + UnreachablePause.Ticks, now);
         }
-        else
+        else if (worker is not null)
         {
-            worker?.Lane(flight.Lane).Refuse(_options.RefusalPauseMax, now);
+            _fleet.Refuse(worker, flight.Lane, now);
         }
     }
 
@@ -462,7 +457,11 @@ internal sealed class Planner : IPolicy
         }
 
         Remember(flight.Id);
-        ComeDown(flight)?.Lane(flight.Lane).Refuse(_options.RefusalPauseMax, now);
+        if (ComeDown(flight, now) is { } worker)
+        {
+            _fleet.Refuse(worker, flight.Lane, now);
+        }
+
         var faults = flight.Faults + 1;
         foreach (var (chunk, range) in flight.Slices)
         {
@@ -497,18 +496,16 @@ internal sealed class Planner : IPolicy
         }
     }
 
-    private void TakeOff(FleetWorker worker, Flight flight)
+    private void TakeOff(FleetWorker worker, Flight flight, long now)
     {
         _flights.Add(flight.Id, flight);
-        worker.Lane(flight.Lane).Flights.Add(flight);
+        _fleet.Add(worker, flight, now);
     }
 
-    private FleetWorker? ComeDown(Flight flight)
+    private FleetWorker? ComeDown(Flight flight, long now)
     {
         _flights.Remove(flight.Id);
-        var worker = _fleet.Find(flight.Worker);
-        worker?.Lane(flight.Lane).Flights.Remove(flight);
-        return worker;
+        return _fleet.Remove(flight, now);
     }
 
     private void Remember(DispatchId ended)
@@ -541,11 +538,11 @@ internal sealed class Planner : IPolicy
                 ? new DispatchBounds(Lane.Express, _options.ExpressDispatchTimeMax, _options.ExpressBatchTimeMax, Reasons.SuspectApart)
                 : new DispatchBounds(Lane.Bulk, _options.DispatchTimeTarget, _options.BulkBatchTimeMax, Reasons.SuspectApart);
             var (flight, decision) = _builder.BuildApart(worker, chunk, bounds, now);
-            TakeOff(worker, flight);
+            TakeOff(worker, flight, now);
             decisions.Add(decision);
         }
 
-        _fleet.Release();
+        _fleet.Release(now);
     }
 
     /// <summary>Express goes out as long as a lane has room, the most urgent model first; what waits meanwhile merges.</summary>
@@ -553,7 +550,7 @@ internal sealed class Planner : IPolicy
     {
         while (ExpressRule.Next(_backlog) is { } queue)
         {
-            if (_fleet.SoonestFree(Lane.Express, queue.Model, _options, now) is not { } worker)
+            if (_fleet.SoonestFree(Lane.Express, queue.Model, null, now) is not { } worker)
             {
                 return; // No lane has room; the next end of a dispatch wakes us.
             }
@@ -561,7 +558,7 @@ internal sealed class Planner : IPolicy
             var bounds = ExpressRule.Bounds(queue, worker, _options);
             if (_builder.Build(worker, [queue], bounds, now) is { } built)
             {
-                TakeOff(worker, built.Flight);
+                TakeOff(worker, built.Flight, now);
                 decisions.Add(built.Decision);
             }
         }
@@ -580,7 +577,7 @@ internal sealed class Planner : IPolicy
         while (BulkRule.Next(_backlog, passed) is { } queues)
         {
             var model = queues[0].Model;
-            if (_fleet.SoonestFree(Lane.Bulk, model, _options, now) is not { } worker)
+            if (_fleet.SoonestFree(Lane.Bulk, model, null, now) is not { } worker)
             {
                 return;
             }
@@ -597,7 +594,7 @@ internal sealed class Planner : IPolicy
 
             if (_builder.Build(worker, queues, bounds, now) is { } built)
             {
-                TakeOff(worker, built.Flight);
+                TakeOff(worker, built.Flight, now);
                 decisions.Add(built.Decision);
             }
         }
