@@ -35,6 +35,7 @@ internal abstract class Baseline(BaselineSetup setup, QueueOrder order = QueueOr
     private long _wake;
     private long _judgeAt;
     private bool _planning;
+    private bool _theyBeat;
 
     protected BaselineSetup Setup { get; } = setup;
 
@@ -142,6 +143,11 @@ internal abstract class Baseline(BaselineSetup setup, QueueOrder order = QueueOr
     protected BaselineDevice? IdleFor(BaselineModel model, Func<BaselineDevice, bool>? may = null)
     {
         BaselineDevice? other = null;
+        if (may is null && _idle.Min is { } first && first.Loaded.Contains(model.Ref))
+        {
+            return first;
+        }
+
         foreach (var device in _idle)
         {
             if (may is not null && !may(device))
@@ -367,29 +373,45 @@ internal abstract class Baseline(BaselineSetup setup, QueueOrder order = QueueOr
         device.Draining = beat.Draining;
         device.DeclaredLost = false;
         device.SeenAt = Now;
-        device.Beats++;
-        device.Loaded.Clear();
-        device.Loaded.UnionWith(beat.Models.Select(m => m.Model));
+        _theyBeat |= device.Beats++ > 0;
+        device.Load(beat.Models);
         Refresh(device);
     }
 
-    /// <summary>A worker that used to beat and fell silent is lost; the answer takes it off the books.</summary>
+    /// <summary>A worker that fell silent is lost, where workers beat at all; the answer takes it off the books.</summary>
     private void JudgeWorkers()
     {
+        if (!_theyBeat)
+        {
+            return;
+        }
+
         if (Now < _judgeAt)
         {
+            WakeToJudge();
             return;
         }
 
         _judgeAt = Now + TimeSpan.TicksPerSecond;
         foreach (var device in _devices)
         {
-            if (device is { Beats: > 1, DeclaredLost: false } && Now - device.SeenAt > _options.WorkerLostAfter.Ticks)
+            if (!device.DeclaredLost && Now - device.SeenAt > _options.WorkerLostAfter.Ticks)
             {
                 device.DeclaredLost = true;
                 Refresh(device);
                 _decisions.Add(new DeclareLost(device.Id, new Why(Reasons.WorkerSilent)));
             }
+        }
+
+        WakeToJudge();
+    }
+
+    /// <summary>While something runs its worker is watched, even when nothing else happens.</summary>
+    private void WakeToJudge()
+    {
+        if (_flights.Count > 0)
+        {
+            WakeAt(_judgeAt);
         }
     }
 
@@ -485,6 +507,17 @@ internal abstract class Baseline(BaselineSetup setup, QueueOrder order = QueueOr
         _flights.Remove(flight.Id);
         flight.Device.Flights.Remove(flight);
         Refresh(flight.Device);
+        if (reports.Count == flight.Slices.Count && reports.All(static r => r.Outcome == SliceOutcome.Done))
+        {
+            foreach (var (chunk, range) in flight.Slices)
+            {
+                chunk.Sent -= range.Count;
+                EndIfDone(chunk);
+            }
+
+            return;
+        }
+
         var done = reports.Where(s => s.Outcome == SliceOutcome.Done).ToLookup(s => new ChunkKey(s.Job, s.No));
         foreach (var (chunk, range) in flight.Slices)
         {
@@ -497,10 +530,15 @@ internal abstract class Baseline(BaselineSetup setup, QueueOrder order = QueueOr
             }
 
             rest.ToList().ForEach(r => Return(chunk, r));
-            if (chunk.Waiting == 0 || chunk.GivenUp is not null)
-            {
-                EndIfLanded(chunk);
-            }
+            EndIfDone(chunk);
+        }
+    }
+
+    private void EndIfDone(BaselineChunk chunk)
+    {
+        if (chunk.Waiting == 0 || chunk.GivenUp is not null)
+        {
+            EndIfLanded(chunk);
         }
     }
 

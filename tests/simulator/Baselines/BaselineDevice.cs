@@ -13,6 +13,7 @@ internal sealed class BaselineDevice(WorkerId id, int no)
     public string Provider { get; set; } = "";
     public long PricePerHourPico { get; set; }
     public HashSet<ModelRef> Loaded { get; } = [];
+    private IReadOnlyList<LoadedModel>? _said;
     public bool Draining { get; set; }
 
     /// <summary>What it was sent and has not ended, in order of sending.</summary>
@@ -23,10 +24,21 @@ internal sealed class BaselineDevice(WorkerId id, int no)
 
     public long SeenAt { get; set; }
 
-    /// <summary>Heartbeats heard. Only a worker that keeps beating can fall silent.</summary>
+    /// <summary>Heartbeats heard.</summary>
     public int Beats { get; set; }
 
     public bool DeclaredLost { get; set; }
+
+    /// <summary>Takes over what a heartbeat says is loaded.</summary>
+    public void Load(IReadOnlyList<LoadedModel> models)
+    {
+        if (!ReferenceEquals(models, _said))
+        {
+            _said = models;
+            Loaded.Clear();
+            Loaded.UnionWith(models.Select(m => m.Model));
+        }
+    }
 
     /// <summary>When what it was sent should have ended; in the past when it is free.</summary>
     public long BusyUntil => Flights.Count == 0 ? long.MinValue : Flights[^1].EndsAt;

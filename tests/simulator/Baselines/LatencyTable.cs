@@ -4,7 +4,7 @@ namespace Pipeline.Simulator.Baselines;
 
 /// <summary>
 /// A model's batch latency as its profile was measured: padded units to ticks (100 ns), linear between the points and going on at the
-/// slope of the last two. Without points it is the profile's affine fit.
+/// slope of the last two; below the first point it is what the first takes. Without points it is the profile's affine fit.
 /// </summary>
 internal sealed class LatencyTable
 {
@@ -43,7 +43,7 @@ internal sealed class LatencyTable
     public double Ticks(double units)
     {
         var i = Segment(_units, units);
-        return Math.Max(0, Along(_units[i], _ticks[i], _units[i + 1], _ticks[i + 1], units));
+        return Math.Max(_ticks[0], Along(_units[i], _ticks[i], _units[i + 1], _ticks[i + 1], units));
     }
 
     /// <summary>Padded units that a batch of so many ticks holds; 0 or less when not even the smallest fits.</summary>

@@ -13,19 +13,10 @@ public sealed class BaselineTests
 
     public static TheoryData<string> Policies => [.. AllPolicies.Keys];
 
-    internal static readonly Dictionary<string, Func<BaselineSetup, IPolicy>> AllPolicies = new()
-    {
-        ["fifo-1"] = s => new FifoPolicy(s),
-        ["fifo-max"] = s => new FifoPolicy(s, null),
-        ["fixed"] = s => new FixedBatchPolicy(s),
-        ["triton"] = s => new TritonPolicy(s),
-        ["tf-serving"] = s => new TfServingPolicy(s),
-        ["bentoml"] = s => new BentoMlPolicy(s),
-        ["clipper"] = s => new ClipperPolicy(s),
-        ["split"] = s => new StaticSplitPolicy(s),
-        ["llm-d"] = s => new LlmdPolicy(s),
-        ["hygen"] = s => new HyGenPolicy(s),
-    };
+    internal static readonly Dictionary<string, Func<BaselineSetup, IPolicy>> AllPolicies = BaselineEntries.All.ToDictionary(
+        e => e.Name,
+        e => (Func<BaselineSetup, IPolicy>)(s => e.Create(s.Options))
+    );
 
     [Theory]
     [MemberData(nameof(Policies))]
