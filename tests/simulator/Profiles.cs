@@ -54,6 +54,7 @@ internal static class Profiles
     /// <exception cref="ArgumentException">No profile has this name.</exception>
     public static DeviceProfile Find(string name) =>
         All.FirstOrDefault(p => p.Profile.Name == name).Profile
+        ?? (SharedData.Exists(Csv(name)) ? FromCsv(SharedData.PathOf(Csv(name))) : null)
         ?? throw new ArgumentException($"No profile is called {name}. Known: {string.Join(", ", All.Select(p => p.Profile.Name))}.");
 
     /// <summary>Tokens of one batch against the time of 32 layers (file of ../shared/data/profiles; MIT, from vidur).</summary>
@@ -65,6 +66,8 @@ internal static class Profiles
                 .Select(line => line.Split(','))
                 .Select(f => (long.Parse(f[0], Invariant), 1e6 * double.Parse(f[3], Invariant)))
         );
+
+    private static string Csv(string name) => Path.Combine("profiles", $"{name}.csv");
 
     private static readonly System.Globalization.CultureInfo Invariant = System.Globalization.CultureInfo.InvariantCulture;
 

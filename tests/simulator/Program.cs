@@ -8,4 +8,5 @@ foreach (var scenario in Scenarios.All)
     root.Add(SimulateCommand.Create(scenario));
 }
 
+root.Add(SimulateCommand.List());
 return await root.Parse(args).InvokeAsync();

@@ -41,7 +41,7 @@ internal sealed class Promises(WorldOptions options)
         }
 
         Require(measures.TasksSubmitted == measures.TasksEnded + open, "What was submitted has ended, or is still here.");
-        var dispatched = dispatches.All.Sum(d => d.Message.Slices.Sum(s => (long)s.Count));
+        var dispatched = dispatches.All.Sum(d => d.Message.Slices.Where((_, i) => d.Slots[i] >= 0).Sum(s => (long)s.Count));
         Require(live == dispatched, "What is in flight is in a dispatch.");
     }
 }

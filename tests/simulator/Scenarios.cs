@@ -5,45 +5,28 @@ using Pipeline.Simulator.Workloads;
 
 namespace Pipeline.Simulator;
 
-/// <summary>What a scenario can be told; each uses what concerns it.</summary>
-internal sealed record Parameters
-{
-    public ulong Seed { get; init; } = 1;
+/// <summary>A world to live in, its work, and what the work is measured by.</summary>
+/// <param name="BulkUnitsPerSecond">What express leaves of the devices' best rate: bulk done is compared to it. 0 where there is no bulk.</param>
+internal sealed record Setting(WorldOptions World, IArrivals Arrivals, double BulkUnitsPerSecond = 0);
 
-    /// <summary>0 for the scenario's own number.</summary>
-    public long Tasks { get; init; }
-
-    /// <summary>Load over the best rate the devices reach within the target.</summary>
-    public double Rho { get; init; } = 0.8;
-
-    /// <summary>Coefficient of variation of the gaps between arrivals.</summary>
-    public double Cv { get; init; } = 1;
-    public string Profile { get; init; } = "bert-base-s128-a100";
-
-    /// <summary>0 for the scenario's own number.</summary>
-    public int Workers { get; init; }
-
-    /// <summary>Express target in milliseconds; 0 for the scenario's own.</summary>
-    public double TargetMs { get; init; }
-    public double Jitter { get; init; } = 0.01;
-
-    /// <summary>The profile the policy is told is wrong by this factor.</summary>
-    public double ProfileError { get; init; } = 1;
-
-    /// <summary>Changes the bounds the policy plans within.</summary>
-    public Func<PolicyOptions, PolicyOptions>? Tune { get; init; }
-    public bool CheckAll { get; init; } = true;
-}
-
-/// <summary>A life to live: a fleet, work, and a policy to be named.</summary>
-internal sealed record Scenario(string Name, string About, Func<Parameters, (WorldOptions World, IArrivals Arrivals)> Build)
+/// <summary>A life to live under a policy that is named.</summary>
+internal sealed record Scenario(string Name, string About, Func<Parameters, Setting> Build)
 {
     public SimResult Run(string policy, Parameters parameters) => Run(Policies.Find(policy), parameters);
 
     public SimResult Run(PolicyEntry policy, Parameters parameters)
     {
-        var (world, arrivals) = Build(parameters);
-        return new World(world, arrivals, policy.Create(world.Policy), policy.Name).Run();
+        var setting = Build(parameters);
+        var options = setting.World with
+        {
+            Seed = parameters.Seed,
+            Policy = parameters.Tune?.Invoke(setting.World.Policy) ?? setting.World.Policy,
+            TimePolicy = parameters.TimePolicy,
+            Progress = parameters.Progress,
+        };
+        options = parameters.Shape?.Invoke(options) ?? options;
+        var result = new World(options, setting.Arrivals, policy.Create(options.Policy), policy.Name).Run();
+        return result with { BulkUnitsPerSecondMax = setting.BulkUnitsPerSecond };
     }
 }
 
@@ -51,57 +34,32 @@ internal sealed record Scenario(string Name, string About, Func<Parameters, (Wor
 internal static class Scenarios
 {
     public static IReadOnlyList<Scenario> All { get; } =
-    [new("poisson", "one-task express requests of one model on equal devices (--cv above 1 for bursts)", Poisson)];
+    [
+        new("poisson", "one-task express requests of one model on equal devices (--cv above 1 for bursts)", Poisson),
+        new("mixed", "express on a real trace, and a bulk backlog that never ends", Mixed),
+        new("two-pools", "express on a real trace and bulk with a deadline, on fast dear and slow cheap devices", TwoPools),
+        new("starvation", "express close to capacity, and bulk jobs with short deadlines", Starvation),
+        new("faults", "workers that die and come back, stragglers, slow messages", Faults),
+        new("day", "1,000 workers, ten million tasks, a day with its curve", Day),
+    ];
 
     /// <exception cref="ArgumentException">No scenario has this name.</exception>
     public static Scenario Find(string name) =>
         All.FirstOrDefault(s => s.Name == name)
         ?? throw new ArgumentException($"No scenario is called {name}. Known: {string.Join(", ", All.Select(s => s.Name))}.");
 
-    /// <summary>One model's registry entry: any batch the profile's table knows.</summary>
-    public static ModelSpec Model(DeviceProfile device, double error = 1, int rowsMax = 4096) =>
-        new(
-            new ModelRef(device.Name, "1.0.0"),
-            device.Measured("cuda", error),
-            new LimitSpec { BatchRowsMax = rowsMax, PaddedUnitsMax = 1 << 20 }
-        );
+    // The scenarios
 
-    public static PolicyOptions WithTarget(PolicyOptions options, LatencyClass latencyClass, TimeSpan target, TimeSpan window)
+    private static Setting Poisson(Parameters p)
     {
-        var classes = new Dictionary<LatencyClass, LatencyClassOptions>(options.Classes)
-        {
-            [latencyClass] = options.Classes[latencyClass] with { Target = target, CompletionWindow = window },
-        };
-        return options with { Classes = classes };
-    }
-
-    /// <summary>
-    /// Largest rate all devices keep with every batch so large that it just fits half the target twice (staggered: (1 + 1/N) · l(b) ≤ S,
-    /// SCHEDULER_FACTS 5.2): the analytic ceiling that loads are measured by.
-    /// </summary>
-    public static double CeilingPerSecond(DeviceProfile device, int workers, TimeSpan target)
-    {
-        var rate = 0.0;
-        for (var rows = 1; rows <= 4096 && (1 + (1.0 / workers)) * device.Ns(rows) <= target.TotalNanoseconds; rows++)
-        {
-            rate = Math.Max(rate, rows * 1e9 / device.Ns(rows));
-        }
-
-        return workers * (rate > 0 ? rate : 1e9 / device.Ns(1));
-    }
-
-    private static (WorldOptions, IArrivals) Poisson(Parameters p)
-    {
-        var device = Profiles.Find(p.Profile);
-        var workers = p.Workers > 0 ? p.Workers : 8;
-        var target = TimeSpan.FromMilliseconds(p.TargetMs > 0 ? p.TargetMs : 25);
-        var tasks = p.Tasks > 0 ? p.Tasks : 300_000;
-        var rate = p.Rho * CeilingPerSecond(device, workers, target);
-        var options = WithTarget(new PolicyOptions(), LatencyClass.Express, target, TimeSpan.FromMinutes(1));
+        var device = Profiles.Find(p.Profile ?? "bert-base-s128-a100");
+        var (workers, target) = (Or(p.Workers, 8), Ms(Or(p.TargetMs, 25)));
+        var tasks = Or(p.Tasks, 300_000);
+        var units = TokensEach(device);
+        var rate = Or(p.Rho, 0.8) * Ceiling.UnitsPerSecond(device, workers, target, units) / units;
         var world = new WorldOptions
         {
-            Seed = p.Seed,
-            Policy = p.Tune?.Invoke(options) ?? options,
+            Policy = WithClass(new PolicyOptions(), LatencyClass.Express, target, TimeSpan.FromMinutes(1)),
             Pools =
             [
                 new PoolSpec
@@ -112,9 +70,308 @@ internal static class Scenarios
                 },
             ],
             Models = [Model(device, p.ProfileError)],
+            // The first tenth fills the world up and is not counted.
             MeasureFrom = TimeSpan.FromSeconds(0.1 * tasks / rate),
-            CheckAll = p.CheckAll,
         };
-        return (world, new GammaArrivals(new Kind(), rate, p.Cv, tasks, p.Seed));
+        return new Setting(world, new GammaArrivals(new Kind { Units = units, Tenants = p.Tenants }, rate, p.Cv, tasks, p.Seed));
     }
+
+    private static Setting Mixed(Parameters p)
+    {
+        var device = Profiles.Find(p.Profile ?? "bert-base-s128-a100");
+        var (workers, target) = (Or(p.Workers, 8), Ms(Or(p.TargetMs, 100)));
+        var tasks = Or(p.Tasks, 200_000);
+        var (express, seconds, rho) = TraceExpress(p, device, workers, target, tasks, rhoOwn: 0.3);
+        var best = workers * device.UnitsPerSecond(BestBatch(device));
+        var unitsMean = IsTokens(device) ? 2500 : 1;
+        // A fifth more than the devices could do were there no express at all, so that it lasts.
+        var bulk = new BulkDrops(
+            new Kind { Class = LatencyClass.Bulk, Tenant = 1 },
+            TimeSpan.Zero,
+            TimeSpan.Zero,
+            jobs: 4,
+            (long)(0.3 * best * seconds / unitsMean) + 1,
+            IsTokens(device) ? Lengths.FromFile(Trace.ArxivLengths, TokensMax) : null
+        );
+        var world = new WorldOptions
+        {
+            Policy = WithClass(new PolicyOptions(), LatencyClass.Express, target, TimeSpan.FromMinutes(1)),
+            Pools =
+            [
+                new PoolSpec
+                {
+                    Workers = workers,
+                    Devices = [device],
+                    JitterSigma = p.Jitter,
+                },
+            ],
+            Models = [Model(device, p.ProfileError)],
+            MeasureFrom = TimeSpan.FromSeconds(0.1 * seconds),
+            MeasureUntil = TimeSpan.FromSeconds(0.95 * seconds),
+            EndAt = TimeSpan.FromSeconds(seconds),
+        };
+        return new Setting(world, new Superposition(express, bulk), best * (1 - rho));
+    }
+
+    private static Setting TwoPools(Parameters p)
+    {
+        // A small encoder on both; prices are round figures of cloud rent.
+        var (fast, slow) = (Profiles.Find("dist4l-s384-a100"), Profiles.Find("dist4l-s384-t4"));
+        var (fastWorkers, slowWorkers) = (Or(p.Workers, 2), 4 * Or(p.Workers, 2));
+        var target = Ms(Or(p.TargetMs, 50));
+        var (express, seconds, rho) = TraceExpress(p, fast, fastWorkers, target, Or(p.Tasks, 200_000), rhoOwn: 0.4);
+        var cheap = slowWorkers * slow.UnitsPerSecond(BestBatch(slow));
+        var dear = fastWorkers * fast.UnitsPerSecond(BestBatch(fast)) * (1 - rho);
+        var drops = 10;
+        var bulk = new BulkDrops(
+            new Kind { Class = LatencyClass.Bulk, Tenant = 1 },
+            TimeSpan.Zero,
+            TimeSpan.FromSeconds(seconds / drops),
+            drops,
+            (long)(Or(p.BulkRho, 0.5) * (cheap + dear) * seconds / drops)
+        );
+        var options = WithClass(new PolicyOptions(), LatencyClass.Express, target, TimeSpan.FromMinutes(1));
+        var window = TimeSpan.FromSeconds(seconds);
+        var world = new WorldOptions
+        {
+            Policy = WithClass(options, LatencyClass.Bulk, window, window),
+            Pools =
+            [
+                new PoolSpec
+                {
+                    Name = "fast",
+                    Workers = fastWorkers,
+                    Devices = [fast],
+                    JitterSigma = p.Jitter,
+                    PricePerHourPico = Usd(4),
+                },
+                new PoolSpec
+                {
+                    Name = "cheap",
+                    Workers = slowWorkers,
+                    Devices = [slow],
+                    JitterSigma = p.Jitter,
+                    PricePerHourPico = Usd(0.5),
+                },
+            ],
+            Models = [Model(fast, p.ProfileError)],
+        };
+        return new Setting(world, new Superposition(express, bulk), dear + cheap);
+    }
+
+    private static Setting Starvation(Parameters p)
+    {
+        var device = Profiles.Find(p.Profile ?? "bert-base-s128-a100");
+        var (workers, target) = (Or(p.Workers, 4), Ms(Or(p.TargetMs, 100)));
+        var tasks = Or(p.Tasks, 500_000);
+        var rho = Or(p.Rho, 0.9);
+        var units = TokensEach(device);
+        var rate = rho * Ceiling.UnitsPerSecond(device, workers, target, units) / units;
+        var seconds = tasks / rate;
+        var left = workers * device.UnitsPerSecond(BestBatch(device)) * (1 - rho);
+        var jobs = 10;
+        var window = TimeSpan.FromSeconds(seconds / 2);
+        var bulk = new BulkDrops(
+            new Kind
+            {
+                Class = LatencyClass.Bulk,
+                Tenant = 1,
+                Units = units,
+            },
+            TimeSpan.Zero,
+            TimeSpan.FromSeconds(seconds / jobs),
+            jobs,
+            (long)(Or(p.BulkRho, 0.5) * left * seconds / jobs / units)
+        );
+        var options = WithClass(new PolicyOptions(), LatencyClass.Express, target, TimeSpan.FromMinutes(1));
+        var world = new WorldOptions
+        {
+            Policy = WithClass(options, LatencyClass.Bulk, window, window),
+            Pools =
+            [
+                new PoolSpec
+                {
+                    Workers = workers,
+                    Devices = [device],
+                    JitterSigma = p.Jitter,
+                },
+            ],
+            Models = [Model(device, p.ProfileError)],
+        };
+        var express = new GammaArrivals(new Kind { Units = units }, rate, p.Cv, tasks, p.Seed);
+        return new Setting(world, new Superposition(express, bulk), left);
+    }
+
+    private static Setting Faults(Parameters p)
+    {
+        var device = Profiles.Find(p.Profile ?? "symphony-resnet");
+        var (workers, target) = (Or(p.Workers, 16), Ms(Or(p.TargetMs, 500)));
+        var tasks = Or(p.Tasks, 200_000);
+        var rho = Or(p.Rho, 0.4);
+        var rate = rho * Ceiling.UnitsPerSecond(device, workers, target);
+        var seconds = tasks / rate;
+        var pool = new PoolSpec
+        {
+            Workers = workers,
+            Devices = [device],
+            JitterSigma = Math.Max(p.Jitter, 0.05),
+            StragglerShare = 0.001,
+            StragglerFactor = 10,
+            LoadTime = TimeSpan.FromSeconds(1),
+            MeanLife = TimeSpan.FromSeconds(seconds / 2),
+            RestartAfter = TimeSpan.FromSeconds(5),
+        };
+        var bulk = new BulkDrops(
+            new Kind { Class = LatencyClass.Bulk, Tenant = 1 },
+            TimeSpan.FromSeconds(1),
+            TimeSpan.FromSeconds(seconds / 20),
+            jobs: 15,
+            (long)(0.02 * workers * device.UnitsPerSecond(BestBatch(device)) * seconds)
+        );
+        var world = new WorldOptions
+        {
+            Policy = WithClass(new PolicyOptions(), LatencyClass.Express, target, TimeSpan.FromMinutes(1)),
+            Pools = [pool],
+            Models = [Model(device, p.ProfileError)],
+            // Two to three times the hops that were measured on the running system (DESIGN.md, transport rules).
+            SubmitToScheduler = new Delay(TimeSpan.FromMilliseconds(1), TimeSpan.FromMilliseconds(1)),
+            SchedulerToWorker = new Delay(TimeSpan.FromMilliseconds(2), TimeSpan.FromMilliseconds(2)),
+            WorkerToScheduler = new Delay(TimeSpan.FromMilliseconds(2), TimeSpan.FromMilliseconds(2)),
+            DeviceToResult = new Delay(TimeSpan.FromMilliseconds(1), TimeSpan.FromMilliseconds(1)),
+            EndingTime = TimeSpan.FromMilliseconds(20),
+        };
+        return new Setting(world, new Superposition(new GammaArrivals(new Kind(), rate, p.Cv, tasks, p.Seed), bulk));
+    }
+
+    private static Setting Day(Parameters p)
+    {
+        // An hour's work of a fleet is millions of small tasks or thousands of long ones. Ten million tasks keep 1,000 devices busy for
+        // a day only if a task takes seconds: long documents, on a table with the shape of the others and 1 s to 4 s a task.
+        var device = DeviceProfile.Line("long-documents", 2e9, 3e9);
+        var workers = Or(p.Workers, 1000);
+        var tasks = Or(p.Tasks, 10_000_000);
+        var day = TimeSpan.FromDays(1);
+        var express = (long)(0.4 * tasks);
+        var bulkTasks = (tasks - express) / 24;
+        var classes = WithClass(new PolicyOptions(), LatencyClass.Express, TimeSpan.FromSeconds(60), TimeSpan.FromMinutes(10));
+        var world = new WorldOptions
+        {
+            // Times as long as such tasks need, and signs of life as rare as a day of a thousand workers allows.
+            Policy = WithClass(classes, LatencyClass.Bulk, TimeSpan.FromHours(6), TimeSpan.FromHours(24)) with
+            {
+                WorkerLostAfter = TimeSpan.FromSeconds(45),
+                DispatchUnlistedAfter = TimeSpan.FromSeconds(60),
+                BulkBatchTimeMax = TimeSpan.FromSeconds(20),
+                ExpressBatchTimeMax = TimeSpan.FromSeconds(20),
+                DispatchTimeTarget = TimeSpan.FromSeconds(120),
+                ExpressDispatchTimeMax = TimeSpan.FromSeconds(20),
+                StageLead = TimeSpan.FromSeconds(20),
+            },
+            HeartbeatEvery = TimeSpan.FromSeconds(10),
+            Pools =
+            [
+                new PoolSpec
+                {
+                    Workers = workers,
+                    Devices = [device],
+                    JitterSigma = p.Jitter,
+                },
+            ],
+            Models = [Model(device, p.ProfileError)],
+            CheckAll = false,
+        };
+        var curve = new DiurnalArrivals(
+            new Kind { Tenants = Math.Max(p.Tenants, 10) },
+            express / day.TotalSeconds,
+            swing: 0.6,
+            day,
+            express,
+            p.Seed
+        );
+        var bulk = new BulkDrops(
+            new Kind
+            {
+                Class = LatencyClass.Bulk,
+                Tenant = 10,
+                Tenants = 3,
+            },
+            TimeSpan.FromMinutes(7),
+            TimeSpan.FromHours(1),
+            24,
+            bulkTasks
+        );
+        return new Setting(world, new Superposition(curve, bulk));
+    }
+
+    // What they are made of
+
+    /// <summary>Lengths are cut here where profiles count tokens: what their tables reach to.</summary>
+    public const int TokensMax = 4096;
+
+    /// <summary>Tokens of each task where all are to be equal: about the median of the traces.</summary>
+    private const int TokensTypical = 1024;
+
+    /// <summary>Express requests on a recorded trace, whose lengths count where the profile is by tokens.</summary>
+    private static (IArrivals Stream, double Seconds, double Rho) TraceExpress(
+        Parameters p,
+        DeviceProfile device,
+        int workers,
+        TimeSpan target,
+        long tasks,
+        double rhoOwn
+    )
+    {
+        var trace = p.Trace ?? Trace.Azure;
+        var rho = Or(p.Rho, rhoOwn);
+        if (!Trace.Exists(trace))
+        {
+            // Without the files: bursts as AlpaServe (OSDI'23) has them.
+            var rate = rho * Ceiling.UnitsPerSecond(device, workers, target);
+            return (new GammaArrivals(new Kind { Tenants = p.Tenants }, rate, Math.Max(p.Cv, 2), tasks, p.Seed), tasks / rate, rho);
+        }
+
+        var recorded = Trace.ReadUsual(trace, p.Seed);
+        var unitsMax = IsTokens(device) ? TokensMax : 1;
+        var mean = recorded.Tokens.Average(t => Math.Clamp(t, 1, unitsMax));
+        var perSecond = rho * Ceiling.UnitsPerSecond(device, workers, target, IsTokens(device) ? TokensTypical : 1) / mean;
+        return (new TraceArrivals(new Kind { Tenants = p.Tenants }, recorded, perSecond, tasks, unitsMax), tasks / perSecond, rho);
+    }
+
+    /// <summary>One model's registry entry.</summary>
+    private static ModelSpec Model(DeviceProfile device, double error) =>
+        new(
+            new ModelRef(device.Name, "1.0.0"),
+            device.Measured("cuda", error, TokensEach(device)),
+            IsTokens(device)
+                ? new LimitSpec { BatchRowsMax = 256, PaddedUnitsMax = 65_536 }
+                : new LimitSpec { BatchRowsMax = RowsMax, PaddedUnitsMax = RowsMax }
+        );
+
+    private const int RowsMax = 4096;
+
+    /// <summary>The largest batch its model takes.</summary>
+    private static long BestBatch(DeviceProfile device) => IsTokens(device) ? 65_536 : RowsMax;
+
+    private static bool IsTokens(DeviceProfile device) => device.Points[^1].Units > 2048;
+
+    private static int TokensEach(DeviceProfile device) => IsTokens(device) ? TokensTypical : 1;
+
+    public static PolicyOptions WithClass(PolicyOptions options, LatencyClass latencyClass, TimeSpan target, TimeSpan window)
+    {
+        var classes = new Dictionary<LatencyClass, LatencyClassOptions>(options.Classes)
+        {
+            [latencyClass] = options.Classes[latencyClass] with { Target = target, CompletionWindow = window },
+        };
+        return options with { Classes = classes };
+    }
+
+    private static TimeSpan Ms(double milliseconds) => TimeSpan.FromMilliseconds(milliseconds);
+
+    private static long Usd(double perHour) => (long)(perHour * Cost.PicoPerUsd);
+
+    private static int Or(int given, int own) => given > 0 ? given : own;
+
+    private static long Or(long given, long own) => given > 0 ? given : own;
+
+    private static double Or(double given, double own) => given > 0 ? given : own;
 }

@@ -18,9 +18,16 @@ internal sealed record SimResult(
     long Plans,
     long Decisions,
     ulong TraceHash,
-    double WallSeconds
+    double WallSeconds,
+    double PolicySeconds
 )
 {
+    /// <summary>What express leaves to bulk, in units per second; 0 where the scenario has no bulk.</summary>
+    public double BulkUnitsPerSecondMax { get; init; }
+
+    /// <summary>Share of that which was done.</summary>
+    public double BulkRetained => BulkUnitsPerSecondMax <= 0 ? 0 : Bulk.UnitsDone / Math.Max(Seconds, 1e-9) / BulkUnitsPerSecondMax;
+
     public ClassMeasures Of(LatencyClass latencyClass) => Classes[(int)latencyClass];
 
     public ClassMeasures Express => Of(LatencyClass.Express);

@@ -14,6 +14,10 @@ internal sealed partial class World
     private readonly Store<SimDispatch> _dispatches = new();
     private readonly Dictionary<DispatchId, SimDispatch> _known = [];
 
+    /// <summary>What the dead had begun, until their books are closed.</summary>
+    private readonly Dictionary<WorkerId, List<ChunkKey>> _suspects = [];
+    private bool _someDied;
+
     private static IEnumerable<SimWorker> Fleet(WorldOptions options)
     {
         var slot = 0;
@@ -30,23 +34,18 @@ internal sealed partial class World
 
     private void Send(Dispatch message)
     {
+        _promises.Require(message.Slices.Count > 0, "A dispatch holds something.");
         var slots = new int[message.Slices.Count];
         for (var i = 0; i < slots.Length; i++)
         {
-            var slice = message.Slices[i];
-            slots[i] = Find(slice.Chunk);
-            _promises.Require(slots[i] >= 0, "A dispatch holds only what waits.");
-            ref var chunk = ref _chunks[slots[i]];
-            var added = chunk.Live.Set(slice.First, slice.Count);
-            _promises.Require(added == slice.Count, "A slice is in one live dispatch at a time.");
+            slots[i] = TakeIntoFlight(message.Slices[i]);
         }
 
-        _promises.Require(slots.Length > 0, "A dispatch holds something.");
-        var dispatch = new SimDispatch(message, slots, _chunks[slots[0]].Model);
+        var dispatch = new SimDispatch(message, slots, ModelOf(message, slots[0]));
         dispatch.Number = _dispatches.Add(dispatch);
         _known.Add(message.Id, dispatch);
         var (life, worker) = Numbers.Of(message.Worker);
-        _trace.Fold(_now, (uint)worker, (int)life, slots.Length, _chunks[slots[0]].Job);
+        _trace.Fold(_now, (uint)worker, (int)life, slots.Length, Numbers.Of(message.Slices[0].Job).Number);
         if (_options.SchedulerToWorker.IsZero)
         {
             Stage(dispatch.Number);
@@ -56,6 +55,25 @@ internal sealed partial class World
             _events.Add(_now + _options.SchedulerToWorker.Draw(_delays), EventKind.DispatchReaches, dispatch.Number);
         }
     }
+
+    /// <summary>
+    /// The slot of the slice's chunk, or -1 when all of the chunk has ended: a worker that died can have ended more than anybody was told.
+    /// </summary>
+    private int TakeIntoFlight(Slice slice)
+    {
+        var slot = Find(slice.Chunk);
+        _promises.Require(slot >= 0 || _someDied, "A dispatch holds only what waits.");
+        if (slot >= 0)
+        {
+            var added = _chunks[slot].Live.Set(slice.First, slice.Count);
+            _promises.Require(added == slice.Count, "A slice is in one live dispatch at a time.");
+        }
+
+        return slot;
+    }
+
+    private int ModelOf(Dispatch message, int slot) =>
+        slot >= 0 ? _chunks[slot].Model : _options.Models.TakeWhile(m => m.Ref != message.Model).Count();
 
     private void Stage(int number)
     {
@@ -208,9 +226,20 @@ internal sealed partial class World
         _dispatches.Remove(dispatch.Number);
         for (var i = 0; i < dispatch.Slots.Length; i++)
         {
-            var slice = dispatch.Message.Slices[i];
-            _chunks[dispatch.Slots[i]].Live.Clear(slice.First, slice.Count);
-            _chunks.FreeIfDone(dispatch.Slots[i]);
+            if (dispatch.Slots[i] >= 0)
+            {
+                var slice = dispatch.Message.Slices[i];
+                _chunks[dispatch.Slots[i]].Live.Clear(slice.First, slice.Count);
+            }
+        }
+
+        // Only now: two slices may be of one chunk.
+        foreach (var slot in dispatch.Slots)
+        {
+            if (slot >= 0)
+            {
+                _chunks.FreeIfDone(slot);
+            }
         }
     }
 
@@ -343,6 +372,7 @@ internal sealed partial class World
         }
 
         worker.Alive = false;
+        _someDied = true;
         worker.Turn++;
         var begun = new List<ChunkKey>();
         foreach (var dispatch in worker.Lane(Lane.Express).Concat(worker.Lane(Lane.Bulk)).ToList())
@@ -360,8 +390,6 @@ internal sealed partial class World
         _suspects[worker.Id] = begun;
         _events.Add(_now + worker.Spec.RestartAfter.Ticks, EventKind.Restart, worker.Slot);
     }
-
-    private readonly Dictionary<WorkerId, List<ChunkKey>> _suspects = [];
 
     /// <summary>The policy has noticed: the books are closed, and it is told what had begun there.</summary>
     private void Bury(WorkerId id)

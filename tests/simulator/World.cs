@@ -39,6 +39,8 @@ internal sealed partial class World
     private long _happened;
     private long _plans;
     private long _decisions;
+    private long _policyTicks;
+    private double _toldAt;
 
     public World(WorldOptions options, IArrivals arrivals, IPolicy policy, string policyName = "")
     {
@@ -67,6 +69,7 @@ internal sealed partial class World
             Happen();
             Decide();
             Check();
+            TellHowFar(watch);
         }
 
         return Close(watch.Elapsed.TotalSeconds);
@@ -172,7 +175,9 @@ internal sealed partial class World
     private void Observe(Fact fact)
     {
         _told = true;
+        var began = Clock();
         _policy.Observe(fact, new DateTimeOffset(_now, TimeSpan.Zero));
+        _policyTicks += Clock() - began;
     }
 
     // Clients
@@ -249,7 +254,10 @@ internal sealed partial class World
             _told = false;
             _wake = long.MaxValue;
             _plans++;
-            foreach (var decision in _policy.Plan(new DateTimeOffset(_now, TimeSpan.Zero)))
+            var began = Clock();
+            var decided = _policy.Plan(new DateTimeOffset(_now, TimeSpan.Zero));
+            _policyTicks += Clock() - began;
+            foreach (var decision in decided)
             {
                 _decisions++;
                 Apply(decision);
@@ -348,6 +356,19 @@ internal sealed partial class World
         }
     }
 
+    /// <summary>Real time, where the policy is timed; it decides nothing.</summary>
+    private long Clock() => _options.TimePolicy ? Stopwatch.GetTimestamp() : 0;
+
+    private void TellHowFar(Stopwatch watch)
+    {
+        if (_options.Progress && (_happened & 0xFFFF) == 0 && watch.Elapsed.TotalSeconds - _toldAt > 5)
+        {
+            _toldAt = watch.Elapsed.TotalSeconds;
+            var lived = new TimeSpan(_now - Start.UtcTicks);
+            Console.Error.WriteLine($"{_policyName}: {lived:d\\.hh\\:mm\\:ss} lived, {_measures.TasksEnded:N0} tasks ended, {_toldAt:0} s");
+        }
+    }
+
     private SimResult Close(double wallSeconds)
     {
         _promises.CheckSums(_measures, _chunks, _dispatches);
@@ -365,7 +386,8 @@ internal sealed partial class World
             _plans,
             _decisions,
             _trace.Value,
-            wallSeconds
+            wallSeconds,
+            (double)_policyTicks / Stopwatch.Frequency
         );
     }
 }

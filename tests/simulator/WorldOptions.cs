@@ -53,4 +53,10 @@ internal sealed record WorldOptions
 
     /// <summary>True to check the costly promises after every time stamp, too.</summary>
     public bool CheckAll { get; init; } = true;
+
+    /// <summary>True to time the policy apart from the world; costs about 0.1 µs an event.</summary>
+    public bool TimePolicy { get; init; }
+
+    /// <summary>True to tell on the error stream, every few seconds, how far a long life has come.</summary>
+    public bool Progress { get; init; }
 }

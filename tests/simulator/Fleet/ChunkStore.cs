@@ -40,7 +40,7 @@ internal sealed class ChunkStore
     public void FreeIfDone(int slot)
     {
         ref var chunk = ref _slots[slot];
-        if (chunk.EndedTasks == chunk.Tasks && !chunk.Live.Any)
+        if (chunk.Job != 0 && chunk.EndedTasks == chunk.Tasks && !chunk.Live.Any)
         {
             chunk = default;
             _free.Push(slot);

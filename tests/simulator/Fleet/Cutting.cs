@@ -54,6 +54,11 @@ internal sealed class Cutting(ChunkStore chunks, IReadOnlyList<ModelSpec> models
         (tasks, units) = (0, 0);
         for (var i = 0; i < dispatch.Slots.Length; i++)
         {
+            if (dispatch.Slots[i] < 0)
+            {
+                return false;
+            }
+
             ref var chunk = ref chunks[dispatch.Slots[i]];
             var slice = dispatch.Message.Slices[i];
             if (chunk.Lengths is not null || (i > 0 && chunk.UnitsEach != units) || chunk.Ended.Count(slice.First, slice.Count) > 0)
@@ -74,6 +79,11 @@ internal sealed class Cutting(ChunkStore chunks, IReadOnlyList<ModelSpec> models
         _places.Clear();
         for (var i = 0; i < dispatch.Slots.Length; i++)
         {
+            if (dispatch.Slots[i] < 0)
+            {
+                continue;
+            }
+
             ref var chunk = ref chunks[dispatch.Slots[i]];
             var slice = dispatch.Message.Slices[i];
             for (var task = slice.First; task < slice.First + slice.Count; task++)

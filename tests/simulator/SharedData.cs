@@ -1,0 +1,28 @@
+namespace Pipeline.Simulator;
+
+/// <summary>Recorded traces and profiles, which stay outside the repository: beside it, in ../shared/data.</summary>
+internal static class SharedData
+{
+    private static readonly string Folder = Find();
+
+    public static bool Exists(string name) => File.Exists(PathOf(name));
+
+    public static string PathOf(string name) => Path.Combine(Folder, name);
+
+    /// <summary>From wherever in the repository the process runs, or was built.</summary>
+    private static string Find()
+    {
+        foreach (var start in (string[])[Directory.GetCurrentDirectory(), AppContext.BaseDirectory])
+        {
+            for (var folder = new DirectoryInfo(start); folder is not null; folder = folder.Parent)
+            {
+                if (File.Exists(Path.Combine(folder.FullName, "Pipeline.sln")))
+                {
+                    return Path.GetFullPath(Path.Combine(folder.FullName, "..", "shared", "data"));
+                }
+            }
+        }
+
+        return "data";
+    }
+}
