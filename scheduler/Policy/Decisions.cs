@@ -20,6 +20,9 @@ internal sealed record FailTasks(Slice Slice, bool FirstOnly, FailureKind Kind, 
 /// <summary>Close this worker's books and tell who has to be suspected.</summary>
 internal sealed record DeclareLost(WorkerId Worker, Why Why) : Decision(Why);
 
+/// <summary>A pool should have this many workers. Nothing is carried out: it is shown to whoever starts and stops workers.</summary>
+internal sealed record WantWorkers(string Pool, int Workers, Why Why) : Decision(Why);
+
 /// <summary>Reason codes: a closed vocabulary, explained in the README.</summary>
 internal static class Reasons
 {
@@ -37,6 +40,10 @@ internal static class Reasons
     public const string SuspectFound = "fail.suspect";
     public const string FaultsSpent = "fail.faults";
     public const string WorkerSilent = "lost.silent";
+    public const string WantDeadline = "want.deadline";
+    public const string WantExpress = "want.express";
+    public const string WantSpill = "want.spill";
+    public const string WantNone = "want.none";
 }
 
 /// <summary>A reason code and the numbers behind it.</summary>

@@ -18,6 +18,8 @@ internal sealed class Planner : IPolicy
     private readonly CostBook _costs = new();
     private readonly Backlog _backlog;
     private readonly Fleet _fleet;
+    private readonly ExpressLoad _expressLoad = new();
+    private readonly DesiredWorkers _desired;
     private readonly Endings _endings;
     private readonly DispatchBuilder _builder;
     private readonly Dictionary<DispatchId, Flight> _flights = [];
@@ -29,6 +31,7 @@ internal sealed class Planner : IPolicy
     private readonly List<FleetWorker> _heard = [];
     private PolicyOptions _options;
     private long _lastPlanAt;
+    private long _wantAt;
     private long _wake;
 
     /// <param name="epoch">The epoch every dispatch of this planner carries.</param>
@@ -39,6 +42,8 @@ internal sealed class Planner : IPolicy
         _epoch = epoch;
         _backlog = new Backlog(_costs) { Options = options };
         _fleet = new Fleet { Options = options };
+        _desired = new DesiredWorkers(_costs, _expressLoad);
+        _wantAt = now.UtcTicks + options.DesiredWorkersEvery.Ticks;
         _endings = new Endings(_backlog) { Options = options };
         _builder = new DispatchBuilder(_backlog, _costs, epoch) { Options = options };
         _gate = new BulkGate(now.UtcTicks + options.WorkerLostAfter.Ticks);
@@ -58,7 +63,7 @@ internal sealed class Planner : IPolicy
         switch (fact)
         {
             case ChunkArrived arrived:
-                Arrive(arrived.Chunk);
+                Arrive(arrived.Chunk, now);
                 break;
             case JobCancelled cancelled:
                 _backlog.Cancel(cancelled.Job, CancelledEnding);
@@ -123,6 +128,7 @@ internal sealed class Planner : IPolicy
         PlaceApart(decisions, now);
         PlaceExpress(decisions, now);
         FillBulk(decisions, now);
+        WantWorkers(decisions, now);
         WakeAt(_endings.NextWake);
         return decisions;
     }
@@ -136,16 +142,24 @@ internal sealed class Planner : IPolicy
     /// <summary>What the pools can expect, for admission and for people.</summary>
     public Forecast Forecast(DateTimeOffset time) => Outlook.Of(_backlog, _fleet, _costs, _flights.Values, _options, time);
 
-    /// <summary>The fewest workers that keep every deadline feasible.</summary>
-    public int DesiredWorkers(DateTimeOffset time) => Policy.DesiredWorkers.For(_backlog, _costs, _options, time);
+    /// <summary>The fewest workers that keep every deadline feasible, as the work stands at this time.</summary>
+    public int DesiredWorkers(DateTimeOffset time) => _desired.Needs(_backlog, _fleet.Pools, _options, time.UtcTicks).Sum(w => w.Workers);
+
+    /// <summary>What is wished for of each pool, steadied against waves.</summary>
+    public IReadOnlyList<PoolWish> WantedWorkers => _desired.Wishes;
 
     // Chunks
 
-    private void Arrive(in ChunkHeader header)
+    private void Arrive(in ChunkHeader header, long now)
     {
         if (_backlog.Add(header) is not { } chunk)
         {
             return;
+        }
+
+        if (header.Class == LatencyClass.Express)
+        {
+            _expressLoad.Arrive(header.Model, chunk.Units, header.Remaining, now);
         }
 
         if (_backlog.WasCancelled(header.Job))
@@ -339,6 +353,16 @@ internal sealed class Planner : IPolicy
         }
     }
 
+    private void WantWorkers(List<Decision> decisions, long now)
+    {
+        if (now >= _wantAt)
+        {
+            _wantAt = now + _options.DesiredWorkersEvery.Ticks;
+            var changed = _desired.Judge(_backlog, _fleet.Pools, _options, now);
+            decisions.AddRange(changed.Select(w => new WantWorkers(w.Pool, w.Workers, w.Why)));
+        }
+    }
+
     /// <summary>A scheduler that slept finds every worker silent; it must not take its own sleep for their death.</summary>
     private void NoticeOwnSleep(long now)
     {
@@ -423,6 +447,10 @@ internal sealed class Planner : IPolicy
         }
 
         _costs.Observe(flight.Pool, report.Model, report.Batches);
+        if (flight.Lane == Lane.Express)
+        {
+            _expressLoad.Observe(flight.Pool, report.Batches.Sum(b => (double)Math.Max(0, b.DeviceNs)), now);
+        }
         if (report.Batches.Count > 0 && report.Slices.All(s => s.Outcome == SliceOutcome.Done))
         {
             _costs.Of(flight.Pool, report.Model).ObservePadding(flight.Units, report.Batches.Sum(b => b.PaddedUnits));

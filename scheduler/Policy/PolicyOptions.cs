@@ -65,6 +65,21 @@ internal sealed record PolicyOptions
     /// </summary>
     public double PaceSpread { get; init; } = 2;
 
+    /// <summary>Workers one pool can have: what a cheaper pool cannot hold is wished for of the next.</summary>
+    public int PoolWorkersMax { get; init; } = 1000;
+
+    /// <summary>How often the wish for workers is judged.</summary>
+    public TimeSpan DesiredWorkersEvery { get; init; } = TimeSpan.FromSeconds(1);
+
+    /// <summary>How long fewer workers must have sufficed before fewer are wished for.</summary>
+    public TimeSpan DesiredWorkersHold { get; init; } = TimeSpan.FromMinutes(5);
+
+    /// <summary>The shortest time in which a new worker helps; work due sooner is counted as due then.</summary>
+    public TimeSpan DesiredWorkersLeadMin { get; init; } = TimeSpan.FromSeconds(10);
+
+    /// <summary>Devices wished for per device that express keeps busy: 1.25 leaves them 80 % busy.</summary>
+    public double DesiredExpressHeadroom { get; init; } = 1.25;
+
     /// <summary>What the latency classes promise.</summary>
     public IReadOnlyDictionary<LatencyClass, LatencyClassOptions> Classes { get; init; } = LatencyClasses.Defaults;
 }

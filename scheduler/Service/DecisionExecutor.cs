@@ -46,6 +46,9 @@ internal sealed partial class DecisionExecutor(
                 var last = clock(lost.Worker);
                 Run(() => CloseAsync(lost, last, epoch, term));
                 break;
+            case WantWorkers want:
+                LogWanted(log, want.Workers, want.Pool, want.Why);
+                break;
         }
     }
 
@@ -215,4 +218,7 @@ internal sealed partial class DecisionExecutor(
 
     [LoggerMessage(7, LogLevel.Error, "Background work of the scheduler failed")]
     private static partial void LogFailed(ILogger log, Exception exception);
+
+    [LoggerMessage(9, LogLevel.Information, "{Workers} workers are wanted in pool {Pool}: {Why}")]
+    private static partial void LogWanted(ILogger log, int workers, string pool, Why why);
 }

@@ -177,14 +177,14 @@ internal sealed partial class SchedulerLoop(
         LogSpare(log, _leadership.Epoch, reason);
         _leadership.End();
         _planner = null;
-        metrics.Stands(active: false, 0, 0);
+        metrics.Stands(active: false, 0, []);
         await _term.CancelAsync();
     }
 
     /// <summary>Each second: the forecast goes out, the workers' clocks are written down, and who missed the epoch is told again.</summary>
     private void DoChores(Planner planner, DateTimeOffset now)
     {
-        metrics.Stands(active: true, planner.Backlog.ChunksOpen, planner.DesiredWorkers(now));
+        metrics.Stands(active: true, planner.Backlog.ChunksOpen, planner.WantedWorkers);
         var term = _term.Token;
         var forecast = planner.Forecast(now);
         executor.Run(() => PublishAsync(forecast, term));

@@ -10,7 +10,7 @@ internal sealed class SchedulerMetrics : IDisposable
     private readonly Counter<long> _decisions;
     private readonly Histogram<double> _turns;
     private int _chunksOpen;
-    private int _desiredWorkers;
+    private IReadOnlyList<PoolWish> _wanted = [];
     private int _active;
 
     public SchedulerMetrics()
@@ -20,8 +20,8 @@ internal sealed class SchedulerMetrics : IDisposable
         _meter.CreateObservableGauge("pipeline.scheduler.chunks_open", () => _chunksOpen, description: "Chunks that wait or are in flight");
         _meter.CreateObservableGauge(
             "pipeline.scheduler.desired_workers",
-            () => _desiredWorkers,
-            description: "Fewest workers that keep every deadline"
+            () => _wanted.Select(w => new Measurement<int>(w.Workers, new KeyValuePair<string, object?>("pool", w.Pool))),
+            description: "Fewest workers of each pool that keep every deadline"
         );
         _meter.CreateObservableGauge("pipeline.scheduler.active", () => _active, description: "1 for the active scheduler, 0 for a spare");
     }
@@ -30,8 +30,8 @@ internal sealed class SchedulerMetrics : IDisposable
 
     public void Turned(TimeSpan took) => _turns.Record(took.TotalMilliseconds);
 
-    public void Stands(bool active, int chunksOpen, int desiredWorkers) =>
-        (_active, _chunksOpen, _desiredWorkers) = (active ? 1 : 0, chunksOpen, desiredWorkers);
+    public void Stands(bool active, int chunksOpen, IReadOnlyList<PoolWish> wanted) =>
+        (_active, _chunksOpen, _wanted) = (active ? 1 : 0, chunksOpen, wanted);
 
     public void Dispose() => _meter.Dispose();
 }

@@ -89,6 +89,11 @@ internal sealed record SchedulerOptions
         Between(policy, nameof(p.EndingRetryAfter), p.EndingRetryAfter, TimeSpan.FromMilliseconds(1), TimeSpan.FromMinutes(10));
         Between(policy, nameof(p.RefusalPauseMax), p.RefusalPauseMax, TimeSpan.FromMilliseconds(1), TimeSpan.FromMinutes(1));
         Between(policy, nameof(p.PaceSpread), p.PaceSpread, 0, 100);
+        Between(policy, nameof(p.PoolWorkersMax), p.PoolWorkersMax, 1, 1_000_000);
+        Between(policy, nameof(p.DesiredWorkersEvery), p.DesiredWorkersEvery, TimeSpan.FromMilliseconds(100), TimeSpan.FromHours(1));
+        Between(policy, nameof(p.DesiredWorkersHold), p.DesiredWorkersHold, TimeSpan.Zero, TimeSpan.FromDays(1));
+        Between(policy, nameof(p.DesiredWorkersLeadMin), p.DesiredWorkersLeadMin, TimeSpan.FromMilliseconds(1), TimeSpan.FromHours(1));
+        Between(policy, nameof(p.DesiredExpressHeadroom), p.DesiredExpressHeadroom, 1, 100);
         policy.Expect(
             p.DispatchUnlistedAfter > p.WorkerLostAfter / 2,
             nameof(p.DispatchUnlistedAfter),
