@@ -16,6 +16,9 @@ internal sealed class BaselineChunk(in ChunkHeader header, long due, long arriva
     public long Due { get; } = due;
     public long Deadline { get; } = header.Deadline.UtcTicks;
     public long QueuedAt { get; } = header.QueuedAt.UtcTicks;
+
+    /// <summary>Units of one of its tasks, as estimated at the door.</summary>
+    public double UnitsPerTask { get; } = (double)header.Units / Math.Max(1, header.Tasks);
     public long Arrival { get; } = arrival;
 
     /// <summary>Tasks that wait.</summary>
