@@ -268,12 +268,16 @@ internal abstract class Baseline(BaselineSetup setup, QueueOrder order = QueueOr
     protected long ExpressTarget =>
         _options.Classes.TryGetValue(LatencyClass.Express, out var options) ? options.Target.Ticks : TimeSpan.TicksPerSecond;
 
-    /// <summary>
-    /// The batch size that whoever tunes an eager server by hand arrives at: the largest b with 2 · l(b) within the target, since a task
-    /// waits for one running batch at worst and then for its own. At least one.
-    /// </summary>
-    protected int ExpressTasks(BaselineModel model, BaselineDevice? device = null) =>
-        Math.Max(1, model.TasksWithin(ExpressTarget / 2, device));
+    /// <summary>Ticks that an express batch may take, by the setup's share of the target, on so many devices (all of them by default).</summary>
+    protected long ExpressBatchTicks(int devices = 0)
+    {
+        var count = devices > 0 ? devices : Math.Max(1, _devices.Count);
+        return (long)(ExpressTarget * (Setup.ExpressBatchShare ?? (1 / (1 + Math.Min(1, 2.0 / count)))));
+    }
+
+    /// <summary>The batch size that whoever tunes a server by hand arrives at: the largest within that time, at least one.</summary>
+    protected int ExpressTasks(BaselineModel model, BaselineDevice? device = null, int devices = 0) =>
+        Math.Max(1, model.TasksWithin(ExpressBatchTicks(devices), device));
 
     /// <summary>Tasks of a batch within the setup's bound on a bulk batch's device time, at least one.</summary>
     protected int BulkTasks(BaselineModel model, BaselineDevice? device = null) =>

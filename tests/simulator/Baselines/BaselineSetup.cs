@@ -18,6 +18,14 @@ internal sealed record BaselineSetup
     /// </summary>
     public TimeSpan BulkBatchTimeMax { get; init; } = TimeSpan.FromMilliseconds(100);
 
+    /// <summary>
+    /// Share of the express target that one express batch may take, where the idea gives no size of its own: how an operator tunes it.
+    /// Null for 1 / (1 + min(1, 2 / N)) on N devices. On one device that is the eager rule: a task waits for one running batch and then
+    /// for its own, 2 · l(b) ≤ S. Devices that become free in turn shorten the first part; searched on eight devices (Symphony's "resnet",
+    /// 25 ms), the best cap was 12 or 13 tasks where the eager rule gives 6 and perfect staggering, (1 + 1/N) · l(b) ≤ S, gives 15.
+    /// </summary>
+    public double? ExpressBatchShare { get; init; }
+
     /// <summary>How long a device rests that handed work back unasked or whose dispatch faulted, so that a turn always ends.</summary>
     public TimeSpan DeviceRest { get; init; } = TimeSpan.FromMilliseconds(100);
 

@@ -6,7 +6,7 @@ namespace Pipeline.Simulator.Baselines;
 /// First come, first served, whatever its class: a free device takes the oldest tasks at once, at most <c>batchMax</c> of them. With
 /// batches of one it is what KServe does by default, a request at a time on each replica.
 /// </summary>
-/// <param name="batchMax">Tasks of a batch; null for the largest of which two fit the express target, the eager rule tuned by hand.</param>
+/// <param name="batchMax">Tasks of a batch; null for what fits the setup's share of the express target.</param>
 internal sealed class FifoPolicy(BaselineSetup setup, int? batchMax = 1) : Baseline(setup, QueueOrder.Arrival)
 {
     protected override void Decide()

@@ -6,7 +6,7 @@ namespace Pipeline.Simulator.Baselines;
 /// A fixed batch size with a timeout: express tasks leave when the batch is full or its oldest task has waited long enough. The timeout
 /// knows neither the target nor what the batch will take. Standard and bulk run whenever no express batch is ready.
 /// </summary>
-/// <param name="batchSize">Tasks of a full batch; null for the largest of which two fit the express target.</param>
+/// <param name="batchSize">Tasks of a full batch; null for what fits the setup's share of the express target.</param>
 /// <param name="timeout">How long the oldest task waits for company; 5 ms by default.</param>
 internal sealed class FixedBatchPolicy(BaselineSetup setup, int? batchSize = null, TimeSpan? timeout = null)
     : Baseline(setup, QueueOrder.Arrival)

@@ -7,7 +7,8 @@ namespace Pipeline.Simulator.Baselines;
 /// stays within a latency budget. The budget is profiled: searched so that the online target holds (<see cref="Search"/>). Offline work is
 /// taken oldest first: its aging against starvation; its other order, by shared prefixes, has no object in stateless models.
 /// </summary>
-/// <param name="budget">Predicted latency of a step; null for half the express target: a task waits for one step and runs in the next.</param>
+/// <param name="budget">Predicted latency of a step; null for what the setup gives an express
+/// batch: a task waits for one step and runs in the next.</param>
 internal sealed class HyGenPolicy(BaselineSetup setup, TimeSpan? budget = null) : Baseline(setup, QueueOrder.Arrival)
 {
     protected override void Decide()
@@ -15,7 +16,7 @@ internal sealed class HyGenPolicy(BaselineSetup setup, TimeSpan? budget = null) 
         while (Idle.Count > 0 && Next() is { } model)
         {
             var device = IdleFor(model)!;
-            var tasks = Math.Max(1, model.TasksWithin(budget?.Ticks ?? ExpressTarget / 2, device));
+            var tasks = Math.Max(1, model.TasksWithin(budget?.Ticks ?? ExpressBatchTicks(), device));
             var batch = Batch(model).Take(model.Express, tasks);
             var lane = batch.Tasks > 0 ? Lane.Express : Lane.Bulk;
             while (batch.Tasks < tasks && Offline(model) is { } queue)

@@ -8,7 +8,7 @@ namespace Pipeline.Simulator.Baselines;
 /// tasks alone goes only while nothing of high priority waits, and then when it is full or timed out. It knows no deadlines. Express is
 /// high priority, standard and bulk are low, in that order.
 /// </summary>
-/// <param name="batchMax">Tasks of a batch that has express tasks; null for the largest of which two fit the express target.</param>
+/// <param name="batchMax">Tasks of a batch that has express tasks; null for what fits the setup's share of the express target.</param>
 /// <param name="timeout">How long the oldest express task waits; 1 ms by default.</param>
 /// <param name="lowTimeout">The same for low priority; 100 ms by default.</param>
 internal sealed class TfServingPolicy(BaselineSetup setup, int? batchMax = null, TimeSpan? timeout = null, TimeSpan? lowTimeout = null)

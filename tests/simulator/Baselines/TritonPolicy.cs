@@ -21,7 +21,7 @@ internal readonly record struct QueueTimeout(TimeSpan After, QueueTimeoutAction 
 /// strict, express before standard before bulk: a batch is filled from the highest level down, so lower levels get what is left of a
 /// batch and, when the higher ones fill every batch, nothing. Neither the delay nor the timeouts subtract what a batch takes.
 /// </summary>
-/// <param name="batchMax">Tasks of a batch; null for the largest of which two fit the express target.</param>
+/// <param name="batchMax">Tasks of a batch; null for what fits the setup's share of the express target.</param>
 /// <param name="delay">Max queue delay; 1 ms by default, as NVIDIA's MLPerf ResNet-50 configuration has.</param>
 /// <param name="preferred">Preferred sizes; none by default, then only the largest batch goes without delay.</param>
 /// <param name="timeouts">Queue timeouts of levels that have one.</param>

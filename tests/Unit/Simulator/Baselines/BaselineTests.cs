@@ -182,6 +182,23 @@ public sealed class BaselineTests
         Assert.Empty(policy.Plan(Start));
     }
 
+    [Fact]
+    public void Every_variant_has_a_name_of_its_own_and_decides()
+    {
+        var variants = BaselineEntries.All.SelectMany(e => BaselineEntries.Variants(e.Name)).ToList();
+        Assert.Equal(variants.Count, variants.DistinctBy(v => v.Name).Count());
+        Assert.All(
+            variants,
+            v =>
+            {
+                var policy = Ready(v.Create(new PolicyOptions()));
+                Arrive(policy, 8);
+                var wake = policy.Plan(Start).Count > 0 ? Start : policy.NextWake(Start);
+                Assert.True(wake < Start + TimeSpan.FromSeconds(1), v.Name);
+            }
+        );
+    }
+
     private static BaselineChunk Chunk(long due, int no) =>
         new(
             new ChunkHeader(

@@ -28,12 +28,11 @@ public sealed class BaselineWorldTests
     private static SimResult Live(string name, ulong seed)
     {
         var device = Profiles.Find("dist4l-s384-a100");
-        var options = Scenarios.WithTarget(
-            new PolicyOptions(),
-            LatencyClass.Express,
-            TimeSpan.FromMilliseconds(50),
-            TimeSpan.FromSeconds(20)
-        );
+        var express = new LatencyClassOptions(TimeSpan.FromMilliseconds(50), TimeSpan.FromSeconds(20), 4);
+        var options = new PolicyOptions
+        {
+            Classes = new Dictionary<LatencyClass, LatencyClassOptions>(LatencyClasses.Defaults) { [LatencyClass.Express] = express },
+        };
         var world = new WorldOptions
         {
             Seed = seed,
@@ -52,7 +51,7 @@ public sealed class BaselineWorldTests
                     RestartAfter = TimeSpan.FromSeconds(1),
                 },
             ],
-            Models = [Scenarios.Model(device)],
+            Models = [new ModelSpec(new ModelRef("model", "1.0.0"), device.Measured("cuda"), new LimitSpec { BatchRowsMax = 4096 })],
             SubmitToScheduler = new Delay(TimeSpan.FromMilliseconds(1), TimeSpan.FromMilliseconds(0.5)),
             SchedulerToWorker = new Delay(TimeSpan.FromMilliseconds(1), TimeSpan.FromMilliseconds(0.5)),
             WorkerToScheduler = new Delay(TimeSpan.FromMilliseconds(1)),

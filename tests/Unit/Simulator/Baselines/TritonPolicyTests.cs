@@ -5,10 +5,9 @@ using Xunit;
 namespace Pipeline.Tests.Unit.Simulator.Baselines;
 
 /// <summary>
-/// Triton's dynamic batcher. Of SCHEDULER_FACTS section 5 the range of its retained throughput on ResNet-50 (0.61 to 0.80 of Offline) is
-/// checked with its MLPerf settings. Two figures cannot be reproduced to 5 %: 0.613 on eight A100 is a system's, whose custom harness lost
-/// 10 % as well, and the difference lies in host work that no profile holds; and its 75 % of the custom batcher on H100 needs an H100
-/// profile, which is not published.
+/// Triton's dynamic batcher, and two figures of SCHEDULER_FACTS section 5.1: NVIDIA's targets for it and for the custom harness on H100,
+/// and the range of what it keeps of Offline on ResNet-50. Its 0.613 on eight A100 cannot be reproduced: beside it stands 0.728 on the
+/// PCIe kind of the same device, so most of it is host work, which no profile holds. Here its settings keep 0.77.
 /// </summary>
 public sealed class TritonPolicyTests
 {
@@ -96,10 +95,25 @@ public sealed class TritonPolicyTests
             perMs =>
                 new BaselineBench(s => new TritonPolicy(s, 64), BaselineBench.Affine(0.438, B), devices: 2, targetMs: 15).ArrivePoisson(
                     perMs,
-                    500
+                    700
                 ),
-            7
+            6
         );
         Assert.InRange(rate * B / 2, 0.61, 0.80);
+    }
+
+    [Fact]
+    public void On_H100_it_reaches_its_MLPerf_target_and_the_custom_harness_what_was_measured()
+    {
+        // Triton's target there is 55,000 queries a second, with batches of 64 and a delay of 1 ms. The custom harness is a fixed size with
+        // timeout, 256 and 3 ms, and submitters reached 78,200 (median). H100's line is not published: its slope is taken from the Offline
+        // median, 1 / 88,500 s, and its fixed part is A100's 0.438 ms, as launches did not get quicker like arithmetic did. The ratio
+        // comes out as 0.71; NVIDIA's targets say 0.75, for its own of 73,000 lies below what was measured.
+        var device = BaselineBench.Affine(0.438, 1 / 88.5);
+        Assert.InRange(Rate(s => new TritonPolicy(s, 64)), 55 * 0.95, 55 * 1.05);
+        Assert.InRange(Rate(s => new FixedBatchPolicy(s, 256, TimeSpan.FromMilliseconds(3))), 78.2 * 0.95, 78.2 * 1.05);
+
+        double Rate(Func<BaselineSetup, Pipeline.Scheduler.Policy.IPolicy> policy) =>
+            BaselineBench.RateMax(88.5, perMs => new BaselineBench(policy, device, targetMs: 15).ArrivePoisson(perMs, 1000), 7);
     }
 }
