@@ -1,5 +1,6 @@
 using System.Numerics;
 using Pipeline.Contracts;
+using Pipeline.Simulator.Fleet;
 
 namespace Pipeline.Simulator;
 
@@ -77,6 +78,9 @@ internal sealed class ClassMeasures
     /// <summary>Ended otherwise: expired, dropped, failed.</summary>
     public long Dropped { get; set; }
 
+    /// <summary>Had no result by their deadline: what an admitted bulk task must never be while there is capacity.</summary>
+    public long Starved { get; set; }
+
     /// <summary>From acceptance to result, of those that succeeded.</summary>
     public Spread Wait { get; } = new();
 
@@ -131,23 +135,24 @@ internal sealed class Measures(WorldOptions options, long startAt)
         }
     }
 
-    public void Succeed(LatencyClass latencyClass, long queuedAt, long due, long at, int tasks, long units)
+    public void Succeed(in SimChunk chunk, long at, int tasks, long units)
     {
         TasksEnded += tasks;
-        var counts = Classes[(int)latencyClass];
+        var counts = Classes[(int)chunk.Class];
         if (IsMeasured(at))
         {
             counts.UnitsDone += units;
             counts.TasksDone += tasks;
         }
 
-        if (!IsMeasured(queuedAt))
+        if (!IsMeasured(chunk.QueuedAt))
         {
             return;
         }
 
-        counts.Wait.Add(at - queuedAt, tasks);
-        if (at <= due)
+        counts.Wait.Add(at - chunk.QueuedAt, tasks);
+        counts.Starved += at > chunk.Deadline ? tasks : 0;
+        if (at <= chunk.Due)
         {
             counts.Attained += tasks;
         }
@@ -160,7 +165,11 @@ internal sealed class Measures(WorldOptions options, long startAt)
     public void Drop(LatencyClass latencyClass, long queuedAt, int tasks)
     {
         TasksEnded += tasks;
-        Classes[(int)latencyClass].Dropped += IsMeasured(queuedAt) ? tasks : 0;
+        if (IsMeasured(queuedAt))
+        {
+            Classes[(int)latencyClass].Dropped += tasks;
+            Classes[(int)latencyClass].Starved += tasks;
+        }
     }
 
     public void Busy(int pool, long from, long to, int tasks, bool wasted)

@@ -59,7 +59,7 @@ internal static class Scenarios
         var rate = Or(p.Rho, 0.8) * Ceiling.UnitsPerSecond(device, workers, target, units) / units;
         var world = new WorldOptions
         {
-            Policy = WithClass(new PolicyOptions(), LatencyClass.Express, target, TimeSpan.FromMinutes(1)),
+            Policy = WithTarget(new PolicyOptions(), LatencyClass.Express, target, TimeSpan.FromMinutes(1)),
             Pools =
             [
                 new PoolSpec
@@ -95,7 +95,7 @@ internal static class Scenarios
         );
         var world = new WorldOptions
         {
-            Policy = WithClass(new PolicyOptions(), LatencyClass.Express, target, TimeSpan.FromMinutes(1)),
+            Policy = WithTarget(new PolicyOptions(), LatencyClass.Express, target, TimeSpan.FromMinutes(1)),
             Pools =
             [
                 new PoolSpec
@@ -130,11 +130,11 @@ internal static class Scenarios
             drops,
             (long)(Or(p.BulkRho, 0.5) * (cheap + dear) * seconds / drops)
         );
-        var options = WithClass(new PolicyOptions(), LatencyClass.Express, target, TimeSpan.FromMinutes(1));
+        var options = WithTarget(new PolicyOptions(), LatencyClass.Express, target, TimeSpan.FromMinutes(1));
         var window = TimeSpan.FromSeconds(seconds);
         var world = new WorldOptions
         {
-            Policy = WithClass(options, LatencyClass.Bulk, window, window),
+            Policy = WithTarget(options, LatencyClass.Bulk, window, window),
             Pools =
             [
                 new PoolSpec
@@ -183,10 +183,10 @@ internal static class Scenarios
             jobs,
             (long)(Or(p.BulkRho, 0.5) * left * seconds / jobs / units)
         );
-        var options = WithClass(new PolicyOptions(), LatencyClass.Express, target, TimeSpan.FromMinutes(1));
+        var options = WithTarget(new PolicyOptions(), LatencyClass.Express, target, TimeSpan.FromMinutes(1));
         var world = new WorldOptions
         {
-            Policy = WithClass(options, LatencyClass.Bulk, window, window),
+            Policy = WithTarget(options, LatencyClass.Bulk, window, window),
             Pools =
             [
                 new PoolSpec
@@ -230,7 +230,7 @@ internal static class Scenarios
         );
         var world = new WorldOptions
         {
-            Policy = WithClass(new PolicyOptions(), LatencyClass.Express, target, TimeSpan.FromMinutes(1)),
+            Policy = WithTarget(new PolicyOptions(), LatencyClass.Express, target, TimeSpan.FromMinutes(1)),
             Pools = [pool],
             Models = [Model(device, p.ProfileError)],
             // Two to three times the hops that were measured on the running system (DESIGN.md, transport rules).
@@ -253,11 +253,11 @@ internal static class Scenarios
         var day = TimeSpan.FromDays(1);
         var express = (long)(0.4 * tasks);
         var bulkTasks = (tasks - express) / 24;
-        var classes = WithClass(new PolicyOptions(), LatencyClass.Express, TimeSpan.FromSeconds(60), TimeSpan.FromMinutes(10));
+        var classes = WithTarget(new PolicyOptions(), LatencyClass.Express, TimeSpan.FromSeconds(60), TimeSpan.FromMinutes(10));
         var world = new WorldOptions
         {
             // Times as long as such tasks need, and signs of life as rare as a day of a thousand workers allows.
-            Policy = WithClass(classes, LatencyClass.Bulk, TimeSpan.FromHours(6), TimeSpan.FromHours(24)) with
+            Policy = WithTarget(classes, LatencyClass.Bulk, TimeSpan.FromHours(6), TimeSpan.FromHours(24)) with
             {
                 WorkerLostAfter = TimeSpan.FromSeconds(45),
                 DispatchUnlistedAfter = TimeSpan.FromSeconds(60),
@@ -338,7 +338,7 @@ internal static class Scenarios
     }
 
     /// <summary>One model's registry entry.</summary>
-    private static ModelSpec Model(DeviceProfile device, double error) =>
+    public static ModelSpec Model(DeviceProfile device, double error = 1) =>
         new(
             new ModelRef(device.Name, "1.0.0"),
             device.Measured("cuda", error, TokensEach(device)),
@@ -356,7 +356,7 @@ internal static class Scenarios
 
     private static int TokensEach(DeviceProfile device) => IsTokens(device) ? TokensTypical : 1;
 
-    public static PolicyOptions WithClass(PolicyOptions options, LatencyClass latencyClass, TimeSpan target, TimeSpan window)
+    public static PolicyOptions WithTarget(PolicyOptions options, LatencyClass latencyClass, TimeSpan target, TimeSpan window)
     {
         var classes = new Dictionary<LatencyClass, LatencyClassOptions>(options.Classes)
         {

@@ -142,7 +142,7 @@ internal static class SimulateCommand
         if (counts.Submitted > 0)
         {
             Line(
-                $"  {latencyClass.Name(), -8} {counts.Submitted, 11:N0} tasks, attained {100 * counts.Attainment, 7:0.000} %, late {counts.Late:N0}, dropped {counts.Dropped:N0}; wait mean {Time(counts.Wait.Mean)}, p50 {Time(counts.Wait.Quantile(0.5))}, p99 {Time(counts.Wait.Quantile(0.99))}, max {Time(counts.Wait.Max)}"
+                $"  {latencyClass.Name(), -8} {counts.Submitted, 11:N0} tasks, attained {100 * counts.Attainment, 7:0.000} %, late {counts.Late:N0}, dropped {counts.Dropped:N0}, starved {counts.Starved:N0}; wait mean {Time(counts.Wait.Mean)}, p50 {Time(counts.Wait.Quantile(0.5))}, p99 {Time(counts.Wait.Quantile(0.99))}, max {Time(counts.Wait.Max)}"
             );
         }
     }

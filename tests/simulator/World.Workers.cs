@@ -207,7 +207,7 @@ internal sealed partial class World
         }
 
         var at = _now + (_options.DeviceToResult.IsZero ? 0 : _options.DeviceToResult.Draw(_delays));
-        _measures.Succeed(chunk.Class, chunk.QueuedAt, chunk.Due, at, count, units);
+        _measures.Succeed(chunk, at, count, units);
         _trace.Fold(_now, chunk.Job, chunk.No, first, count);
     }
 
