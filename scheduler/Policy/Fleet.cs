@@ -21,6 +21,7 @@ internal sealed class Fleet
     private const double LoadWeight = 0.3;
 
     private readonly SortedDictionary<WorkerId, FleetWorker> _workers = [];
+    private readonly Dictionary<WorkerId, FleetWorker> _byId = [];
     private readonly HashSet<WorkerId> _gone = [];
     private readonly Queue<WorkerId> _goneInOrder = new();
     private readonly List<Pool> _pools = [];
@@ -43,7 +44,7 @@ internal sealed class Fleet
     /// <summary>In order of names, with those that have no workers now.</summary>
     public IReadOnlyList<Pool> Pools => _pools;
 
-    public FleetWorker? Find(WorkerId id) => _workers.GetValueOrDefault(id);
+    public FleetWorker? Find(WorkerId id) => _byId.GetValueOrDefault(id);
 
     public Pool? FindPool(string name)
     {
@@ -61,10 +62,11 @@ internal sealed class Fleet
             return null;
         }
 
-        if (!_workers.TryGetValue(id, out var worker))
+        if (!_byId.TryGetValue(id, out var worker))
         {
             worker = new FleetWorker(id) { SeenAt = now };
             _workers.Add(id, worker);
+            _byId.Add(id, worker);
             _living.Put(worker.Living, now);
         }
 
@@ -93,8 +95,9 @@ internal sealed class Fleet
 
     public void Remove(WorkerId id)
     {
-        if (_workers.Remove(id, out var worker))
+        if (_byId.Remove(id, out var worker))
         {
+            _workers.Remove(id);
             Unsettle(worker);
             worker.Living.Leave();
             worker.Turning.Leave();
@@ -572,9 +575,9 @@ internal sealed class Fleet
     /// <summary>True when nothing changed: these are all its models, beside those its flights bring.</summary>
     private static bool HasExactly(FleetWorker worker, IReadOnlyList<LoadedModel> models)
     {
-        foreach (var model in models)
+        for (var i = 0; i < models.Count; i++)
         {
-            if (!worker.Models.Contains(model.Model))
+            if (!worker.Models.Contains(models[i].Model))
             {
                 return false;
             }

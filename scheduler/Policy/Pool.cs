@@ -26,7 +26,7 @@ internal sealed class Pool(Fleet fleet, string name)
     /// <summary>Lanes that are left alone for a while, by when that ends.</summary>
     internal WorkerHeap Holds { get; } = new();
 
-    internal IReadOnlyList<LoadedSet> Sets => _sets;
+    internal List<LoadedSet> Sets => _sets;
 
     /// <summary>Workers that hold nothing on this lane and have room on it.</summary>
     public int EmptyCount(Lane lane) => _empty[(int)lane];
