@@ -180,3 +180,60 @@ public sealed record Forecast
     public required DateTimeOffset At { get; init; }
     public required IReadOnlyList<PoolForecast> Pools { get; init; }
 }
+
+/// <summary>What was decided about a job? To the shared scheduler queue, so that the active scheduler answers with <see cref="JobDecisions"/>.</summary>
+public sealed record AskJobDecisions
+{
+    public int Version { get; init; } = 1;
+    public required JobId Job { get; init; }
+
+    /// <summary>How many decisions at most; the newest.</summary>
+    public required int Most { get; init; }
+}
+
+/// <summary>The active scheduler's answer: what it remembers of a job, newest first.</summary>
+public sealed record JobDecisions
+{
+    public int Version { get; init; } = 1;
+    public required JobId Job { get; init; }
+
+    /// <summary>The epoch of the scheduler that answers: what earlier ones decided it does not know.</summary>
+    public required long Epoch { get; init; }
+
+    /// <summary>It remembers all that was decided after this time.</summary>
+    public required DateTimeOffset Since { get; init; }
+    public required IReadOnlyList<DecisionTold> Decisions { get; init; }
+}
+
+/// <summary>A decision, as far as it concerned one job, with its reason and the numbers behind it.</summary>
+public sealed record DecisionTold
+{
+    public required DateTimeOffset At { get; init; }
+
+    /// <summary><c>dispatch</c>, <c>end_chunks</c>, <c>fail_tasks</c>.</summary>
+    public required string Kind { get; init; }
+
+    /// <summary>The reason code.</summary>
+    public required string Reason { get; init; }
+
+    /// <summary>Tasks of this job in it, and of all jobs.</summary>
+    public required int TasksOfJob { get; init; }
+    public required int Tasks { get; init; }
+
+    /// <summary>Units of all its tasks, as estimated at the door.</summary>
+    public required long Units { get; init; }
+
+    /// <summary>Device time they are estimated to take.</summary>
+    public required TimeSpan Estimated { get; init; }
+
+    /// <summary>Time from then until the most urgent of them is due; negative when it is late.</summary>
+    public required TimeSpan Slack { get; init; }
+
+    /// <summary>Chunks of the same model and class that waited.</summary>
+    public required int ChunksWaiting { get; init; }
+
+    /// <summary>Where a dispatch went; null for what is not dispatched.</summary>
+    public WorkerId? Worker { get; init; }
+    public Lane? Lane { get; init; }
+    public DispatchId? Dispatch { get; init; }
+}

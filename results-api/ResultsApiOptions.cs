@@ -29,6 +29,9 @@ public sealed record ResultsApiOptions
     /// <summary>A forecast older than this predicts nothing.</summary>
     public TimeSpan ForecastAgeMax { get; init; } = TimeSpan.FromSeconds(5);
 
+    /// <summary>How long the scheduler may take to tell what it decided.</summary>
+    public TimeSpan DecisionsWaitMax { get; init; } = TimeSpan.FromSeconds(2);
+
     /// <exception cref="OptionsException">One or more options are out of range.</exception>
     public static ResultsApiOptions Read(IConfiguration configuration)
     {
@@ -47,6 +50,7 @@ public sealed record ResultsApiOptions
         ExpectTime(check, options.WatchInterval, nameof(WatchInterval), TimeSpan.FromMilliseconds(10), TimeSpan.FromMinutes(1));
         ExpectTime(check, options.EventsHeartbeat, nameof(EventsHeartbeat), TimeSpan.FromSeconds(1), TimeSpan.FromMinutes(5));
         ExpectTime(check, options.ForecastAgeMax, nameof(ForecastAgeMax), TimeSpan.FromSeconds(1), TimeSpan.FromMinutes(5));
+        ExpectTime(check, options.DecisionsWaitMax, nameof(DecisionsWaitMax), TimeSpan.FromMilliseconds(50), TimeSpan.FromMinutes(1));
         check.ThrowIfAny();
         return options;
     }

@@ -27,6 +27,7 @@ public static class ResultsApiServices
         var v1 = endpoints.MapGroup("/v1").RequireApiKey();
         v1.MapGetJob();
         v1.MapListJobs();
+        v1.MapDecisions();
         v1.MapResults();
         v1.MapEvents();
         v1.MapModels();

@@ -19,6 +19,7 @@ public interface IBusPart
 /// pipeline.chunks      topic   &lt;class&gt;.&lt;model&gt;  ─> pipeline.scheduler (quorum, single active consumer)
 /// pipeline.dispatches  direct  &lt;worker&gt;.&lt;lane&gt;  ─> work.&lt;worker&gt;.&lt;lane&gt; (temporary)
 /// everything else      fanout                  ─> pipeline.scheduler, or a temporary queue of each instance
+/// answers to questions (none)                  ─> the temporary queue of the instance that asked
 /// </code>
 /// A changed topology gets new names: an exchange cannot change its type on a broker that has it.
 /// </summary>
@@ -192,6 +193,8 @@ public static class Bus
         bus.Message<SchedulerChanged>(m => m.SetEntityName("pipeline.scheduler-changes"));
         bus.Message<JobChanged>(m => m.SetEntityName("pipeline.job-changes"));
         bus.Message<Forecast>(m => m.SetEntityName("pipeline.forecasts"));
+        bus.Message<AskJobDecisions>(m => m.SetEntityName("pipeline.decision-questions"));
+        bus.Message<JobDecisions>(m => m.SetEntityName("pipeline.decision-answers"));
     }
 
     private static void ConfigureBoth(IBusRegistrationContext context, IBusFactoryConfigurator bus)
@@ -222,6 +225,7 @@ public static class Bus
                 or SendContext<SchedulerTick>
                 or SendContext<SchedulerChanged>
                 or SendContext<Forecast>
+                or SendContext<AskJobDecisions>
                 or SendContext<Dispatch>
         )
         {

@@ -56,8 +56,10 @@ internal sealed class Backlog(CostBook costs)
         }
 
         var job = JobOf(header);
-        // What has a result already does not run again: the rest of the chunk has its share of the units.
-        var units = (long)((Int128)Math.Max(0, header.Units) * Math.Min(header.Remaining, header.Tasks) / header.Tasks);
+        // What has a result already does not run again: the rest of the chunk has its share of the units. A count that cannot be is cut,
+        // or the sums over a backlog would overflow.
+        var told = Math.Clamp(header.Units, 0, (long)header.Tasks * int.MaxValue);
+        var units = (long)((Int128)told * Math.Min(header.Remaining, header.Tasks) / header.Tasks);
         var chunk = new WaitingChunk(job, header.No, header.Tasks, units, header.UnitsMax, header.Attempts);
         _chunks.Add(header.Key, chunk);
         job.ChunksOpen++;
@@ -106,9 +108,14 @@ internal sealed class Backlog(CostBook costs)
     /// <summary>A part of a chunk is no longer in flight; call <see cref="Return"/> first for what has to run again.</summary>
     public void Land(WaitingChunk chunk)
     {
-        chunk.InFlight--;
+        chunk.InFlight = Math.Max(0, chunk.InFlight - 1); // What is told twice lands once.
         if (chunk.InFlight == 0 && chunk.Waiting.IsEmpty)
         {
+            if (Find(chunk.Key) != chunk)
+            {
+                return; // It has landed before.
+            }
+
             _chunks.Remove(chunk.Key);
             Withdraw(chunk);
             if (--chunk.Job.ChunksOpen == 0)

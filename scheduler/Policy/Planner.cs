@@ -99,7 +99,7 @@ internal sealed class Planner : IPolicy
                 break;
             case ChunksEnded ended:
                 _endings.Done();
-                ended.Chunks.Select(_backlog.Find).OfType<WaitingChunk>().ToList().ForEach(_backlog.Land);
+                ended.Chunks.Select(_backlog.Find).OfType<WaitingChunk>().ToList().ForEach(LandEnded);
                 break;
             case TasksFailed failed:
                 _endings.Done();
@@ -188,6 +188,17 @@ internal sealed class Planner : IPolicy
                 new Why(Reasons.SuspectFound, chunk.Tasks, chunk.Units)
             )
         );
+    }
+
+    /// <summary>Nothing of it is left. One that was announced again after its end waits, and is not to run.</summary>
+    private void LandEnded(WaitingChunk chunk)
+    {
+        if (chunk.InFlight == 0)
+        {
+            Backlog.TakeAll(chunk);
+        }
+
+        _backlog.Land(chunk);
     }
 
     private void Sentence(FailTasks decision)

@@ -25,6 +25,8 @@ internal sealed class FactConsumers(Inbox inbox, SchedulerOptions options) : IBu
                 Hear<JobChanged>(endpoint, static changed => new Happened(FactOf(changed)));
                 Hear<DispatchFinished>(endpoint, static report => new Happened(new DispatchEnded(report)));
                 Hear<SchedulerTick>(endpoint, static tick => new Ticked(tick));
+                endpoint.Hear<AskJobDecisions>();
+                endpoint.Handler<AskJobDecisions>(context => inbox.PutAsync(QuestionOf(context), context.CancellationToken).AsTask());
                 Hear<Fault<Dispatch>>(
                     endpoint,
                     static fault => new Happened(
@@ -40,6 +42,30 @@ internal sealed class FactConsumers(Inbox inbox, SchedulerOptions options) : IBu
                 endpoint.AsTemporary((ushort)options.Prefetch);
                 Hear<WorkerHeartbeat>(endpoint, static heartbeat => new Happened(new WorkerSeen(heartbeat)));
                 Hear<SchedulerChanged>(endpoint, static changed => new EpochHeard(changed.Epoch));
+            }
+        );
+    }
+
+    /// <summary>The question is acknowledged at once; the loop answers in its next turn, to where the question says.</summary>
+    private static Asked QuestionOf(ConsumeContext<AskJobDecisions> context)
+    {
+        var (asker, request) = (context.ResponseAddress, context.RequestId);
+        return new Asked(
+            context.Message,
+            async answer =>
+            {
+                if (asker is not null)
+                {
+                    var endpoint = await context.GetSendEndpoint(asker);
+                    await endpoint.Send(
+                        answer,
+                        sent =>
+                        {
+                            sent.RequestId = request;
+                            sent.Durable = false;
+                        }
+                    );
+                }
             }
         );
     }

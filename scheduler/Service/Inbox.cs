@@ -17,6 +17,10 @@ internal sealed record Ticked(SchedulerTick Tick) : Signal;
 /// <summary>Somebody takes this epoch for the newest.</summary>
 internal sealed record EpochHeard(long Epoch) : Signal;
 
+/// <summary>Somebody asks what was decided about a job.</summary>
+/// <param name="Answer">Takes the answer, beside the loop. It is never called by an instance that is not active.</param>
+internal sealed record Asked(AskJobDecisions Question, Func<JobDecisions, Task> Answer) : Signal;
+
 /// <summary>A page of the sweep.</summary>
 /// <param name="Last">True for the page that ends it.</param>
 internal sealed record Swept(IReadOnlyList<OpenChunk> Chunks, bool Last) : Signal;

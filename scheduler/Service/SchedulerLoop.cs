@@ -17,16 +17,19 @@ internal sealed partial class SchedulerLoop(
     DecisionExecutor executor,
     SchedulerOptions options,
     SchedulerMetrics metrics,
+    Journal journal,
     TimeProvider time,
     ILogger<SchedulerLoop> log
 ) : BackgroundService
 {
     private static readonly TimeSpan TurnPauseMax = TimeSpan.FromSeconds(1);
+    private const int DecisionsPerAnswerMax = 64;
 
     private readonly Leadership _leadership = new(options, time);
     private readonly Dictionary<WorkerId, (WorkerHeartbeat Heartbeat, DateTimeOffset At)> _heartbeats = [];
     private SweepJudge _sweep = new();
     private Planner? _planner;
+    private DecisionLog? _decisions;
     private CancellationTokenSource _term = new();
     private long _choresAt = time.GetTimestamp();
     private Task _clocks = Task.CompletedTask;
@@ -55,7 +58,9 @@ internal sealed partial class SchedulerLoop(
         finally
         {
             await EndTermAsync("it stops");
+            journal.End(time.GetUtcNow(), "it stopped while it took over");
             await executor.DrainAsync();
+            await journal.DrainAsync();
         }
     }
 
@@ -76,9 +81,12 @@ internal sealed partial class SchedulerLoop(
         if (_planner is { } planner)
         {
             var now = time.GetUtcNow();
-            foreach (var decision in planner.Plan(now))
+            var decisions = planner.Plan(now);
+            journal.Planned(decisions, now);
+            foreach (var decision in decisions)
             {
                 metrics.Decided(decision.Why);
+                _decisions!.Add(decision, now);
                 executor.CarryOut(decision, _leadership.Epoch, ClockOf, _term.Token);
             }
 
@@ -108,13 +116,16 @@ internal sealed partial class SchedulerLoop(
                 await HearWorkerAsync(seen);
                 break;
             case Happened happened when happened.Epoch == 0 || happened.Epoch == _leadership.Epoch:
-                _planner?.Observe(happened.Fact, time.GetUtcNow());
+                Observe(_planner, happened.Fact, time.GetUtcNow());
+                break;
+            case Asked asked when _decisions is { } decisions:
+                Answer(asked, decisions);
                 break;
             case Swept swept when _planner is { } planner:
                 foreach (var fact in _sweep.Judge(swept, planner.Backlog))
                 {
                     LogSwept(log, fact);
-                    planner.Observe(fact, time.GetUtcNow());
+                    Observe(planner, fact, time.GetUtcNow());
                 }
 
                 break;
@@ -124,14 +135,37 @@ internal sealed partial class SchedulerLoop(
     private async Task HearWorkerAsync(WorkerSeen seen)
     {
         var heartbeat = seen.Heartbeat;
-        _heartbeats[heartbeat.Worker] = (heartbeat, time.GetUtcNow());
+        var now = time.GetUtcNow();
+        _heartbeats[heartbeat.Worker] = (heartbeat, now);
         if (IsActive && heartbeat.Epoch > _leadership.Epoch)
         {
             await EndTermAsync($"worker {heartbeat.Worker} knows epoch {heartbeat.Epoch}");
         }
 
         _epochUnknownToSome |= heartbeat.Epoch < _leadership.Epoch;
-        _planner?.Observe(seen, time.GetUtcNow());
+        Observe(_planner, seen, now);
+    }
+
+    /// <summary>The journal has the same time as the planner, or a replay would be of another term.</summary>
+    private void Observe(Planner? planner, Fact fact, DateTimeOffset at)
+    {
+        if (planner is not null)
+        {
+            journal.Observed(fact, at);
+            planner.Observe(fact, at);
+        }
+    }
+
+    private void Answer(Asked asked, DecisionLog decisions)
+    {
+        var answer = new JobDecisions
+        {
+            Job = asked.Question.Job,
+            Epoch = _leadership.Epoch,
+            Since = decisions.Since,
+            Decisions = decisions.Find(asked.Question.Job, Math.Clamp(asked.Question.Most, 0, DecisionsPerAnswerMax)),
+        };
+        executor.Run(() => asked.Answer(answer));
     }
 
     /// <summary>
@@ -144,25 +178,29 @@ internal sealed partial class SchedulerLoop(
         {
             var began = time.GetTimestamp();
             var epoch = await recovery.TakeOverAsync(instance.Id, time.GetUtcNow(), stop);
-            var planner = new Planner(options.Policy, epoch, time.GetUtcNow());
+            var started = time.GetUtcNow();
+            var planner = new Planner(options.Policy, epoch, started);
+            journal.Begin(epoch, started);
             await foreach (var fact in recovery.ReadAsync(stop))
             {
-                planner.Observe(fact, time.GetUtcNow());
+                Observe(planner, fact, time.GetUtcNow());
             }
 
             var now = time.GetUtcNow();
             foreach (var (heartbeat, at) in _heartbeats.Values.Where(h => now - h.At < options.Policy.WorkerLostAfter))
             {
-                planner.Observe(new WorkerSeen(heartbeat), at);
+                Observe(planner, new WorkerSeen(heartbeat), at);
             }
 
             (_planner, _term, _sweep) = (planner, new CancellationTokenSource(), new SweepJudge());
+            _decisions = new DecisionLog(options.DecisionsRemembered, started);
             _leadership.Begin(epoch);
             AnnounceEpoch();
             LogActive(log, epoch, planner.Backlog.ChunksOpen, time.GetElapsedTime(began).TotalMilliseconds);
         }
         catch (Exception e) when (!stop.IsCancellationRequested)
         {
+            journal.End(time.GetUtcNow(), $"the take-over failed: {e.Message}");
             LogTakeOverFailed(log, e.Message);
         }
     }
@@ -176,7 +214,8 @@ internal sealed partial class SchedulerLoop(
 
         LogSpare(log, _leadership.Epoch, reason);
         _leadership.End();
-        _planner = null;
+        (_planner, _decisions) = (null, null);
+        journal.End(time.GetUtcNow(), $"the term is over: {reason}");
         metrics.Stands(active: false, 0, []);
         await _term.CancelAsync();
     }

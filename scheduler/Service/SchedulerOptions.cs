@@ -11,6 +11,12 @@ internal sealed record SchedulerOptions
     /// <summary>What the policy plans within.</summary>
     public PolicyOptions Policy { get; init; } = new();
 
+    /// <summary>Where facts and plans are written down, if anywhere.</summary>
+    public JournalOptions Journal { get; init; } = new();
+
+    /// <summary>Decisions that can be asked for, counted once for each job they are about; 200 bytes each.</summary>
+    public int DecisionsRemembered { get; init; } = 65_536;
+
     /// <summary>How often this instance asks the shared queue whether it is the one that is served.</summary>
     public TimeSpan TickEvery { get; init; } = TimeSpan.FromSeconds(1);
 
@@ -70,6 +76,13 @@ internal sealed record SchedulerOptions
         Between(mistakes, nameof(SignalsMax), SignalsMax, 16, 10_000_000);
         Between(mistakes, nameof(SignalsPerTurnMax), SignalsPerTurnMax, 1, SignalsMax);
         Between(mistakes, nameof(Prefetch), Prefetch, 1, ushort.MaxValue);
+        Between(mistakes, nameof(DecisionsRemembered), DecisionsRemembered, 4096, 10_000_000);
+
+        var journal = new OptionsCheck($"{Section}:{nameof(Journal)}");
+        journal.Expect(Journal.Folder is not "", nameof(Journal.Folder), "a folder, or to be absent", Journal.Folder ?? "");
+        Between(journal, nameof(Journal.BytesMax), Journal.BytesMax, 1L << 16, 1L << 40);
+        Between(journal, nameof(Journal.FilesKept), Journal.FilesKept, 1, 10_000);
+        Between(journal, nameof(Journal.LinesWaitingMax), Journal.LinesWaitingMax, 16, 100_000_000);
 
         var policy = new OptionsCheck($"{Section}:{nameof(Policy)}");
         var p = Policy;
@@ -100,7 +113,7 @@ internal sealed record SchedulerOptions
             $"more than half of WorkerLostAfter ({p.WorkerLostAfter}): a missed heartbeat is no lost dispatch",
             p.DispatchUnlistedAfter
         );
-        OptionsCheck.ThrowIfAny(mistakes, policy);
+        OptionsCheck.ThrowIfAny(mistakes, journal, policy);
     }
 
     private static void Between<T>(OptionsCheck mistakes, string option, T given, T least, T most)

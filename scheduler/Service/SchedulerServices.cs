@@ -18,6 +18,7 @@ public static class SchedulerServices
         services.AddSingleton<TaskFailures>();
         services.AddSingleton<DecisionExecutor>();
         services.AddSingleton<SchedulerMetrics>();
+        services.AddSingleton<Journal>();
         services.AddSingleton<SchedulerLoop>();
         services.AddHostedService(s => s.GetRequiredService<SchedulerLoop>());
         services.AddHostedService<Ticks>();

@@ -19,18 +19,22 @@ internal sealed partial class HostProcess : IAsyncDisposable
     private readonly StringBuilder _output = new();
     private readonly TaskCompletionSource _up = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
-    private HostProcess(string folder, int port)
+    private HostProcess(string folder, int port, (string Name, string Value)[] environment)
     {
         Folder = folder;
         string[] arguments = [ToolRun.Program, "up", "--data", folder, "--port", port.ToString(CultureInfo.InvariantCulture)];
-        _process = Process.Start(
-            new ProcessStartInfo("dotnet", arguments)
-            {
-                RedirectStandardInput = true,
-                RedirectStandardOutput = true,
-                RedirectStandardError = true,
-            }
-        )!;
+        var start = new ProcessStartInfo("dotnet", arguments)
+        {
+            RedirectStandardInput = true,
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+        };
+        foreach (var (name, value) in environment)
+        {
+            start.Environment[name] = value;
+        }
+
+        _process = Process.Start(start)!;
         _process.OutputDataReceived += Hear;
         _process.ErrorDataReceived += Hear;
         _process.BeginOutputReadLine();
@@ -56,9 +60,9 @@ internal sealed partial class HostProcess : IAsyncDisposable
     }
 
     /// <summary>Starts it and waits until it says that it is up.</summary>
-    public static async Task<HostProcess> StartAsync(string folder, int port = 0)
+    public static async Task<HostProcess> StartAsync(string folder, int port = 0, params (string Name, string Value)[] environment)
     {
-        var host = new HostProcess(folder, port);
+        var host = new HostProcess(folder, port, environment);
         try
         {
             var ended = host._process.WaitForExitAsync(TestContext.Current.CancellationToken);

@@ -35,9 +35,17 @@ internal sealed class ResultsApiHost : IAsyncDisposable
     }
 
     /// <summary>The same over a database that may not be there; only the app is started.</summary>
-    public static async Task<WebApplication> StartAppAsync(
+    public static Task<WebApplication> StartAppAsync(
         string connectionString,
         string broker = PipelineOptions.InMemoryBroker,
+        params (string Option, string Value)[] options
+    ) => StartAppAsync(connectionString, broker, static _ => { }, options);
+
+    /// <summary>The same with more parts in its process, as the standalone host has them.</summary>
+    public static async Task<WebApplication> StartAppAsync(
+        string connectionString,
+        string broker,
+        Action<WebApplicationBuilder> addMore,
         params (string Option, string Value)[] options
     )
     {
@@ -58,6 +66,7 @@ internal sealed class ResultsApiHost : IAsyncDisposable
             }
         );
         builder.Services.AddResultsApi(builder.Configuration);
+        addMore(builder);
         var app = builder.Build();
         app.UseProblems();
         app.MapHealth();

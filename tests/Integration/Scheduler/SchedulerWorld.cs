@@ -29,6 +29,11 @@ internal sealed class SchedulerWorld : IAsyncDisposable
 
     public TestDatabase Database { get; }
 
+    /// <summary>Whose the jobs are.</summary>
+    public TenantId Tenant => _tenant;
+
+    public string Broker => _vhost?.Uri ?? PipelineOptions.InMemoryBroker;
+
     /// <summary>Settings of the schedulers that are started from now on.</summary>
     public Dictionary<string, string?> Settings { get; } =
         new()
@@ -233,8 +238,6 @@ internal sealed class SchedulerWorld : IAsyncDisposable
 
         await Database.DisposeAsync();
     }
-
-    private string Broker => _vhost?.Uri ?? PipelineOptions.InMemoryBroker;
 }
 
 /// <summary>A scheduler as its own process has it.</summary>

@@ -85,5 +85,6 @@ internal static class MessageSamples
             new SchedulerChanged { Epoch = 13, Instance = Guid.NewGuid() },
             new JobChanged { Job = JobId.New(Now), Change = JobChange.Resumed },
             Forecast(),
+            new AskJobDecisions { Job = JobId.New(Now), Most = 64 },
         ];
 }

@@ -64,6 +64,7 @@ public abstract class TransportTests
                 Hear<SchedulerChanged>(endpoint, listener);
                 Hear<JobChanged>(endpoint, listener);
                 Hear<Forecast>(endpoint, listener);
+                Hear<AskJobDecisions>(endpoint, listener);
             }
         );
         var lane = WorkerLane(worker, Lane.Bulk);

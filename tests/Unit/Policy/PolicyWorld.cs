@@ -81,26 +81,31 @@ internal sealed class PolicyWorld
         IReadOnlyList<HeldDispatch>? held = null,
         IReadOnlyList<ModelRef>? loaded = null,
         string pool = "default"
+    ) => Observe(new WorkerSeen(Heartbeat(worker, epoch, draining, held, loaded, pool)));
+
+    public static WorkerHeartbeat Heartbeat(
+        WorkerId worker,
+        long epoch = 1,
+        bool draining = false,
+        IReadOnlyList<HeldDispatch>? held = null,
+        IReadOnlyList<ModelRef>? loaded = null,
+        string pool = "default"
     ) =>
-        Observe(
-            new WorkerSeen(
-                new WorkerHeartbeat
-                {
-                    Worker = worker,
-                    Name = "w",
-                    Pool = pool,
-                    Provider = "cpu",
-                    Device = "test",
-                    PricePerHourPico = Cost.PicoPerUsd,
-                    UptimeNs = 1,
-                    Models = [.. (loaded ?? [Model]).Select(m => new LoadedModel(m, "cpu", 1))],
-                    MemoryBudgetBytes = 1,
-                    Epoch = epoch,
-                    Held = held ?? [],
-                    Draining = draining,
-                }
-            )
-        );
+        new()
+        {
+            Worker = worker,
+            Name = "w",
+            Pool = pool,
+            Provider = "cpu",
+            Device = "test",
+            PricePerHourPico = Cost.PicoPerUsd,
+            UptimeNs = 1,
+            Models = [.. (loaded ?? [Model]).Select(m => new LoadedModel(m, "cpu", 1))],
+            MemoryBudgetBytes = 1,
+            Epoch = epoch,
+            Held = held ?? [],
+            Draining = draining,
+        };
 
     public ChunkHeader Chunk(
         JobId? job = null,
