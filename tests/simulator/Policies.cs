@@ -13,7 +13,11 @@ internal static class Policies
     public const string Ours = "pipeline";
 
     public static IReadOnlyList<PolicyEntry> All { get; } =
-    [new(Ours, "the policy of production", options => new Planner(options, epoch: 1, World.Start)), .. BaselineEntries.All];
+    [
+        new(Ours, "the policy of production", options => new Planner(options, epoch: 1, World.Start)),
+        .. BaselineEntries.All,
+        .. BaselineEntries.DeadlineAware,
+    ];
 
     /// <exception cref="ArgumentException">No policy has this name.</exception>
     public static PolicyEntry Find(string name) =>
