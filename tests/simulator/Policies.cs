@@ -13,11 +13,7 @@ internal static class Policies
     public const string Ours = "pipeline";
 
     public static IReadOnlyList<PolicyEntry> All { get; } =
-    [
-        new(Ours, "the policy of production", options => new Planner(options, epoch: 1, World.Start)),
-        .. BaselineEntries.All,
-        .. BaselineEntries.DeadlineAware,
-    ];
+    [new(Ours, "the policy of production", options => new Planner(options, epoch: 1, World.Start)), .. BaselineEntries.All];
 
     /// <exception cref="ArgumentException">No policy has this name.</exception>
     public static PolicyEntry Find(string name) =>

@@ -34,15 +34,6 @@ internal static class BaselineEntries
         Entry("hygen", "HyGen: latency-budget fill", s => new HyGenPolicy(s)),
     ];
 
-    /// <summary>Those that know deadlines, and the benchmark's. Clockwork is not among them as yet: it hands over more than a lane may hold.</summary>
-    public static IReadOnlyList<PolicyEntry> DeadlineAware { get; } =
-    [
-        Entry("nexus", "Nexus: half of the target, early drop", s => new NexusPolicy(s)),
-        Entry("shepherd", "Shepherd Flex: largest batch, preemption", s => new ShepherdPolicy(s)),
-        Entry("symphony", "Symphony: deferred batches", s => new SymphonyPolicy(s)),
-        Entry("mlperf", "MLPerf's harness: batch, timeout, soft-drop", s => new MlPerfPolicy(s)),
-    ];
-
     /// <summary>The baseline as in <see cref="All"/>, then with other knobs.</summary>
     public static IReadOnlyList<PolicyEntry> Variants(string name) =>
         [
