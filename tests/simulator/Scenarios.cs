@@ -23,6 +23,8 @@ internal sealed record Scenario(string Name, string About, Func<Parameters, Sett
             Policy = parameters.Tune?.Invoke(setting.World.Policy) ?? setting.World.Policy,
             TimePolicy = parameters.TimePolicy,
             Progress = parameters.Progress,
+            // It looks at every worker at every time stamp.
+            CheckAll = setting.World.CheckAll && setting.World.Pools.Sum(p => p.Workers) <= 64,
         };
         options = parameters.Shape?.Invoke(options) ?? options;
         var result = new World(options, setting.Arrivals, policy.Create(options.Policy), policy.Name).Run();
@@ -218,7 +220,8 @@ internal static class Scenarios
             StragglerShare = 0.001,
             StragglerFactor = 10,
             LoadTime = TimeSpan.FromSeconds(1),
-            MeanLife = TimeSpan.FromSeconds(seconds / 2),
+            // Each place sees about one death.
+            MeanLife = TimeSpan.FromSeconds(seconds),
             RestartAfter = TimeSpan.FromSeconds(5),
         };
         var bulk = new BulkDrops(
@@ -245,8 +248,8 @@ internal static class Scenarios
 
     private static Setting Day(Parameters p)
     {
-        // An hour's work of a fleet is millions of small tasks or thousands of long ones. Ten million tasks keep 1,000 devices busy for
-        // a day only if a task takes seconds: long documents, on a table with the shape of the others and 1 s to 4 s a task.
+        // Ten million tasks keep 1,000 devices busy for a day only if a task takes seconds (86.4 million device seconds): long documents,
+        // 3 s each and 2 s a batch.
         var device = DeviceProfile.Line("long-documents", 2e9, 3e9);
         var workers = Or(p.Workers, 1000);
         var tasks = Or(p.Tasks, 10_000_000);

@@ -17,6 +17,9 @@ internal sealed partial class World
     /// <summary>Rounds of planning at one time stamp. A policy that still decides then goes in circles.</summary>
     private const int RoundsMax = 10_000;
 
+    /// <summary>Times in a period at which heartbeats come, each from an equal part of the workers.</summary>
+    private const int HeartbeatPhases = 20;
+
     private readonly WorldOptions _options;
     private readonly IArrivals _arrivals;
     private readonly IPolicy _policy;
@@ -97,8 +100,8 @@ internal sealed partial class World
         foreach (var worker in _workers)
         {
             Tell(new WorkerSeen(Heartbeat(worker)));
-            // Spread over the period, as processes that were not started together are.
-            var phase = _options.HeartbeatEvery.Ticks * (worker.Slot + 1) / _workers.Length;
+            // Spread over the period, but no more than a scheduler's turns are: what comes close together is observed together.
+            var phase = _options.HeartbeatEvery.Ticks * (1 + (worker.Slot % HeartbeatPhases)) / HeartbeatPhases;
             _events.Add(_now + phase, EventKind.Heartbeat, worker.Slot, (int)worker.Life);
             Doom(worker);
         }
