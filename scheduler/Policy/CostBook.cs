@@ -68,12 +68,33 @@ internal sealed class CostBook
     }
 }
 
-/// <summary>Device time of much work in full batches: α is spread over the rows and padded units a batch can hold.</summary>
-/// <param name="Cost">The fit.</param>
-/// <param name="PaddedUnitsMax">Padded units of a full batch.</param>
-/// <param name="RowsMax">Rows of a full batch.</param>
-internal readonly record struct Pace(CostModel Cost, long PaddedUnitsMax, int RowsMax)
+/// <summary>
+/// Device time of much work in full batches: what a full batch takes beyond β a unit is spread over the rows and padded units it can
+/// hold. Where the cost is a curve, the line meant is the one with the fit's β through its full batch.
+/// </summary>
+internal readonly record struct Pace
 {
+    /// <param name="cost">What batches take.</param>
+    /// <param name="paddedUnitsMax">Padded units of a full batch.</param>
+    /// <param name="rowsMax">Rows of a full batch.</param>
+    public Pace(CostModel cost, long paddedUnitsMax, int rowsMax)
+    {
+        (Cost, PaddedUnitsMax, RowsMax) = (cost, paddedUnitsMax, rowsMax);
+        var full = cost.BatchNs(paddedUnitsMax);
+        BetaNs = Math.Min(cost.BetaNs, full / paddedUnitsMax);
+        AlphaNs = full - (BetaNs * paddedUnitsMax);
+    }
+
+    public CostModel Cost { get; }
+    public long PaddedUnitsMax { get; }
+    public int RowsMax { get; }
+
+    /// <summary>Fixed device time of a full batch.</summary>
+    public double AlphaNs { get; }
+
+    /// <summary>Device time of a padded unit in a full batch.</summary>
+    public double BetaNs { get; }
+
     /// <summary>Units, as estimated at the door, of a full batch.</summary>
     public long UnitsPerBatch => Math.Max(1, (long)(PaddedUnitsMax / Cost.PaddingRatio));
 
@@ -81,6 +102,21 @@ internal readonly record struct Pace(CostModel Cost, long PaddedUnitsMax, int Ro
     public double Ns(double units, double tasks)
     {
         var padded = units * Cost.PaddingRatio;
-        return (Cost.BetaNs * padded) + (Cost.AlphaNs * Math.Max(padded / PaddedUnitsMax, tasks / RowsMax));
+        return (BetaNs * padded) + (AlphaNs * Math.Max(padded / PaddedUnitsMax, tasks / RowsMax));
+    }
+
+    /// <summary>Device time of these tasks alone: full batches, and one of what is left over.</summary>
+    public double AloneNs(double units, double tasks)
+    {
+        var padded = units * Cost.PaddingRatio;
+        var batches = Math.Max(padded / PaddedUnitsMax, tasks / RowsMax);
+        var full = Math.Floor(batches);
+        if (full == 0)
+        {
+            return Cost.BatchNs(padded);
+        }
+
+        var rest = padded * (1 - (full / batches));
+        return (full * Cost.BatchNs(padded / batches)) + (batches > full ? Cost.BatchNs(rest) : 0);
     }
 }

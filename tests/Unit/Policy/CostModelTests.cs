@@ -1,5 +1,7 @@
 using Pipeline.Contracts;
 using Pipeline.Scheduler.Policy;
+using Pipeline.Simulator;
+using Pipeline.Simulator.Fleet;
 using Xunit;
 
 namespace Pipeline.Tests.Unit.Policy;
@@ -102,6 +104,9 @@ public class CostModelTests
     [InlineData(-5, 100)]
     [InlineData(100, 0)]
     [InlineData(100, -1)]
+    [InlineData(100, long.MaxValue)]
+    [InlineData(100, 86_400_000_000_001)]
+    [InlineData(long.MaxValue, 100)]
     public void Impossible_measurements_are_passed_over(long units, long ns)
     {
         var cost = new CostModel(PolicyWorld.Profile);
@@ -109,6 +114,202 @@ public class CostModelTests
 
         Assert.Equal(0, cost.Batches);
         Assert.Equal(1_000_000, cost.AlphaNs, 1e-6);
+    }
+
+    [Theory]
+    [InlineData(1.0)]
+    [InlineData(0.8)]
+    [InlineData(1.2)]
+    [InlineData(0.5)]
+    [InlineData(1.5)]
+    public void Is_within_three_percent_on_every_published_profile_after_200_batches(double seedError)
+    {
+        Assert.All(
+            Published(),
+            device =>
+            {
+                var cost = new CostModel(device.Measured("test", seedError));
+                var random = new Random(11);
+                Run(cost, device, random, batches: 200);
+
+                Assert.True(ErrorP95(cost, device, random) <= 0.03, $"{device.Name}: {ErrorP95(cost, device, random):P2}");
+            }
+        );
+    }
+
+    [Fact]
+    public void Is_within_five_percent_20_batches_after_a_device_became_half_as_slow_again()
+    {
+        Assert.All(
+            Profiles.All.Select(p => p.Profile),
+            device =>
+            {
+                var cost = new CostModel(device.Measured("test"));
+                var random = new Random(12);
+                Run(cost, device, random, batches: 200);
+                var slower = device.Times(1.5);
+                Run(cost, slower, random, batches: 20);
+
+                Assert.True(ErrorP95(cost, slower, random) <= 0.05, $"{device.Name}: {ErrorP95(cost, slower, random):P2}");
+            }
+        );
+    }
+
+    [Fact]
+    public void Follows_a_change_through_jitter()
+    {
+        var device = Profiles.Find("resnet50-pyt-v100");
+        var cost = new CostModel(device.Measured("test"));
+        var random = new Random(13);
+        Run(cost, device, random, batches: 200, jitter: 0.05);
+        var slower = device.Times(1.5);
+        Run(cost, slower, random, batches: 20, jitter: 0.05);
+
+        Assert.InRange(ErrorP95(cost, slower, random), 0, 0.06);
+    }
+
+    [Fact]
+    public void A_batch_of_a_hundred_times_its_estimate_moves_nothing_by_more_than_a_few_percent()
+    {
+        foreach (var batches in new[] { 0, 1, 5, 200 })
+        {
+            var device = Profiles.Find("resnet50-pyt-v100");
+            var cost = new CostModel(device.Measured("test"));
+            Run(cost, device, new Random(14), batches);
+            cost.Observe(new BatchFact(32, 32, 32, (long)(100 * device.Ns(32))));
+
+            Assert.All(new long[] { 1, 32, 100, 256 }, units => Assert.InRange(cost.BatchNs(units) / device.Ns(units), 0.97, 1.03));
+        }
+    }
+
+    [Fact]
+    public void Batches_within_a_time_are_the_inverse_of_the_time_of_a_batch()
+    {
+        foreach (var device in Published())
+        {
+            var cost = new CostModel(device.Measured("test"));
+            Run(cost, device, new Random(15), batches: 50, jitter: 0.1);
+            for (var units = device.Points[0].Units; units < 3 * device.Points[^1].Units; units = (units * 3 / 2) + 1)
+            {
+                var within = cost.PaddedUnitsWithin(TimeSpan.FromTicks((long)Math.Ceiling(cost.BatchNs(units) / 100)));
+                Assert.InRange(cost.BatchNs(within) / cost.BatchNs(units), 0.999, 1.001);
+                Assert.True(cost.BatchNs(units + 1) >= cost.BatchNs(units), device.Name);
+            }
+        }
+    }
+
+    [Fact]
+    public void A_flat_foot_admits_all_of_it_in_the_time_of_one()
+    {
+        var cost = new CostModel(
+            PolicyWorld.Profile with
+            {
+                Points = [new(1, 1, 12_800_000), new(32, 32, 12_800_000), new(256, 256, 83_600_000)],
+                AlphaNs = 9_000_000,
+                BetaNs = 290_000,
+            }
+        );
+
+        Assert.Equal(12_800_000, cost.BatchNs(1), 1.0);
+        Assert.Equal(12_800_000, cost.BatchNs(20), 1.0);
+        Assert.Equal(32, cost.PaddedUnitsWithin(TimeSpan.FromMilliseconds(12.8)));
+    }
+
+    [Fact]
+    public void Finds_the_form_of_a_device_nobody_profiled()
+    {
+        var device = Profiles.Find("resnet50-pyt-v100");
+        var cost = new CostModel();
+        var random = new Random(16);
+        Run(cost, device, random, batches: 600);
+
+        Assert.InRange(ErrorP95(cost, device, random), 0, 0.05);
+    }
+
+    [Fact]
+    public void The_best_batch_follows_the_device()
+    {
+        var profile = PolicyWorld.Profile with
+        {
+            Points = [new(1, 128, 2_000_000), new(4, 512, 6_000_000), new(8, 1024, 11_800_000), new(16, 2048, 33_000_000)],
+        };
+        var cost = new CostModel(profile, onItsDevice: true);
+        for (var i = 0; i < 200; i++)
+        {
+            cost.Observe(new BatchFact(16, 2048, 2048, 22_000_000));
+            cost.Observe(new BatchFact(8, 1024, 1024, 11_800_000));
+        }
+
+        Assert.Equal(long.MaxValue, cost.PaddedUnitsEfficient);
+    }
+
+    [Fact]
+    public void The_high_estimate_holds_19_of_20_batches()
+    {
+        var cost = new CostModel(PolicyWorld.Profile);
+        Feed(cost, 1_000_000, 1000, batches: 500, noise: 0.1);
+        var random = new Random(17);
+        var above = 0;
+        for (var i = 0; i < 1000; i++)
+        {
+            var units = random.Next(100, 65_536);
+            above += (1_000_000 + (1000.0 * units)) * (1 + (0.1 * ((2 * random.NextDouble()) - 1))) > cost.HighNs(units) ? 1 : 0;
+        }
+
+        Assert.InRange(above, 0, 100);
+        Assert.InRange(cost.UpperBand, 0.05, 0.15);
+    }
+
+    [Fact]
+    public void A_measurement_costs_no_memory()
+    {
+        var cost = new CostModel(Profiles.Find("resnet50-pyt-v100").Measured("test"));
+        var batch = new BatchFact(32, 32, 32, 15_800_000);
+        cost.Observe(batch);
+        var before = GC.GetAllocatedBytesForCurrentThread();
+        for (var i = 0; i < 1000; i++)
+        {
+            cost.Observe(batch);
+        }
+
+        Assert.Equal(before, GC.GetAllocatedBytesForCurrentThread());
+    }
+
+    /// <summary>The published tables by rows, and those by tokens where the data is at hand.</summary>
+    private static IEnumerable<DeviceProfile> Published()
+    {
+        var root = AppContext.BaseDirectory;
+        while (root is not null && !File.Exists(Path.Combine(root, "Pipeline.sln")))
+        {
+            root = Path.GetDirectoryName(root);
+        }
+
+        var folder = Path.Combine(root ?? ".", "..", "shared", "data", "profiles");
+        var files = Directory.Exists(folder) ? Directory.GetFiles(folder, "*_linear.csv").Order() : [];
+        return Profiles.All.Select(p => p.Profile).Concat(files.Select(Profiles.FromCsv));
+    }
+
+    private static void Run(CostModel cost, DeviceProfile device, Random random, int batches, double jitter = 0)
+    {
+        for (var i = 0; i < batches; i++)
+        {
+            var units = random.NextInt64(1, device.Points[^1].Units + 1);
+            var ns = device.Ns(units) * (1 + (jitter * ((2 * random.NextDouble()) - 1)));
+            cost.Observe(new BatchFact((int)units, units, units, (long)ns));
+        }
+    }
+
+    private static double ErrorP95(CostModel cost, DeviceProfile device, Random random)
+    {
+        var errors = new double[1000];
+        for (var i = 0; i < errors.Length; i++)
+        {
+            var units = random.NextInt64(1, device.Points[^1].Units + 1);
+            errors[i] = Math.Abs((cost.BatchNs(units) / device.Ns(units)) - 1);
+        }
+
+        Array.Sort(errors);
+        return errors[950];
     }
 
     private static void Feed(CostModel cost, double alpha, double beta, int batches, double noise)
