@@ -22,6 +22,8 @@ public enum FailureKind
     DeadlinePassed,
     Cancelled,
     RateLimited,
+    ExpressUnavailable,
+    DeadlineInfeasible,
     Unavailable,
     Internal,
 }
@@ -74,6 +76,14 @@ public static class FailureKinds
             FailureKind.DispatchFailed => new("dispatch_failed", Fault.Service, true, 500, "The work could not be handed to a worker"),
             FailureKind.DeadlinePassed => new("deadline_passed", Fault.Service, true, 504, "The deadline passed before the task ran"),
             FailureKind.Cancelled => new("cancelled", Fault.Client, false, 409, "The job was cancelled"),
+            FailureKind.ExpressUnavailable => new(
+                "express_unavailable",
+                Fault.Client,
+                true,
+                429,
+                "The express target cannot be promised now"
+            ),
+            FailureKind.DeadlineInfeasible => new("deadline_infeasible", Fault.Client, false, 422, "The deadline cannot be met"),
             FailureKind.RateLimited => new("rate_limited", Fault.Client, true, 429, "Too many requests"),
             FailureKind.Unavailable => new("unavailable", Fault.Service, true, 503, "The service is not available now"),
             _ => new("internal_error", Fault.Service, true, 500, "Something went wrong here"),

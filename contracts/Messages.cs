@@ -171,7 +171,17 @@ public sealed record PoolForecast(
     double AlphaNs,
     double BetaNs,
     long UnitsPerBatch
-);
+)
+{
+    /// <summary>By how much 95 % of the last batches took longer than estimated at most (0.1: a tenth). Absent from older senders.</summary>
+    public double? ErrorBand { get; init; }
+
+    /// <summary>Price of an hour of one worker, in pico-USD.</summary>
+    public long? PricePerHourPico { get; init; }
+
+    /// <summary>When express work sent now would start on the worker that is free first; absent when none may work.</summary>
+    public DateTimeOffset? ExpressFreeAt { get; init; }
+}
 
 /// <summary>Sent each second by the active scheduler to every ingest and results-api instance.</summary>
 public sealed record Forecast

@@ -14,7 +14,13 @@ internal sealed record JobOrder
     public required TenantId Tenant { get; init; }
     public required ModelManifest Model { get; init; }
     public required LatencyClass Class { get; init; }
+
+    /// <summary>The slower class its owner takes instead of a refusal.</summary>
+    public LatencyClass? Fallback { get; init; }
     public required DateTimeOffset Deadline { get; init; }
+
+    /// <summary>False when the deadline is the class's completion window.</summary>
+    public bool DeadlineGiven { get; init; }
     public required DateTimeOffset CreatedAt { get; init; }
     public string? Webhook { get; init; }
     public long? MaxCostPico { get; init; }
@@ -51,6 +57,7 @@ internal sealed class Admission(ModelCatalog models, IngestOptions options, Time
     {
         var now = Moments.Now(time);
         var latencyClass = ReadClass(parameters[JobParameters.Class], mistakes);
+        var fallback = ReadFallback(parameters[JobParameters.Fallback], latencyClass, mistakes);
         var deadline = ReadDeadline(parameters[JobParameters.Deadline], latencyClass, now, mistakes);
         var webhook = ReadWebhook(parameters[JobParameters.Webhook], mistakes);
         var maxCost = ReadMaxCost(parameters[JobParameters.MaxCost], mistakes);
@@ -73,7 +80,9 @@ internal sealed class Admission(ModelCatalog models, IngestOptions options, Time
             Tenant = tenant,
             Model = model!,
             Class = latencyClass,
+            Fallback = fallback,
             Deadline = deadline,
+            DeadlineGiven = parameters[JobParameters.Deadline] is not null,
             CreatedAt = now,
             Webhook = webhook,
             MaxCostPico = maxCost,
@@ -106,6 +115,25 @@ internal sealed class Admission(ModelCatalog models, IngestOptions options, Time
         }
 
         return latencyClass;
+    }
+
+    private static LatencyClass? ReadFallback(string? text, LatencyClass latencyClass, Mistakes mistakes)
+    {
+        if (text is null)
+        {
+            return null;
+        }
+
+        if (!LatencyClasses.TryParse(text, out var fallback) || fallback <= latencyClass)
+        {
+            mistakes.Add(
+                JobParameters.Fallback,
+                $"standard or bulk, and a slower class than {latencyClass.Name()}",
+                $"\"{Excerpt.Of(text)}\""
+            );
+        }
+
+        return fallback;
     }
 
     private DateTimeOffset ReadDeadline(string? text, LatencyClass latencyClass, DateTimeOffset now, Mistakes mistakes)

@@ -1,7 +1,6 @@
 using MassTransit;
 using Pipeline.Contracts;
 using Pipeline.Hosting;
-using Pipeline.Scheduler.Policy;
 
 namespace Pipeline.Ingest;
 
@@ -36,17 +35,6 @@ internal sealed class Forecasts(IngestOptions options, TimeProvider time) : IBus
         }
     }
 
-    /// <summary>When new work will be done; null without a fresh forecast or a live worker that has the model.</summary>
-    public DateTimeOffset? Predict(ModelRef model, LatencyClass latencyClass, long units)
-    {
-        var now = time.GetUtcNow();
-        if (_last is not { } forecast || now - forecast.At > options.ForecastAgeMax)
-        {
-            return null;
-        }
-
-        return Prediction.Completion(forecast, model, latencyClass, units) is not { } at ? null
-            : at < now ? now
-            : at;
-    }
+    /// <summary>The last forecast, unless it is older than <see cref="IngestOptions.ForecastAgeMax"/>.</summary>
+    public Forecast? Fresh => _last is { } forecast && time.GetUtcNow() - forecast.At <= options.ForecastAgeMax ? forecast : null;
 }

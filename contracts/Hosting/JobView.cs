@@ -12,6 +12,10 @@ public sealed record JobView
     public string Object { get; } = "job";
     public required ModelRef Model { get; init; }
     public required LatencyClass Class { get; init; }
+
+    /// <summary>In the answer to a submission: the class that was asked for, where the job was accepted under a slower one.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public LatencyClass? RequestedClass { get; init; }
     public required JobState State { get; init; }
     public required bool Paused { get; init; }
 

@@ -36,7 +36,27 @@ public sealed record Problem
 
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     public long? ErrorsTotal { get; init; }
+
+    /// <summary>When the work would be done as it was asked for.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public DateTimeOffset? PredictedAt { get; init; }
+
+    /// <summary>What would be accepted instead.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public Offer? Offer { get; init; }
+
+    /// <summary>When to come back, where that is known; told in the header.</summary>
+    [JsonIgnore]
+    public TimeSpan? RetryAfter { get; init; }
 }
+
+/// <summary>The same work under other terms: a slower class, a later deadline, or both.</summary>
+/// <param name="PredictedAt">When it would be done.</param>
+public sealed record Offer(
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] LatencyClass? Class,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] DateTimeOffset? Deadline,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] DateTimeOffset? PredictedAt
+);
 
 /// <summary>OpenAI's error member; all four fields are always present.</summary>
 public sealed record OpenAiError(string Message, string Type, string? Param, string Code);
@@ -81,7 +101,8 @@ public static partial class Problems
         http.Response.StatusCode = problem.Status;
         if (problem.Status is 429 or 503)
         {
-            http.Response.Headers.RetryAfter = RetryAfterSeconds.ToString(System.Globalization.CultureInfo.InvariantCulture);
+            var seconds = problem.RetryAfter is { } after ? Math.Max(1, (long)Math.Ceiling(after.TotalSeconds)) : RetryAfterSeconds;
+            http.Response.Headers.RetryAfter = seconds.ToString(System.Globalization.CultureInfo.InvariantCulture);
         }
 
         return http.Response.WriteAsJsonAsync(problem, ApiJson.Options, "application/problem+json", http.RequestAborted);

@@ -17,6 +17,7 @@ internal sealed class JobParameters
 {
     public const string Model = "model";
     public const string Class = "class";
+    public const string Fallback = "fallback";
     public const string Deadline = "deadline";
     public const string Webhook = "webhook";
     public const string MaxCost = "max_cost";
@@ -26,7 +27,7 @@ internal sealed class JobParameters
     private const int MetadataPairsMax = 16;
     private const int MetadataKeyMax = 64;
     private const int MetadataValueMax = 512;
-    private static readonly string[] Names = [Model, Class, Deadline, Webhook, MaxCost];
+    private static readonly string[] Names = [Model, Class, Fallback, Deadline, Webhook, MaxCost];
     private readonly SortedDictionary<string, string> _values = new(StringComparer.Ordinal);
     private readonly SortedDictionary<string, string> _metadata = new(StringComparer.Ordinal);
 

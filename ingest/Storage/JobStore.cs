@@ -72,7 +72,8 @@ internal sealed class JobStore(NpgsqlDataSource database)
         await using var command = database.CreateCommand(
             """
             WITH queued AS (
-              UPDATE jobs SET state = 'queued', tasks = $2, units = $3, chunks = $4, open_chunks = $4, queued_at = $5, predicted_at = $6
+              UPDATE jobs SET state = 'queued', tasks = $2, units = $3, chunks = $4, open_chunks = $4, queued_at = $5, predicted_at = $6,
+                class = $11, deadline = $12
               WHERE id = $1 AND state = 'receiving'
               RETURNING id, tenant
             ), told AS (
@@ -96,6 +97,8 @@ internal sealed class JobStore(NpgsqlDataSource database)
         p.Add(new() { Value = (object?)answer?.Fingerprint ?? DBNull.Value, NpgsqlDbType = NpgsqlDbType.Bytea });
         p.Add(new() { Value = (object?)answer?.Status ?? DBNull.Value, NpgsqlDbType = NpgsqlDbType.Integer });
         p.Add(new() { Value = (object?)answer?.Body ?? DBNull.Value, NpgsqlDbType = NpgsqlDbType.Bytea });
+        p.Add(new() { Value = order.Class.Name() });
+        p.Add(Moment(order.Deadline));
         return await command.ExecuteScalarAsync(stop) is 1;
     }
 

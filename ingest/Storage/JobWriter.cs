@@ -8,8 +8,9 @@ namespace Pipeline.Ingest.Storage;
 /// Packs a job's tasks into chunks and stores them in groups: while one group is packed and written, the next is read. A job that fits
 /// into one group is stored when it is queued, in one transaction. What was not queued leaves nothing behind.
 /// </summary>
-internal sealed class JobWriter(JobOrder order, JobStore store, UploadLeases leases, IngestOptions options) : ITaskSink, IAsyncDisposable
+internal sealed class JobWriter(JobOrder ordered, JobStore store, UploadLeases leases, IngestOptions options) : ITaskSink, IAsyncDisposable
 {
+    private JobOrder _order = ordered;
     private readonly List<ChunkHeader> _headers = [];
     private readonly Stack<ChunkPayloadWriter> _free = [];
     private List<(ChunkHeader Header, ChunkPayloadWriter Tasks)> _group = [];
@@ -30,6 +31,9 @@ internal sealed class JobWriter(JobOrder order, JobStore store, UploadLeases lea
 
     /// <summary>The chunks, once the job is queued.</summary>
     public IReadOnlyList<ChunkHeader> Chunks => _headers;
+
+    /// <summary>The job is accepted under another class than it began with.</summary>
+    public void Reclass(JobOrder accepted) => _order = accepted;
 
     public void Add(ReadOnlySpan<byte> customId, ReadOnlySpan<byte> input, int units)
     {
@@ -52,15 +56,15 @@ internal sealed class JobWriter(JobOrder order, JobStore store, UploadLeases lea
         if (_lease is null)
         {
             _lease =
-                await leases.TakeAsync(UploadLeases.KeyOf(order.Id), stop)
-                ?? throw new InvalidOperationException($"Somebody else receives job {order.Id}.");
-            await store.BeginAsync(order, stop);
+                await leases.TakeAsync(UploadLeases.KeyOf(_order.Id), stop)
+                ?? throw new InvalidOperationException($"Somebody else receives job {_order.Id}.");
+            await store.BeginAsync(_order, stop);
         }
 
         var group = _group;
         (_group, _groupBytes) = ([], 0);
         _stored = group;
-        _storing = Task.Run(() => store.CopyAsync(order.Id, group, stop), stop);
+        _storing = Task.Run(() => store.CopyAsync(_order.Id, group, stop), stop);
     }
 
     private List<(ChunkHeader Header, ChunkPayloadWriter Tasks)> _stored = [];
@@ -78,7 +82,7 @@ internal sealed class JobWriter(JobOrder order, JobStore store, UploadLeases lea
         if (_lease is null)
         {
             var chunks = _group.ConvertAll(c => (c.Header, c.Tasks.Finish()));
-            await store.InsertQueuedAsync(order, totals, chunks, queuedAt, predictedAt, answer, stop);
+            await store.InsertQueuedAsync(_order, totals, chunks, queuedAt, predictedAt, answer, stop);
         }
         else
         {
@@ -88,7 +92,7 @@ internal sealed class JobWriter(JobOrder order, JobStore store, UploadLeases lea
             }
 
             await FinishStoringAsync();
-            if (!await store.QueueAsync(order, totals, queuedAt, predictedAt, answer, stop))
+            if (!await store.QueueAsync(_order, totals, queuedAt, predictedAt, answer, stop))
             {
                 throw new JobGoneException();
             }
@@ -117,7 +121,7 @@ internal sealed class JobWriter(JobOrder order, JobStore store, UploadLeases lea
         {
             if (!_queued)
             {
-                await store.DeleteReceivingAsync(order.Id, CancellationToken.None);
+                await store.DeleteReceivingAsync(_order.Id, CancellationToken.None);
             }
         }
         catch (NpgsqlException)

@@ -311,6 +311,39 @@ internal sealed class Fleet
         return count;
     }
 
+    /// <summary>
+    /// What the live workers of each pool hold, in order of the pools' names: how many they are, and the device time their express and
+    /// bulk lanes have ahead. It looks at every worker, once a second for the forecast.
+    /// </summary>
+    public IReadOnlyList<(Pool Pool, int Workers, long ExpressTicks, long BulkTicks)> Loads(long now)
+    {
+        var loads = new List<(Pool Pool, int Workers, long ExpressTicks, long BulkTicks)>();
+        foreach (var pool in _pools)
+        {
+            loads.Add((pool, 0, 0, 0));
+        }
+
+        foreach (var worker in _workers.Values)
+        {
+            if (
+                worker is { Heard: true, Declared: false, Draining: false, Home.Pool: { } home }
+                && PlaceOf(home.Name) is >= 0 and var place
+            )
+            {
+                var (pool, workers, express, bulk) = loads[place];
+                loads[place] = (
+                    pool,
+                    workers + 1,
+                    express + worker.Lane(Lane.Express).Ahead(now),
+                    bulk + worker.Lane(Lane.Bulk).Ahead(now)
+                );
+            }
+        }
+
+        loads.RemoveAll(l => l.Workers == 0);
+        return loads;
+    }
+
     /// <summary>When the next lane that is left alone may be used again; <see cref="long.MaxValue"/> when there is none.</summary>
     public long NextOpening(long now)
     {

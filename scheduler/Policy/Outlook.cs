@@ -5,79 +5,75 @@ namespace Pipeline.Scheduler.Policy;
 /// <summary>
 /// The forecast: for every pool and model the work ahead of what would be submitted now, by class. Devices are shared by models, so
 /// other models' work is counted as the device time it takes, in the units of the model asked about. β is told per unit as the door
-/// estimates it (padding included), so that who knows a job's units can predict its end.
+/// estimates it (padding included), so that who knows a job's units can predict its end. It is made of totals: its cost is that of the
+/// pools times the models, and one pass over the workers, however long the backlog is.
 /// </summary>
 internal static class Outlook
 {
-    public static Forecast Of(
-        Backlog backlog,
-        Fleet fleet,
-        CostBook costs,
-        IReadOnlyCollection<Flight> flights,
-        PolicyOptions options,
-        DateTimeOffset now
-    )
+    public static Forecast Of(Backlog backlog, Fleet fleet, CostBook costs, PolicyOptions options, DateTimeOffset now)
     {
-        var alive = fleet.Workers.Where(w => w is { Heard: true, Declared: false, Draining: false }).ToList();
-        var pools = alive.GroupBy(w => w.Pool).OrderBy(p => p.Key, StringComparer.Ordinal);
+        var loads = fleet.Loads(now.UtcTicks);
+        var alive = loads.Sum(l => l.Workers);
         var models = costs.Models.ToList();
-        var rows = new List<PoolForecast>();
-        foreach (var pool in pools)
+        var rows = new List<PoolForecast>(loads.Count * models.Count);
+        foreach (var (pool, workers, expressTicks, bulkTicks) in loads)
         {
-            var workers = pool.Count();
-            var aheadNs = AheadNs(pool.Key, (double)workers / alive.Count, backlog, costs, flights, options, now.UtcTicks);
-            rows.AddRange(models.Select(model => Row(pool.Key, workers, model, aheadNs, costs, options)));
+            var waiting = WaitingNs(pool.Name, (double)workers / alive, backlog, costs, options);
+            waiting[(int)LatencyClass.Express] += (double)expressTicks * TimeSpan.NanosecondsPerTick;
+            waiting[(int)LatencyClass.Standard] += (double)bulkTicks * TimeSpan.NanosecondsPerTick;
+            var free = pool.NextExpressFreeAt(now.UtcTicks);
+            var row = new PoolForecast(pool.Name, default!, workers, [], 0, 0, 0)
+            {
+                PricePerHourPico = pool.PricePerHourPico,
+                ExpressFreeAt = free < DateTimeOffset.MaxValue.UtcTicks ? new(Math.Max(free, now.UtcTicks), TimeSpan.Zero) : null,
+            };
+            rows.AddRange(models.Select(model => Row(row, model, waiting, costs, options)));
         }
 
         return new Forecast { At = now, Pools = rows };
     }
 
-    private static PoolForecast Row(string pool, int workers, ModelRef model, double[] aheadNs, CostBook costs, PolicyOptions options)
+    /// <summary>Each class waits for those before it; what bulk lanes hold is ahead of standard work, too: what is sent is not called back.</summary>
+    private static PoolForecast Row(PoolForecast pool, ModelRef model, double[] waitingNs, CostBook costs, PolicyOptions options)
     {
-        var cost = costs.Of(pool, model);
+        var cost = costs.Of(pool.Pool, model);
         var pace = costs.Pace(cost, model, options.BulkBatchTimeMax);
         var nsPerUnit = pace.Ns(1, 0);
-        return new PoolForecast(
-            pool,
-            model,
-            workers,
-            [.. aheadNs.Select(ns => (long)Math.Min(ns / nsPerUnit, long.MaxValue / 4.0))],
-            cost.AlphaNs,
-            cost.BetaNs * cost.PaddingRatio,
-            pace.UnitsPerBatch
-        );
+        var ahead = new long[waitingNs.Length];
+        var sum = 0.0;
+        for (var i = 0; i < ahead.Length; i++)
+        {
+            sum += waitingNs[i];
+            ahead[i] = (long)Math.Min(sum / nsPerUnit, long.MaxValue / 4.0);
+        }
+
+        return pool with
+        {
+            Model = model,
+            UnitsAhead = ahead,
+            AlphaNs = pace.AlphaNs,
+            BetaNs = pace.BetaNs * cost.PaddingRatio,
+            UnitsPerBatch = pace.UnitsPerBatch,
+            ErrorBand = cost.UpperBand,
+        };
     }
 
-    /// <summary>Device time ahead of express, standard and bulk work on one pool; each class waits for those before it.</summary>
-    private static double[] AheadNs(
-        string pool,
-        double share,
-        Backlog backlog,
-        CostBook costs,
-        IReadOnlyCollection<Flight> flights,
-        PolicyOptions options,
-        long now
-    )
+    /// <summary>Device time of what waits in each class, as far as it falls to this pool: its share of all live workers.</summary>
+    private static double[] WaitingNs(string pool, double share, Backlog backlog, CostBook costs, PolicyOptions options)
     {
-        var ahead = new double[3];
-        foreach (var queue in backlog.Queues.SelectMany(q => q))
+        var waiting = new double[3];
+        foreach (var queues in backlog.Queues)
         {
-            if (queue.Tasks > 0)
+            foreach (var queue in queues)
             {
-                var pace = costs.Pace(costs.Of(pool, queue.Model), queue.Model, options.BulkBatchTimeMax);
-                ahead[(int)queue.Class] += share * pace.Ns(queue.Units, queue.Tasks);
+                if (queue.Tasks > 0)
+                {
+                    var pace = costs.Pace(costs.Of(pool, queue.Model), queue.Model, options.BulkBatchTimeMax);
+                    waiting[(int)queue.Class] += share * pace.Ns(queue.Units, queue.Tasks);
+                }
             }
         }
 
-        foreach (var flight in flights.Where(f => f.Pool == pool))
-        {
-            var ran = flight.Begun ? Math.Clamp(now - flight.StartedAt, 0, flight.EstimatedTicks) : 0;
-            var ns = (double)(flight.EstimatedTicks - ran) * TimeSpan.NanosecondsPerTick;
-            ahead[flight.Lane == Lane.Express ? (int)LatencyClass.Express : (int)LatencyClass.Standard] += ns;
-        }
-
-        ahead[1] += ahead[0];
-        ahead[2] += ahead[1];
-        return ahead;
+        return waiting;
     }
 }

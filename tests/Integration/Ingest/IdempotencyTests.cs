@@ -96,6 +96,7 @@ public sealed class IdempotencyTests : IAsyncLifetime
     {
         using var first = await PostAsync("model=words", Body);
         await Host.Database.ExecuteAsync("UPDATE idempotency_keys SET created_at = now() - interval '25 hours'");
+        Host.Forecast();
         using var second = await PostAsync("model=words&class=express", Body);
         Assert.Equal(HttpStatusCode.OK, second.StatusCode);
         Assert.Equal(2, await JobsAsync());

@@ -92,6 +92,8 @@ internal sealed class IngestHost : IAsyncDisposable
             {
                 ["Pipeline:Database"] = connectionString,
                 ["Pipeline:Broker"] = PipelineOptions.InMemoryBroker,
+                // A test's forecast stays fresh while a slow machine runs the test.
+                ["Ingest:ForecastAgeMax"] = "00:00:30",
             }
         );
         builder.Configuration.AddInMemoryCollection(settings.ToDictionary(s => s.Key, s => (string?)s.Value));
@@ -143,6 +145,34 @@ internal sealed class IngestHost : IAsyncDisposable
         Assert.True(response.IsSuccessStatusCode, answer);
         return JobId.From(JsonElement.Parse(answer).GetProperty("id").GetGuid());
     }
+
+    /// <summary>
+    /// A forecast as the scheduler would send it now: two workers, a millisecond a unit of <c>words</c>, so that express is let in.
+    /// </summary>
+    /// <param name="unitsAhead">Units ahead of express, standard and bulk work.</param>
+    public void Forecast(params long[] unitsAhead) =>
+        Get<Forecasts>()
+            .Take(
+                new Forecast
+                {
+                    At = DateTimeOffset.UtcNow,
+                    Pools =
+                    [
+                        new PoolForecast(
+                            "default",
+                            new ModelRef("words", "1"),
+                            2,
+                            unitsAhead is [] ? [0, 0, 0] : unitsAhead,
+                            0,
+                            1_000_000,
+                            1000
+                        )
+                        {
+                            ErrorBand = 0.1,
+                        },
+                    ],
+                }
+            );
 
     /// <summary>Rows in every table a submission writes.</summary>
     public async Task<long> CountRowsAsync() =>

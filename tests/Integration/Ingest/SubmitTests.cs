@@ -131,6 +131,7 @@ public sealed class SubmitTests : IAsyncLifetime
     [Fact]
     public async Task Parameters_come_in_headers_too()
     {
+        Host.Forecast();
         using var response = await Host.PostAsync(
             "",
             Line("a", "x"),
@@ -169,6 +170,7 @@ public sealed class SubmitTests : IAsyncLifetime
     [Fact]
     public async Task A_small_json_body_holds_its_tasks_inline()
     {
+        Host.Forecast();
         var body = """
             { "tasks": [ { "custom_id": "a", "input": "x" }, { "custom_id": "b", "input": "y" } ],
               "model": "words", "class": "express", "metadata": { "k": "v" } }
@@ -244,7 +246,7 @@ public sealed class SubmitTests : IAsyncLifetime
         await Host.Get<IBus>().Publish(Forecast(DateTimeOffset.UtcNow.AddHours(1)));
         using var patience = new CancellationTokenSource(TimeSpan.FromSeconds(20));
         using var pace = new PeriodicTimer(TimeSpan.FromMilliseconds(10));
-        while (Host.Get<Forecasts>().Predict(new ModelRef("words", "1"), LatencyClass.Bulk, 1) is null)
+        while (Host.Get<Forecasts>().Fresh is null)
         {
             await pace.WaitForNextTickAsync(patience.Token);
         }

@@ -76,7 +76,19 @@ public sealed class MessagesTests
         new SchedulerTick { Instance = Guid.CreateVersion7(Now), SentAt = Now },
         new SchedulerChanged { Epoch = 8, Instance = Guid.CreateVersion7(Now) },
         new JobChanged { Job = Job, Change = JobChange.Paused },
-        new Forecast { At = Now, Pools = [new PoolForecast("default", Model, 2, [0, 10, 500], 1e6, 200, 65_536)] },
+        new Forecast
+        {
+            At = Now,
+            Pools =
+            [
+                new PoolForecast("default", Model, 2, [0, 10, 500], 1e6, 200, 65_536)
+                {
+                    ErrorBand = 0.1,
+                    PricePerHourPico = 3,
+                    ExpressFreeAt = Now,
+                },
+            ],
+        },
     }.ToDictionary(message => message.GetType().Name);
 
     [Theory]

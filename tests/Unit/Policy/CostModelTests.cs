@@ -285,8 +285,8 @@ public class CostModelTests
         }
 
         var folder = Path.Combine(root ?? ".", "..", "shared", "data", "profiles");
-        var files = Directory.Exists(folder) ? Directory.GetFiles(folder, "*_linear.csv").Order() : [];
-        return Profiles.All.Select(p => p.Profile).Concat(files.Select(Profiles.FromCsv));
+        var files = Directory.Exists(folder) ? Directory.GetFiles(folder, "*_linear.csv") : [];
+        return Profiles.All.Select(p => p.Profile).Concat(files.Order(StringComparer.Ordinal).Select(Profiles.FromCsv));
     }
 
     private static void Run(CostModel cost, DeviceProfile device, Random random, int batches, double jitter = 0)

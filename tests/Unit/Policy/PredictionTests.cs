@@ -51,6 +51,49 @@ public sealed class PredictionTests
         Assert.Null(Complete(long.MaxValue, pool));
     }
 
+    [Fact]
+    public void A_small_job_runs_on_one_worker_however_many_there_are()
+    {
+        var pool = Pool(workers: 8, ahead: [0, 0, 0], alphaNs: 10_000_000, betaNs: 1_000_000, unitsPerBatch: 100);
+
+        // One batch, 50 units of 1.1 ms beside 10 ms; five batches on five workers; of two long tasks each has a worker.
+        Assert.Equal(Now.AddMilliseconds(65), Of(pool, 50, 50)!.Value.Completion);
+        Assert.Equal(Now.AddMilliseconds(120), Of(pool, 500, 500)!.Value.Completion);
+        Assert.Equal(Now.AddMilliseconds(285), Of(pool, 500, 2)!.Value.Completion);
+    }
+
+    [Fact]
+    public void The_late_estimate_is_the_error_band_later()
+    {
+        var pool = Pool(workers: 1, ahead: [0, 0, 900], alphaNs: 0, betaNs: 1_000_000, unitsPerBatch: 1);
+
+        Assert.Equal(Now.AddSeconds(1.3), Of(pool with { ErrorBand = 0.3 }, 100, 100)!.Value.Late);
+        Assert.Equal(Now.AddSeconds(1.2), Of(pool, 100, 100)!.Value.Late);
+        Assert.Equal(Now.AddSeconds(1.2), Of(pool with { ErrorBand = double.NaN }, 100, 100)!.Value.Late);
+    }
+
+    [Fact]
+    public void A_planner_tells_what_admission_needs()
+    {
+        var world = new PolicyWorld().Knows();
+        var worker = world.Worker();
+        world.Chunk(latencyClass: LatencyClass.Bulk, tasks: 512, unitsPerTask: 1000);
+        world.Plan();
+        var pool = Assert.Single(world.Planner.Forecast(world.Now).Pools);
+
+        // The bulk batch on the device takes up to 250 ms; what runs is ahead of standard, not of express.
+        Assert.Equal(Cost.PicoPerUsd, pool.PricePerHourPico);
+        Assert.InRange((pool.ExpressFreeAt!.Value - world.Now).TotalMilliseconds, 100, 251);
+        Assert.Equal(0, pool.UnitsAhead[0]);
+        Assert.InRange(pool.UnitsAhead[1], 500_000, 530_000);
+        Assert.True(pool.ErrorBand > 0);
+
+        world.Beat(worker, draining: true);
+        Assert.Empty(world.Planner.Forecast(world.Now).Pools);
+    }
+
+    private static Predicted? Of(PoolForecast pool, long units, long tasks) => Prediction.Of(Now, pool, LatencyClass.Bulk, units, tasks);
+
     private static DateTimeOffset? Complete(long units, params PoolForecast[] pools) =>
         Prediction.Completion(new Forecast { At = Now, Pools = pools }, Model, LatencyClass.Bulk, units);
 
