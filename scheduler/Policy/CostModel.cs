@@ -253,9 +253,9 @@ internal sealed class CostModel
         _lineError += ChoiceWeight * (Math.Min(1, Math.Abs(lineError)) - _lineError);
         _shapeError += ChoiceWeight * (Math.Min(1, Math.Abs(shapeError)) - _shapeError);
         _byShape = _shape is not null && (_byShape ? _lineError >= ChoiceShare * _shapeError : _shapeError < ChoiceShare * _lineError);
-        if (_followsShape && _byShape)
+        if (_followsShape && _byShape && _shape!.UnitsEfficient(EfficientShare) is { } efficient)
         {
-            PaddedUnitsEfficient = _shape!.UnitsEfficient(EfficientShare);
+            PaddedUnitsEfficient = efficient;
         }
     }
 

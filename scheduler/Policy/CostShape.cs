@@ -28,6 +28,9 @@ internal sealed class CostShape
     private const double KnotGainMin = 0.07;
     private const double KnotGainMax = 0.5;
 
+    /// <summary>Batches from which on a knot counts as measured.</summary>
+    private const float SeenMin = 3;
+
     private readonly double[] _units;
     private readonly double[] _ns;
     private readonly float[] _seen;
@@ -90,22 +93,31 @@ internal sealed class CostShape
             : _units[k] + ((ns - _ns[k]) * (_units[k + 1] - _units[k]) / rise);
     }
 
-    /// <summary>The largest batch within this share of the best rate; <see cref="long.MaxValue"/> when that is the largest of the profile.</summary>
-    public long UnitsEfficient(double share)
+    /// <summary>
+    /// The largest batch within this share of the best rate; <see cref="long.MaxValue"/> when that is the largest of the profile. Only
+    /// sizes that were run count: the others moved with the level, for better or worse. Null while the largest was not run.
+    /// </summary>
+    public long? UnitsEfficient(double share)
     {
-        var (best, at) = (0.0, 0);
-        var measured = _units.Length - Beyond.Length;
-        for (var k = 0; k < measured; k++)
+        var largest = _units.Length - Beyond.Length - 1;
+        if (_seen[largest] < SeenMin)
         {
-            best = Math.Max(best, _units[k] / _ns[k]);
+            return null;
         }
 
-        for (var k = 0; k < measured; k++)
+        var best = 0.0;
+        for (var k = 0; k <= largest; k++)
         {
-            at = _units[k] / _ns[k] >= share * best ? k : at;
+            best = _seen[k] >= SeenMin ? Math.Max(best, _units[k] / _ns[k]) : best;
         }
 
-        return at == measured - 1 ? long.MaxValue : (long)_units[at];
+        var at = largest;
+        while (_seen[at] < SeenMin || _units[at] / _ns[at] < share * best)
+        {
+            at--;
+        }
+
+        return at == largest ? long.MaxValue : (long)_units[at];
     }
 
     /// <summary>Learns from a batch whose time was off by this error, relative to what the curve said.</summary>

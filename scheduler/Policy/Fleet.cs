@@ -312,36 +312,35 @@ internal sealed class Fleet
     }
 
     /// <summary>
-    /// What the live workers of each pool hold, in order of the pools' names: how many they are, and the device time their express and
-    /// bulk lanes have ahead. It looks at every worker, once a second for the forecast.
+    /// What the live workers of each pool hold, in order of the pools' names. It looks at every worker, once a second for the forecast.
     /// </summary>
-    public IReadOnlyList<(Pool Pool, int Workers, long ExpressTicks, long BulkTicks)> Loads(long now)
+    public IReadOnlyList<PoolLoad> Loads(long now)
     {
-        var loads = new List<(Pool Pool, int Workers, long ExpressTicks, long BulkTicks)>();
-        foreach (var pool in _pools)
-        {
-            loads.Add((pool, 0, 0, 0));
-        }
-
+        var loads = new PoolLoad[_pools.Count];
         foreach (var worker in _workers.Values)
         {
             if (
-                worker is { Heard: true, Declared: false, Draining: false, Home.Pool: { } home }
-                && PlaceOf(home.Name) is >= 0 and var place
+                worker is not { Heard: true, Declared: false, Draining: false, Home.Pool: { } pool }
+                || PlaceOf(pool.Name) is not (>= 0 and var place)
             )
             {
-                var (pool, workers, express, bulk) = loads[place];
-                loads[place] = (
-                    pool,
-                    workers + 1,
-                    express + worker.Lane(Lane.Express).Ahead(now),
-                    bulk + worker.Lane(Lane.Bulk).Ahead(now)
-                );
+                continue;
             }
+
+            ref var load = ref loads[place];
+            load = new PoolLoad(
+                pool,
+                load.Workers + 1,
+                load.ExpressTicks + worker.Lane(Lane.Express).Ahead(now),
+                load.BulkTicks + worker.Lane(Lane.Bulk).Ahead(now),
+                Math.Min(
+                    load.Workers == 0 ? long.MaxValue : load.ExpressStart,
+                    worker.MayWork(now) ? worker.ExpressStart(now) : long.MaxValue
+                )
+            );
         }
 
-        loads.RemoveAll(l => l.Workers == 0);
-        return loads;
+        return [.. loads.Where(l => l.Workers > 0)];
     }
 
     /// <summary>When the next lane that is left alone may be used again; <see cref="long.MaxValue"/> when there is none.</summary>
@@ -620,3 +619,9 @@ internal sealed class Fleet
             || worker.Models.All(m => models.Any(l => l.Model == m) || worker.Flights.Any(f => f.Model == m));
     }
 }
+
+/// <summary>What a pool's live workers hold.</summary>
+/// <param name="ExpressTicks">Device time their express lanes have ahead, by the estimates.</param>
+/// <param name="BulkTicks">The same of their bulk lanes.</param>
+/// <param name="ExpressStart">When express work sent now would start at the soonest; <see cref="long.MaxValue"/> when none may work.</param>
+internal readonly record struct PoolLoad(Pool Pool, int Workers, long ExpressTicks, long BulkTicks, long ExpressStart);

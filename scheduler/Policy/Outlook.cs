@@ -16,16 +16,15 @@ internal static class Outlook
         var alive = loads.Sum(l => l.Workers);
         var models = costs.Models.ToList();
         var rows = new List<PoolForecast>(loads.Count * models.Count);
-        foreach (var (pool, workers, expressTicks, bulkTicks) in loads)
+        foreach (var (pool, workers, expressTicks, bulkTicks, start) in loads)
         {
             var waiting = WaitingNs(pool.Name, (double)workers / alive, backlog, costs, options);
             waiting[(int)LatencyClass.Express] += (double)expressTicks * TimeSpan.NanosecondsPerTick;
             waiting[(int)LatencyClass.Standard] += (double)bulkTicks * TimeSpan.NanosecondsPerTick;
-            var free = pool.NextExpressFreeAt(now.UtcTicks);
             var row = new PoolForecast(pool.Name, default!, workers, [], 0, 0, 0)
             {
                 PricePerHourPico = pool.PricePerHourPico,
-                ExpressFreeAt = free < DateTimeOffset.MaxValue.UtcTicks ? new(Math.Max(free, now.UtcTicks), TimeSpan.Zero) : null,
+                ExpressFreeAt = start < DateTimeOffset.MaxValue.UtcTicks ? new(Math.Max(start, now.UtcTicks), TimeSpan.Zero) : null,
             };
             rows.AddRange(models.Select(model => Row(row, model, waiting, costs, options)));
         }

@@ -276,18 +276,15 @@ public class CostModelTests
     }
 
     /// <summary>The published tables by rows, and those by tokens where the data is at hand.</summary>
-    private static IEnumerable<DeviceProfile> Published()
-    {
-        var root = AppContext.BaseDirectory;
-        while (root is not null && !File.Exists(Path.Combine(root, "Pipeline.sln")))
-        {
-            root = Path.GetDirectoryName(root);
-        }
-
-        var folder = Path.Combine(root ?? ".", "..", "shared", "data", "profiles");
-        var files = Directory.Exists(folder) ? Directory.GetFiles(folder, "*_linear.csv") : [];
-        return Profiles.All.Select(p => p.Profile).Concat(files.Order(StringComparer.Ordinal).Select(Profiles.FromCsv));
-    }
+    private static IEnumerable<DeviceProfile> Published() =>
+        Profiles
+            .All.Select(p => p.Profile)
+            .Concat(
+                new[] { "a100_llama2-7b", "a100_phi2", "a40_llama2-7b" }
+                    .Select(name => Path.Combine("profiles", $"{name}_linear.csv"))
+                    .Where(SharedData.Exists)
+                    .Select(name => Profiles.FromCsv(SharedData.PathOf(name)))
+            );
 
     private static void Run(CostModel cost, DeviceProfile device, Random random, int batches, double jitter = 0)
     {

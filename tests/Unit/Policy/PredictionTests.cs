@@ -67,9 +67,9 @@ public sealed class PredictionTests
     {
         var pool = Pool(workers: 1, ahead: [0, 0, 900], alphaNs: 0, betaNs: 1_000_000, unitsPerBatch: 1);
 
-        Assert.Equal(Now.AddSeconds(1.3), Of(pool with { ErrorBand = 0.3 }, 100, 100)!.Value.Late);
-        Assert.Equal(Now.AddSeconds(1.2), Of(pool, 100, 100)!.Value.Late);
-        Assert.Equal(Now.AddSeconds(1.2), Of(pool with { ErrorBand = double.NaN }, 100, 100)!.Value.Late);
+        Assert.Equal(Now.AddMilliseconds(1300), Of(pool with { ErrorBand = 0.3 }, 100, 100)!.Value.Late);
+        Assert.Equal(Now.AddMilliseconds(1200), Of(pool, 100, 100)!.Value.Late);
+        Assert.Equal(Now.AddMilliseconds(1200), Of(pool with { ErrorBand = double.NaN }, 100, 100)!.Value.Late);
     }
 
     [Fact]
