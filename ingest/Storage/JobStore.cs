@@ -73,7 +73,7 @@ internal sealed class JobStore(NpgsqlDataSource database)
             """
             WITH queued AS (
               UPDATE jobs SET state = 'queued', tasks = $2, units = $3, chunks = $4, open_chunks = $4, queued_at = $5, predicted_at = $6,
-                class = $11, deadline = $12
+                class = $12, deadline = $13
               WHERE id = $1 AND state = 'receiving'
               RETURNING id, tenant
             ), told AS (
