@@ -327,12 +327,15 @@ internal sealed class Backlog(CostBook costs)
 
         var queue = QueuesOf(header.Model)[(int)header.Class];
         job = new WaitingJob(header.Job, header.Tenant, queue, header.Deadline, header.QueuedAt, _arrivals++);
-        job.TargetAt = job.QueuedAt + Target(header.Class);
+        job.TargetAt = Math.Min(job.QueuedAt + Target(header.Class), job.Deadline);
         job.Paused = _flagsOfUnknown.TryGetValue(header.Job, out var cancelled) && !cancelled;
         _jobs.Add(header.Job, job);
         _deadlines.Add(job);
         return job;
     }
+
+    /// <summary>What waits for a model in a class.</summary>
+    public ClassQueue QueueOf(ModelRef model, LatencyClass latencyClass) => QueuesOf(model)[(int)latencyClass];
 
     private ClassQueue[] QueuesOf(ModelRef model)
     {
@@ -368,6 +371,11 @@ internal sealed class Backlog(CostBook costs)
     /// </summary>
     private long DueOf(WaitingJob job)
     {
+        if (job.Queue.Class == LatencyClass.Express)
+        {
+            return job.TargetAt;
+        }
+
         var cost = costs.Reference(job.Queue.Model);
         var pace = costs.Pace(cost, job.Queue.Model, Options.BulkBatchTimeMax);
         var byTarget = job.TargetAt + Ticks(Options.PaceSpread * pace.Ns(job.UnitsTaken, 0));

@@ -30,7 +30,15 @@ internal static class BulkRule
     }
 
     /// <summary>How large the worker's next dispatch may be; null when it is too early to decide.</summary>
-    public static DispatchBounds? Bounds(ClassQueue[] queues, FleetWorker worker, Fleet fleet, Pace pace, PolicyOptions options, long now)
+    public static DispatchBounds? Bounds(
+        ClassQueue[] queues,
+        FleetWorker worker,
+        Fleet fleet,
+        Pace pace,
+        TimeSpan batchTimeMax,
+        PolicyOptions options,
+        long now
+    )
     {
         var lane = worker.Lane(Lane.Bulk);
         var waiting = WaitingNs(queues, pace);
@@ -40,26 +48,25 @@ internal static class BulkRule
                 waiting >= options.DispatchTimeTarget.TotalNanoseconds
                 || queues.Sum(q => q.Tasks) >= options.TasksMax
                 || queues.Sum(q => (long)q.Chunks) >= options.SlicesMax;
-            return full ? Of(options.DispatchTimeTarget, Reasons.BulkFull, options)
-                : lane.Ahead(now) <= options.StageLead.Ticks ? Of(options.DispatchTimeTarget, Reasons.BulkNext, options)
+            return full ? Of(options.DispatchTimeTarget, Reasons.BulkFull, batchTimeMax)
+                : lane.Ahead(now) <= options.StageLead.Ticks ? Of(options.DispatchTimeTarget, Reasons.BulkNext, batchTimeMax)
                 : null;
         }
 
         var idle = fleet.EmptyCount(Lane.Bulk, now);
         var share = waiting / Math.Max(1, idle);
         return share < options.DispatchTimeTarget.TotalNanoseconds && idle > 1
-            ? Of(Max(TailTimeMin, TimeSpan.FromTicks((long)(share / TimeSpan.NanosecondsPerTick))), Reasons.BulkTail, options)
+            ? Of(Max(TailTimeMin, TimeSpan.FromTicks((long)(share / TimeSpan.NanosecondsPerTick))), Reasons.BulkTail, batchTimeMax)
             : Of(
                 options.DispatchTimeTarget,
                 waiting < options.DispatchTimeTarget.TotalNanoseconds ? Reasons.BulkIdle : Reasons.BulkFull,
-                options
+                batchTimeMax
             );
     }
 
     private static double WaitingNs(ClassQueue[] queues, Pace pace) => pace.Ns(queues.Sum(q => q.Units), queues.Sum(q => q.Tasks));
 
-    private static DispatchBounds Of(TimeSpan time, string reason, PolicyOptions options) =>
-        new(Lane.Bulk, time, options.BulkBatchTimeMax, reason);
+    private static DispatchBounds Of(TimeSpan time, string reason, TimeSpan batchTimeMax) => new(Lane.Bulk, time, batchTimeMax, reason);
 
     private static TimeSpan Max(TimeSpan a, TimeSpan b) => a > b ? a : b;
 }

@@ -98,6 +98,14 @@ internal readonly record struct Pace
     /// <summary>Units, as estimated at the door, of a full batch.</summary>
     public long UnitsPerBatch => Math.Max(1, (long)(PaddedUnitsMax / Cost.PaddingRatio));
 
+    /// <summary>Device time of these tasks and no others, in as few batches as they fit.</summary>
+    public double BatchNs(double units, double tasks)
+    {
+        var padded = units * Cost.PaddingRatio;
+        var batches = Math.Max(1, Math.Ceiling(Math.Max(padded / PaddedUnitsMax, tasks / RowsMax)));
+        return batches * Cost.BatchNs(padded / batches);
+    }
+
     /// <summary>Device time of these tasks beside others of their kind; linear, so times add up.</summary>
     public double Ns(double units, double tasks)
     {

@@ -46,6 +46,12 @@ internal sealed class DecisionLog(int capacity, DateTimeOffset since)
             case FailTasks fail:
                 Add(fail.Slice.Job, Note.Of(decision, at), fail.FirstOnly ? 1 : fail.Slice.Count);
                 break;
+            case RelegateJob relegate:
+                Add(relegate.Job, Note.Of(decision, at), relegate.Why.Tasks);
+                break;
+            case PromoteJob promote:
+                Add(promote.Job, Note.Of(decision, at), promote.Why.Tasks);
+                break;
         }
     }
 
@@ -71,6 +77,8 @@ internal sealed class DecisionLog(int capacity, DateTimeOffset since)
             SendDispatch send => send.Dispatch.Slices.Select(s => s.Job).Distinct(),
             EndChunks end => end.Chunks.Select(c => c.Job).Distinct(),
             FailTasks fail => [fail.Slice.Job],
+            RelegateJob relegate => [relegate.Job],
+            PromoteJob promote => [promote.Job],
             _ => [],
         };
 

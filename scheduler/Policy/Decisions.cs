@@ -17,6 +17,15 @@ internal sealed record EndChunks(IReadOnlyList<ChunkKey> Chunks, TaskOutcome Out
 /// <param name="FirstOnly">Fail the first of them alone, and set the chunk's attempts back: it is the culprit.</param>
 internal sealed record FailTasks(Slice Slice, bool FirstOnly, FailureKind Kind, string Message, Why Why) : Decision(Why);
 
+/// <summary>An express job that will not make its target goes on as standard work. Recorded, not carried out: the index has moved it.</summary>
+internal sealed record RelegateJob(JobId Job, Why Why) : Decision(Why);
+
+/// <summary>
+/// A standard or bulk job has no more slack than its work takes: from now on it goes before all others of its lane, and ahead of bulk
+/// on the device. Recorded, not carried out: the index has moved it.
+/// </summary>
+internal sealed record PromoteJob(JobId Job, Why Why) : Decision(Why);
+
 /// <summary>Close this worker's books and tell who has to be suspected.</summary>
 internal sealed record DeclareLost(WorkerId Worker, Why Why) : Decision(Why);
 
@@ -28,6 +37,9 @@ internal static class Reasons
 {
     public const string ExpressFree = "express.free";
     public const string ExpressMerged = "express.merged";
+    public const string ExpressHopeless = "express.hopeless";
+    public const string Promoted = "promote.laxity";
+    public const string ExpressRelegated = "express.relegated";
     public const string BulkFull = "bulk.full";
     public const string BulkIdle = "bulk.idle";
     public const string BulkTail = "bulk.tail";

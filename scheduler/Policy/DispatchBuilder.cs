@@ -46,6 +46,37 @@ internal sealed class DispatchBuilder(Backlog backlog, CostBook costs, long epoc
         return flight.Slices.Count == 0 ? null : Close(flight, ns, pace, bounds, new TimeSpan(due - now), waiting);
     }
 
+    /// <summary>Takes the most urgent express chunks into flight, this many, whole.</summary>
+    /// <returns>Null when nothing of the queue waits after all.</returns>
+    public (Flight Flight, SendDispatch Decision)? BuildExpress(
+        FleetWorker worker,
+        ClassQueue queue,
+        int chunksMax,
+        DispatchBounds bounds,
+        long now
+    )
+    {
+        if (queue.DueAlone <= queue.DueShared)
+        {
+            return Build(worker, [queue], bounds, now);
+        }
+
+        var pace = costs.Pace(costs.Of(worker.Pool, queue.Model), queue.Model, bounds.BatchTimeMax);
+        var flight = new Flight(NextId(), epoch, worker.Id, worker.Pool, bounds.Lane, queue.Model, now);
+        var (due, waiting, tasks) = (queue.DueShared, queue.Chunks, 0);
+        while (flight.Slices.Count < chunksMax && queue.Jobs.Min is { } job)
+        {
+            if (backlog.NextOf(job) is { } chunk)
+            {
+                tasks += Take(flight, chunk, chunk.Waiting.First.Count).Count;
+            }
+        }
+
+        return flight.Slices.Count == 0
+            ? null
+            : Close(flight, pace.BatchNs(flight.Units, tasks), pace, bounds, new TimeSpan(due - now), waiting);
+    }
+
     /// <summary>Takes one suspect into flight that has the worker for itself.</summary>
     public (Flight Flight, SendDispatch Decision) BuildApart(FleetWorker worker, WaitingChunk chunk, DispatchBounds bounds, long now)
     {
@@ -66,7 +97,7 @@ internal sealed class DispatchBuilder(Backlog backlog, CostBook costs, long epoc
     )
     {
         flight.EstimatedTicks = (long)(ns / TimeSpan.NanosecondsPerTick);
-        flight.BatchTicks = bounds.BatchTimeMax.Ticks;
+        flight.BatchTicks = Math.Min(flight.EstimatedTicks, bounds.BatchTimeMax.Ticks);
         var first = flight.Slices[0].Chunk;
         var reason =
             flight.Apart ? Reasons.SuspectApart

@@ -2,18 +2,74 @@ using Pipeline.Contracts;
 
 namespace Pipeline.Scheduler.Policy;
 
-/// <summary>Express goes out at once when a lane has room, most urgent model first; what waits while all are taken travels merged.</summary>
-internal static class ExpressRule
+/// <summary>What the express rule wants next for one model.</summary>
+internal abstract record ExpressStep;
+
+/// <summary>Send the most urgent chunks to this worker.</summary>
+internal sealed record ExpressSend(FleetWorker Worker, int Chunks, string Reason) : ExpressStep;
+
+/// <summary>These jobs will not make their target; they go on as standard work.</summary>
+internal sealed record ExpressAside(IReadOnlyList<WaitingJob> Jobs, string Reason) : ExpressStep;
+
+/// <summary>Nothing for now: look again at this time, or when a dispatch ends.</summary>
+internal sealed record ExpressWait(long Until) : ExpressStep;
+
+/// <summary>
+/// Express goes out at once when a device is free; what waits while all are taken travels merged, as much as the slack of the most urgent
+/// allows. When not all can make it, the <see cref="Lookahead"/> says whether a few should step aside so that the rest make it.
+/// <para>
+/// It defers on purpose only where that spares work for others: while bulk waits for the same devices, a batch may wait for
+/// company for <see cref="PolicyOptions.ExpressDeferShare"/> of its target, and never beyond its latest start (Symphony's window:
+/// from due − l(b + 1), when waiting admits no more, to due − l(b)). For express alone the look-ahead made deferring needless:
+/// in no cell of the report did it admit more.
+/// </para>
+/// </summary>
+internal sealed class ExpressRule(Backlog backlog, CostBook costs, Fleet fleet, PoolRule pools)
 {
+    /// <summary>Chunks the look-ahead sees at most; more than any batch of short target holds.</summary>
+    private const int ChunksSeenMax = 1024;
+
+    /// <summary>Who sent express work may do so again: bulk batches stay short for this long.</summary>
+    private static readonly TimeSpan ExpressExpectedFor = TimeSpan.FromMinutes(10);
+
+    /// <summary>Arrivals bunch: bulk takes a device only where express could also come this much faster.</summary>
+    private const double BurstFactor = 1.25;
+
+    private const int SparesTargets = 4;
+
+    private readonly Dictionary<ModelRef, ArrivalRate> _rates = [];
+
+    /// <summary>Models that express work came for, in order of the first.</summary>
+    private readonly List<ModelRef> _models = [];
+    private readonly ExpressTime _time = new();
+    private Lookahead? _lookahead;
+
+    public PolicyOptions Options { get; set; } = new();
+
+    /// <summary>An express chunk came.</summary>
+    public void Arrived(ModelRef model, long units, long now)
+    {
+        if (!_rates.TryGetValue(model, out var rate))
+        {
+            _rates.Add(model, rate = new ArrivalRate());
+            _models.Add(model);
+        }
+
+        rate.Observe(now, units);
+    }
+
+    /// <summary>How often express work for this model comes, or null when none came.</summary>
+    public ArrivalRate? RateOf(ModelRef model) => _rates.GetValueOrDefault(model);
+
     /// <summary>The express queue whose most urgent task is due first, or null when none waits.</summary>
-    public static ClassQueue? Next(Backlog backlog)
+    public static ClassQueue? Next(Backlog backlog, IReadOnlySet<ModelRef> passed)
     {
         ClassQueue? best = null;
         var bestDue = long.MaxValue;
         foreach (var queues in backlog.Queues)
         {
             var queue = queues[(int)LatencyClass.Express];
-            if (queue.Due < bestDue)
+            if (queue.Due < bestDue && !passed.Contains(queue.Model))
             {
                 (best, bestDue) = (queue, queue.Due);
             }
@@ -22,11 +78,274 @@ internal static class ExpressRule
         return best;
     }
 
-    public static DispatchBounds Bounds(ClassQueue queue, FleetWorker worker, PolicyOptions options) =>
-        new(
-            Lane.Express,
-            options.ExpressDispatchTimeMax,
-            options.ExpressBatchTimeMax,
-            queue.Chunks > 1 || worker.Lane(Lane.Express).Flights.Count > 0 ? Reasons.ExpressMerged : Reasons.ExpressFree
-        );
+    /// <summary>What to do for this queue now.</summary>
+    public ExpressStep Step(ClassQueue queue, bool bulkWaits, long now)
+    {
+        if (Choose(queue, now) is not { } choice)
+        {
+            return new ExpressWait(NextFreeAt(now) - Options.ExpressLead.Ticks);
+        }
+
+        if (queue.DueAlone <= queue.DueShared)
+        {
+            return new ExpressSend(choice.Worker, 1, Reason(queue));
+        }
+
+        var head = queue.First(1).First();
+        var room = _time.UnitsWithin(queue.DueShared - choice.Start);
+        if (room < head.UnitsWaiting)
+        {
+            return Hopeless(queue, choice.Start);
+        }
+
+        var (rowsMax, unitsMax) = Limits(queue.Model, choice.Worker.Pool);
+        if (room < queue.Units)
+        {
+            if (StepAside(queue, choice, rowsMax, unitsMax, now) is { } aside)
+            {
+                return aside;
+            }
+        }
+        else if (bulkWaits && Defer(queue, head, choice.Start, Math.Min(room, unitsMax), rowsMax) is { } until && until > now)
+        {
+            return new ExpressWait(until);
+        }
+
+        return new ExpressSend(choice.Worker, Fitting(queue, Math.Min(room, unitsMax), rowsMax), Reason(queue));
+    }
+
+    /// <summary>
+    /// How long a bulk batch may hold a device of this pool: while express comes, half of what its target leaves beside its own batch.
+    /// An express task that just missed a boundary then waits for one bulk batch, and one express batch at most before its own.
+    /// </summary>
+    public TimeSpan BulkBatchTimeMax(string pool, long now)
+    {
+        var most = Options.BulkBatchTimeMax.Ticks;
+        foreach (var model in _models)
+        {
+            var rate = _rates[model];
+            if (rate.Newest > now - ExpressExpectedFor.Ticks)
+            {
+                _time.Set(costs.Of(pool, model), Options);
+                var together = Math.Max(1, rate.PerTick(now) * most);
+                var slack = Target - _time.Ticks(together * rate.UnitsMean) - Options.ExpressLead.Ticks;
+                most = Math.Min(most, slack / 2);
+            }
+        }
+
+        return new TimeSpan(Math.Max(most, TimeSpan.TicksPerMillisecond));
+    }
+
+    private static string Reason(ClassQueue queue) => queue.Chunks > 1 ? Reasons.ExpressMerged : Reasons.ExpressFree;
+
+    /// <summary>A place for the batch.</summary>
+    /// <param name="Start">When it would start there.</param>
+    private readonly record struct Choice(FleetWorker Worker, long Start);
+
+    /// <summary>
+    /// The cheapest pool where all that waits is in time, with a quarter of the target to spare; where none is, the one that starts first.
+    /// </summary>
+    private Choice? Choose(ClassQueue queue, long now)
+    {
+        Choice? soonest = null;
+        foreach (var pool in pools.ByCost(queue.Model, now))
+        {
+            // With no lead a lane has to be empty; an estimate that is over a moment too early must not put a batch behind another.
+            if (pool.FreeExpress(queue.Model, now, Options.ExpressLead > TimeSpan.Zero ? Options.ExpressLead.Ticks : -1) is not { } worker)
+            {
+                continue;
+            }
+
+            _time.Set(costs.Of(pool.Name, queue.Model), Options);
+            var start = worker.ExpressStart(now) + (worker.Models.Contains(queue.Model) ? 0 : fleet.LoadTicks(pool.Name, queue.Model));
+            if (start + _time.Ticks(queue.Units) <= queue.Due - (Target / 4))
+            {
+                return new Choice(worker, start);
+            }
+
+            if (soonest is null || start < soonest.Value.Start)
+            {
+                soonest = new Choice(worker, start);
+            }
+        }
+
+        if (soonest is { } chosen)
+        {
+            _time.Set(costs.Of(chosen.Worker.Pool, queue.Model), Options);
+        }
+
+        return soonest;
+    }
+
+    private long Target =>
+        Options.Classes.TryGetValue(LatencyClass.Express, out var express) ? express.Target.Ticks : TimeSpan.TicksPerSecond;
+
+    /// <summary>Those at the front that miss their target even alone.</summary>
+    private ExpressAside Hopeless(ClassQueue queue, long start)
+    {
+        var late = new List<WaitingJob>();
+        foreach (var chunk in queue.First(ChunksSeenMax))
+        {
+            if (_time.UnitsWithin(chunk.Job.TargetAt - start) >= chunk.UnitsWaiting)
+            {
+                break;
+            }
+
+            Add(late, chunk.Job);
+        }
+
+        return new ExpressAside(late, Reasons.ExpressHopeless);
+    }
+
+    /// <summary>The few that should step aside so that the rest make it, or null when nobody should.</summary>
+    private ExpressAside? StepAside(ClassQueue queue, Choice choice, double rowsMax, double unitsMax, long now)
+    {
+        var look = Look(queue, choice.Worker.Pool, rowsMax, unitsMax, now);
+        var aside = look.StepAside(choice.Start, out _);
+        if (aside == 0)
+        {
+            return null;
+        }
+
+        var jobs = new List<WaitingJob>();
+        foreach (var chunk in queue.First(aside))
+        {
+            Add(jobs, chunk.Job);
+        }
+
+        return new ExpressAside(jobs, Reasons.ExpressRelegated);
+    }
+
+    /// <summary>What waits of a queue, what comes, and when the pool's devices are free.</summary>
+    private Lookahead Look(ClassQueue queue, string pool, double rowsMax, double unitsMax, long now)
+    {
+        var rate = RateOf(queue.Model);
+        var look = _lookahead ??= new Lookahead { Time = _time };
+        look.Clear();
+        (look.Rate, look.UnitsMean, look.Target) = (rate?.PerTick(now) ?? 0, rate?.UnitsMean ?? 1, Target);
+        (look.RowsMax, look.UnitsMax) = (rowsMax, unitsMax);
+        foreach (var chunk in queue.First(ChunksSeenMax))
+        {
+            look.Add(chunk.Job.TargetAt, chunk.UnitsWaiting);
+        }
+
+        fleet.FindPool(pool)?.ExpressFreeTimes(queue.Model, now, look);
+        return look;
+    }
+
+    /// <summary>
+    /// True when this worker can run a bulk batch of that length now without making express late: the look-ahead misses no more
+    /// with the device taken than without.
+    /// </summary>
+    public bool Spares(FleetWorker worker, TimeSpan batchTime, long now)
+    {
+        foreach (var model in _models)
+        {
+            if (!worker.Models.Contains(model) || _rates[model].PerTick(now) * Target < 1)
+            {
+                continue;
+            }
+
+            _time.Set(costs.Of(worker.Pool, model), Options);
+            var (rowsMax, unitsMax) = Limits(model, worker.Pool);
+            var look = Look(backlog.QueueOf(model, LatencyClass.Express), worker.Pool, rowsMax, unitsMax, now);
+            look.Rate *= BurstFactor;
+            var until = now + (SparesTargets * Target);
+            var before = look.Missed(0, now, until);
+            look.TakeDevice(now + batchTime.Ticks);
+            if (look.Missed(0, now, until) > before + 1e-6)
+            {
+                return false;
+            }
+        }
+
+        return true;
+    }
+
+    private long NextFreeAt(long now)
+    {
+        var next = long.MaxValue;
+        foreach (var pool in fleet.Pools)
+        {
+            next = Math.Min(next, pool.NextExpressFreeAt(now));
+        }
+
+        return next;
+    }
+
+    private static void Add(List<WaitingJob> jobs, WaitingJob job)
+    {
+        if (jobs.Count == 0 || jobs[^1] != job)
+        {
+            jobs.Add(job);
+        }
+    }
+
+    /// <summary>Until when the batch may wait for company.</summary>
+    private long? Defer(ClassQueue queue, WaitingChunk head, long start, double unitsMax, double rowsMax)
+    {
+        if (Options.ExpressDeferShare <= 0 || queue.Units >= unitsMax || queue.Tasks >= rowsMax)
+        {
+            return null;
+        }
+
+        var window =
+            queue.DueShared - _time.Ticks(queue.Units + ((double)queue.Units / Math.Max(1, queue.Chunks))) - Options.ExpressLead.Ticks;
+        return Math.Min(window, head.Job.QueuedAt + (long)(Options.ExpressDeferShare * Target));
+    }
+
+    /// <summary>The most urgent chunks that fit.</summary>
+    private static int Fitting(ClassQueue queue, double units, double rows)
+    {
+        if (units >= queue.Units && rows >= queue.Tasks)
+        {
+            return queue.Chunks;
+        }
+
+        var fitting = 0;
+        foreach (var chunk in queue.First(ChunksSeenMax))
+        {
+            (units, rows) = (units - chunk.UnitsWaiting, rows - chunk.Waiting.Count);
+            if (units < 0 || rows < 0)
+            {
+                break;
+            }
+
+            fitting++;
+        }
+
+        return Math.Max(1, fitting);
+    }
+
+    private (double Rows, double Units) Limits(ModelRef model, string pool)
+    {
+        var cost = costs.Of(pool, model);
+        var pace = costs.Pace(cost, model, Options.ExpressBatchTimeMax);
+        return (Math.Min(pace.RowsMax, Options.SlicesMax), pace.PaddedUnitsMax / cost.PaddingRatio);
+    }
+
+    /// <summary>Device time with the error band the batches stay within, for units as the door estimates them.</summary>
+    private sealed class ExpressTime : IBatchTime
+    {
+        private CostModel _cost = new();
+        private double _caution = 1;
+
+        public void Set(CostModel cost, PolicyOptions options) =>
+            (_cost, _caution) = (cost, 1 + (options.ExpressBandShare * cost.ErrorBand));
+
+        public long Ticks(double units) =>
+            (long)Math.Min(_cost.BatchNs(units * _cost.PaddingRatio) * _caution / TimeSpan.NanosecondsPerTick, TimeSpan.TicksPerDay);
+
+        public double UnitsWithin(long ticks)
+        {
+            if (ticks <= 0)
+            {
+                return 0;
+            }
+
+            var time = new TimeSpan((long)(ticks / _caution));
+            var padded = _cost.PaddedUnitsWithin(time);
+            return padded > 1 || _cost.BatchNs(1) <= time.TotalNanoseconds ? padded / _cost.PaddingRatio : 0;
+        }
+    }
 }

@@ -30,6 +30,9 @@ internal sealed class Planner : IPolicy
     /// <summary>Workers heard since the last turn.</summary>
     private readonly List<FleetWorker> _heard = [];
     private PolicyOptions _options;
+    private readonly ExpressRule _express;
+    private readonly PoolRule _pools;
+    private readonly HashSet<ModelRef> _passed = [];
     private long _lastPlanAt;
     private long _wantAt;
     private long _wake;
@@ -46,6 +49,8 @@ internal sealed class Planner : IPolicy
         _wantAt = now.UtcTicks + options.DesiredWorkersEvery.Ticks;
         _endings = new Endings(_backlog) { Options = options };
         _builder = new DispatchBuilder(_backlog, _costs, epoch) { Options = options };
+        _pools = new PoolRule(_backlog, _fleet, _costs) { Options = options };
+        _express = new ExpressRule(_backlog, _costs, _fleet, _pools) { Options = options };
         _gate = new BulkGate(now.UtcTicks + options.WorkerLostAfter.Ticks);
         _lastPlanAt = now.UtcTicks;
         _wake = now.UtcTicks;
@@ -109,7 +114,8 @@ internal sealed class Planner : IPolicy
                 _endings.Failed(failed.Decision, now);
                 break;
             case LimitsChanged changed:
-                _options = _backlog.Options = _endings.Options = _builder.Options = changed.Options;
+                _options = changed.Options;
+                _backlog.Options = _endings.Options = _builder.Options = _express.Options = _pools.Options = _options;
                 _fleet.Change(changed.Options, now);
                 break;
         }
@@ -160,6 +166,7 @@ internal sealed class Planner : IPolicy
         if (header.Class == LatencyClass.Express)
         {
             _expressLoad.Arrive(header.Model, chunk.Units, header.Remaining, now);
+            _express.Arrived(header.Model, chunk.UnitsWaiting, now);
         }
 
         if (_backlog.WasCancelled(header.Job))
@@ -233,6 +240,15 @@ internal sealed class Planner : IPolicy
 
     private static EndChunks CancelledEnding { get; } =
         new([], TaskOutcome.Cancelled, FailureKind.Cancelled, "The job was cancelled before this task ran.", new Why(Reasons.JobCancelled));
+
+    private static EndChunks HopelessEnding(WaitingJob job, string reason) =>
+        new(
+            [],
+            TaskOutcome.Expired,
+            FailureKind.DeadlinePassed,
+            $"The deadline {new DateTimeOffset(job.Deadline, TimeSpan.Zero):O} could not be met any more.",
+            new Why(reason, ChunksWaiting: job.ChunksWaiting)
+        );
 
     private static EndChunks ExpiredEnding(WaitingJob job, long now) =>
         new(
@@ -584,24 +600,63 @@ internal sealed class Planner : IPolicy
         _fleet.Release(now);
     }
 
-    /// <summary>Express goes out as long as a lane has room, the most urgent model first; what waits meanwhile merges.</summary>
+    /// <summary>Express goes out as long as a device takes it, the most urgent model first; see <see cref="ExpressRule"/>.</summary>
     private void PlaceExpress(List<Decision> decisions, long now)
     {
-        while (ExpressRule.Next(_backlog) is { } queue)
+        _passed.Clear();
+        while (ExpressRule.Next(_backlog, _passed) is { } queue)
         {
-            if (_fleet.SoonestFree(Lane.Express, queue.Model, null, now) is not { } worker)
+            switch (_express.Step(queue, BulkWaits(), now))
             {
-                return; // No lane has room; the next end of a dispatch wakes us.
-            }
+                case ExpressSend send:
+                    var bounds = new DispatchBounds(
+                        Lane.Express,
+                        _options.ExpressDispatchTimeMax,
+                        _options.ExpressBatchTimeMax,
+                        send.Reason
+                    );
+                    if (_builder.BuildExpress(send.Worker, queue, send.Chunks, bounds, now) is { } built)
+                    {
+                        TakeOff(send.Worker, built.Flight, now);
+                        decisions.Add(built.Decision);
+                    }
 
-            var bounds = ExpressRule.Bounds(queue, worker, _options);
-            if (_builder.Build(worker, [queue], bounds, now) is { } built)
-            {
-                TakeOff(worker, built.Flight, now);
-                decisions.Add(built.Decision);
+                    break;
+                case ExpressAside aside:
+                    StepAside(aside, decisions, now);
+                    break;
+                case ExpressWait wait:
+                    WakeAt(wait.Until > now ? wait.Until : long.MaxValue);
+                    _passed.Add(queue.Model);
+                    break;
             }
         }
     }
+
+    private void StepAside(ExpressAside aside, List<Decision> decisions, long now)
+    {
+        foreach (var job in aside.Jobs)
+        {
+            var why = new Why(
+                aside.Reason,
+                (int)job.TasksWaiting,
+                job.UnitsWaiting,
+                Slack: new TimeSpan(job.TargetAt - now),
+                ChunksWaiting: job.Queue.Chunks
+            );
+            decisions.Add(new RelegateJob(job.Id, why));
+            if (job.Deadline > job.TargetAt)
+            {
+                _backlog.Relegate(job);
+            }
+            else
+            {
+                _backlog.End(job, HopelessEnding(job, aside.Reason));
+            }
+        }
+    }
+
+    private bool BulkWaits() => _backlog.Queues.Any(q => q[(int)LatencyClass.Standard].Tasks > 0 || q[(int)LatencyClass.Bulk].Tasks > 0);
 
     /// <summary>Standard and bulk fill the bulk lanes in one order of when they are due.</summary>
     private void FillBulk(List<Decision> decisions, long now)
@@ -612,22 +667,31 @@ internal sealed class Planner : IPolicy
             return;
         }
 
-        var passed = new HashSet<ModelRef>();
-        while (BulkRule.Next(_backlog, passed) is { } queues)
+        _passed.Clear();
+        while (BulkRule.Next(_backlog, _passed) is { } queues)
         {
             var model = queues[0].Model;
-            if (_fleet.SoonestFree(Lane.Bulk, model, null, now) is not { } worker)
+            if (_pools.ForBulk(queues, now) is not { } worker)
             {
-                return;
+                _passed.Add(model); // No lane that may take it has room; the next end of a dispatch wakes us.
+                WakeAt(_pools.LookAgainAt);
+                continue;
             }
 
-            var cost = _costs.Of(worker.Pool, model);
-            var pace = _costs.Pace(cost, model, _options.BulkBatchTimeMax);
-            if (BulkRule.Bounds(queues, worker, _fleet, pace, _options, now) is not { } bounds)
+            var batchTime = _express.BulkBatchTimeMax(worker.Pool, now);
+            if (!_express.Spares(worker, batchTime, now))
+            {
+                _passed.Add(model); // Express needs the device; its next arrival or end wakes us.
+                WakeAt(now + batchTime.Ticks);
+                continue;
+            }
+
+            var pace = _costs.Pace(_costs.Of(worker.Pool, model), model, batchTime);
+            if (BulkRule.Bounds(queues, worker, _fleet, pace, batchTime, _options, now) is not { } bounds)
             {
                 // Too early to stage what is not full: look again when what runs is about to end.
                 WakeAt(now + worker.Lane(Lane.Bulk).Ahead(now) - _options.StageLead.Ticks);
-                passed.Add(model);
+                _passed.Add(model);
                 continue;
             }
 

@@ -27,6 +27,21 @@ internal sealed record PolicyOptions
     public TimeSpan ExpressDispatchTimeMax { get; init; } = TimeSpan.FromMilliseconds(250);
 
     /// <summary>
+    /// An express dispatch is sent this long before its device is expected to be free: the way of the message, and of the report of
+    /// the one before, which comes after its commit.
+    /// </summary>
+    public TimeSpan ExpressLead { get; init; } = TimeSpan.FromMilliseconds(10);
+
+    /// <summary>How much of the cost model's error band (95 % of batches are within it) is kept free before an express task is due.</summary>
+    public double ExpressBandShare { get; init; } = 1;
+
+    /// <summary>
+    /// While bulk waits for the same devices, an express batch may wait for company for this share of its target; 0 never defers. It
+    /// buys bulk throughput with express latency.
+    /// </summary>
+    public double ExpressDeferShare { get; init; }
+
+    /// <summary>
     /// A dispatch that is not full is staged only when the one before it is about to end. Decided earlier, a trickle of small jobs
     /// would travel one by one; decided later, the device would wait for the fetch.
     /// </summary>

@@ -56,6 +56,19 @@ internal sealed class Pool(Fleet fleet, string name)
         return next;
     }
 
+    /// <summary>When each device that has the model could start express work; of many, about the soonest.</summary>
+    public void ExpressFreeTimes(ModelRef model, long now, Lookahead look)
+    {
+        fleet.Advance(now);
+        foreach (var set in _sets)
+        {
+            if (set.Models.Contains(model))
+            {
+                set.Shelf(Lane.Express).FreeTimes(now, look);
+            }
+        }
+    }
+
     internal LoadedSet SetOf(IReadOnlySet<ModelRef> models)
     {
         foreach (var known in _sets)
@@ -164,6 +177,25 @@ internal sealed class LaneShelf
                 Math.Min(Soon.First?.Key ?? long.MaxValue, Late.First is { } late ? LateStart(late, now) : long.MaxValue),
                 FullUntil(now)
             );
+
+    public void FreeTimes(long now, Lookahead look)
+    {
+        FreeTimes(Idle, now, look);
+        FreeTimes(Behind, now, look);
+        FreeTimes(Soon, now, look);
+        FreeTimes(Late, now, look);
+        FreeTimes(Full, now, look);
+        FreeTimes(FullLate, now, look);
+    }
+
+    private static void FreeTimes(WorkerHeap heap, long now, Lookahead look)
+    {
+        // A heap's first places hold the soonest, nearly: twice what the look-ahead tells apart is enough.
+        foreach (var node in heap.Nodes[..Math.Min(heap.Count, 2 * Lookahead.DevicesMax)])
+        {
+            look.AddDevice(node.Worker.ExpressStart(now));
+        }
+    }
 
     private WorkerNode? FirstBehind(Lane lane, long now)
     {

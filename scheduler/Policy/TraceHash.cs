@@ -64,6 +64,12 @@ internal sealed class TraceHash
                 Add((long)fail.Kind);
                 Add(fail.Message);
                 break;
+            case RelegateJob relegate:
+                Add(relegate.Job.Value);
+                break;
+            case PromoteJob promote:
+                Add(promote.Job.Value);
+                break;
             case DeclareLost lost:
                 Add(lost.Worker.Value);
                 break;

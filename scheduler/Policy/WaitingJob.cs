@@ -88,5 +88,7 @@ internal sealed class WaitingChunk(WaitingJob job, int no, int tasks, long units
     /// <summary>The next death over it convicts a task: nothing else may run in that process.</summary>
     public bool NeedsWorkerApart => Attempts >= SuspectRule.AttemptsApart;
 
+    public long UnitsWaiting => UnitsOf(Waiting.Count);
+
     public long UnitsOf(int tasks) => (long)((Int128)Units * tasks / Tasks);
 }

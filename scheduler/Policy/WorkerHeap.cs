@@ -15,6 +15,9 @@ internal sealed class WorkerHeap
 
     public int Count => _nodes.Count;
 
+    /// <summary>All entries; the sooner ones tend to stand further ahead.</summary>
+    public ReadOnlySpan<WorkerNode> Nodes => System.Runtime.InteropServices.CollectionsMarshal.AsSpan(_nodes);
+
     /// <summary>Lets the node stand here with this key, wherever it stood before.</summary>
     public void Put(WorkerNode node, long key)
     {

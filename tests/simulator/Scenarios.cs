@@ -61,7 +61,7 @@ internal static class Scenarios
         var rate = Or(p.Rho, 0.8) * Ceiling.UnitsPerSecond(device, workers, target, units) / units;
         var world = new WorldOptions
         {
-            Policy = WithTarget(new PolicyOptions(), LatencyClass.Express, target, TimeSpan.FromMinutes(1)),
+            Policy = WithTarget(NoDelay(target), LatencyClass.Express, target, target),
             Pools =
             [
                 new PoolSpec
@@ -97,7 +97,7 @@ internal static class Scenarios
         );
         var world = new WorldOptions
         {
-            Policy = WithTarget(new PolicyOptions(), LatencyClass.Express, target, TimeSpan.FromMinutes(1)),
+            Policy = WithTarget(NoDelay(target), LatencyClass.Express, target, TimeSpan.FromMinutes(1)),
             Pools =
             [
                 new PoolSpec
@@ -133,7 +133,7 @@ internal static class Scenarios
             drops,
             (long)(Or(p.BulkRho, 0.5) * (cheap + dear) * seconds / drops)
         );
-        var options = WithTarget(new PolicyOptions(), LatencyClass.Express, target, TimeSpan.FromMinutes(1));
+        var options = WithTarget(NoDelay(target), LatencyClass.Express, target, TimeSpan.FromMinutes(1));
         var window = TimeSpan.FromSeconds(seconds);
         var world = new WorldOptions
         {
@@ -186,7 +186,7 @@ internal static class Scenarios
             jobs,
             (long)(Or(p.BulkRho, 0.5) * left * seconds / jobs / units)
         );
-        var options = WithTarget(new PolicyOptions(), LatencyClass.Express, target, TimeSpan.FromMinutes(1));
+        var options = WithTarget(NoDelay(target), LatencyClass.Express, target, TimeSpan.FromMinutes(1));
         var world = new WorldOptions
         {
             Policy = WithTarget(options, LatencyClass.Bulk, window, window),
@@ -234,7 +234,7 @@ internal static class Scenarios
         );
         var world = new WorldOptions
         {
-            Policy = WithTarget(new PolicyOptions(), LatencyClass.Express, target, TimeSpan.FromMinutes(1)),
+            Policy = WithTarget(NoDelay(target), LatencyClass.Express, target, TimeSpan.FromMinutes(1)),
             Pools = [pool],
             Models = [Model(device, p.ProfileError)],
             // Two to three times the hops that were measured on the running system (DESIGN.md, transport rules).
@@ -359,6 +359,16 @@ internal static class Scenarios
     private static bool IsTokens(DeviceProfile device) => device.Points[^1].Units > 2048;
 
     private static int TokensEach(DeviceProfile device) => IsTokens(device) ? TokensTypical : 1;
+
+    /// <summary>The bounds of a world where messages take no time: nothing is sent ahead, and a batch may use its whole target.</summary>
+    public static PolicyOptions NoDelay(TimeSpan target) =>
+        new()
+        {
+            ExpressLead = TimeSpan.Zero,
+            ExpressBatchTimeMax = target,
+            ExpressDispatchTimeMax = target,
+            SlicesMax = 4096,
+        };
 
     public static PolicyOptions WithTarget(PolicyOptions options, LatencyClass latencyClass, TimeSpan target, TimeSpan window)
     {
