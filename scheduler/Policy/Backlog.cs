@@ -1,68 +1,133 @@
 using Pipeline.Contracts;
+using Pipeline.Scheduler.Policy.Index;
 
 namespace Pipeline.Scheduler.Policy;
 
 /// <summary>
-/// The index of everything that waits: chunk headers, held by job, jobs by model and class. Every operation costs the logarithm of
-/// the number of jobs, whatever waits; totals are kept, never summed.
+/// The index of everything that waits: chunk headers, held by job, jobs by tenant, model and class. Every operation costs the logarithm
+/// of the number of jobs, whatever waits; totals are kept, never summed. Records lie in slabs, 48 bytes a chunk and 120 a job, so that
+/// 100 million tasks fit into a few hundred megabytes and the garbage collector has nothing to follow in them.
 /// <code>
 /// waiting ──Take──> in flight ──Land──> waiting again, or gone when nothing of the chunk waits or is in flight
 /// </code>
 /// </summary>
-internal sealed class Backlog(CostBook costs)
+internal sealed class Backlog
 {
-    private readonly Dictionary<ChunkKey, WaitingChunk> _chunks = [];
-    private readonly Dictionary<JobId, WaitingJob> _jobs = [];
+    private const int FlagsOfUnknownMax = 10_000;
+
+    /// <summary>More units than a chunk can have: sums over all chunks stay within a long.</summary>
+    private const long UnitsMax = 1L << 40;
+
+    /// <summary>A latest start is moved when it is off by this, and by this share of the work.</summary>
+    private const long LaxityStep = 10 * TimeSpan.TicksPerMillisecond;
+    private const int LaxityShare = 100;
+
+    /// <summary>How often a queue's pace may be asked before it is looked up again: the look-up costs more than the rest of a step.</summary>
+    private const int PaceAsksMax = 32;
+
+    private readonly CostBook _costs;
+    private readonly Slab<ChunkRecord> _chunks = new();
+    private readonly Slab<JobRecord> _jobs = new();
+    private readonly KeyIndex<(int Job, int No), ChunkKeys> _chunksByKey;
+    private readonly KeyIndex<JobId, JobKeys> _jobsById;
+    private readonly IntHeap<DeadlineOrder> _byDeadline;
+    private readonly IntHeap<LaxityOrder> _byLaxity;
+
+    /// <summary>What few records have: waiting tasks in pieces, and why the rest of a job is to end.</summary>
+    private readonly Dictionary<int, TaskRanges> _pieces = [];
+    private readonly Dictionary<int, Decision> _endings = [];
+    private readonly Queue<int> _toEnd = new();
+
+    private readonly Dictionary<TenantId, int> _tenants = [];
+    private readonly List<TenantId> _tenantIds = [];
     private readonly Dictionary<ModelRef, ClassQueue[]> _queues = [];
     private readonly List<ClassQueue[]> _queuesInOrder = [];
-    private readonly SortedSet<WaitingJob> _deadlines = new(
-        Comparer<WaitingJob>.Create(
-            static (a, b) => a.Deadline.CompareTo(b.Deadline) is var deadline and not 0 ? deadline : a.Arrival.CompareTo(b.Arrival)
-        )
-    );
+    private readonly List<ClassQueue> _queuesByNumber = [];
+    private readonly List<(Pace Pace, int Asked)> _paces = [];
 
     /// <summary>Jobs that were paused or cancelled before a chunk of them was known: late chunks must not slip through.</summary>
     private readonly Dictionary<JobId, bool> _flagsOfUnknown = [];
-    private const int FlagsOfUnknownMax = 10_000;
+    private readonly long[] _targets = new long[Enum.GetValues<LatencyClass>().Length];
+    private PolicyOptions _options = new();
     private long _arrivals;
 
-    public PolicyOptions Options { get; set; } = new();
+    public Backlog(CostBook costs)
+    {
+        _costs = costs;
+        _chunksByKey = new(new ChunkKeys(_chunks));
+        _jobsById = new(new JobKeys(_jobs));
+        _byDeadline = new(new DeadlineOrder(_jobs));
+        _byLaxity = new(new LaxityOrder(_jobs));
+        NsPerUnit = queue => PaceOf(queue).Ns(1, 0);
+        Options = _options;
+    }
+
+    public PolicyOptions Options
+    {
+        get => _options;
+        set
+        {
+            _options = value;
+            for (var c = 0; c < _targets.Length; c++)
+            {
+                _targets[c] = value.Classes.TryGetValue((LatencyClass)c, out var options) ? options.Target.Ticks : TimeSpan.TicksPerHour;
+            }
+        }
+    }
+
+    /// <summary>Device time of a unit, for the latest starts.</summary>
+    public Func<ClassQueue, double> NsPerUnit { get; set; }
 
     /// <summary>Chunks that wait or are in flight.</summary>
-    public int ChunksOpen => _chunks.Count;
+    public int ChunksOpen => _chunksByKey.Count;
 
-    public IReadOnlyCollection<WaitingJob> JobsByDeadline => _deadlines;
+    /// <summary>Jobs that are not to end, in order of their deadlines.</summary>
+    public IEnumerable<WaitingJob> JobsByDeadline =>
+        Ordered.Walk(_byDeadline, j => (_jobs[j].Deadline, _jobs[j].Arrival)).Select(j => new WaitingJob(this, j));
 
     /// <summary>The job whose deadline comes first, or null.</summary>
-    public WaitingJob? FirstDeadline => _deadlines.Min;
+    public WaitingJob? FirstDeadline => _byDeadline.Min is var job and not 0 ? new WaitingJob(this, job) : null;
+
+    /// <summary>When the next job has to be promoted; <see cref="long.MaxValue"/> when none waits for that.</summary>
+    public long NextLaxityAt => _byLaxity.Min is var job and not 0 ? _jobs[job].LatestStart : long.MaxValue;
 
     /// <summary>Every model's three queues, in order of the models' first chunks.</summary>
     public IReadOnlyList<ClassQueue[]> Queues => _queuesInOrder;
 
-    /// <summary>Jobs whose rest is to end and that have waiting chunks, in the order they were flagged.</summary>
-    public Queue<WaitingJob> JobsToEnd { get; } = new();
+    /// <summary>What waits for a model in a class.</summary>
+    public ClassQueue QueueOf(ModelRef model, LatencyClass latencyClass) => QueuesOf(model)[(int)latencyClass];
 
-    public WaitingChunk? Find(ChunkKey key) => _chunks.GetValueOrDefault(key);
+    public WaitingChunk? Find(ChunkKey key) =>
+        _jobsById.Find(key.Job) is var job and not 0 && _chunksByKey.Find((job, key.No)) is var chunk and not 0 ? Handle(chunk) : null;
 
-    public WaitingJob? Find(JobId job) => _jobs.GetValueOrDefault(job);
+    public WaitingJob? Find(JobId id) => _jobsById.Find(id) is var job and not 0 ? new WaitingJob(this, job) : null;
 
     /// <summary>Puts a chunk into the index; one that is in it already stays as it is (its message came twice).</summary>
     /// <returns>The chunk, or null when it was known or has nothing left.</returns>
     public WaitingChunk? Add(in ChunkHeader header)
     {
-        if (header.Remaining <= 0 || header.Tasks <= 0 || _chunks.ContainsKey(header.Key))
+        if (header.Remaining <= 0 || header.Tasks <= 0 || Find(header.Key) is not null)
         {
             return null;
         }
 
         var job = JobOf(header);
-        // What has a result already does not run again: the rest of the chunk has its share of the units. A count that cannot be is cut,
-        // or the sums over a backlog would overflow.
-        var told = Math.Clamp(header.Units, 0, (long)header.Tasks * int.MaxValue);
-        var units = (long)((Int128)told * Math.Min(header.Remaining, header.Tasks) / header.Tasks);
-        var chunk = new WaitingChunk(job, header.No, header.Tasks, units, header.UnitsMax, header.Attempts);
-        _chunks.Add(header.Key, chunk);
-        job.ChunksOpen++;
+        // What has a result already does not run again: the rest of the chunk has its share of the units.
+        var units = header.Units > 0 ? Math.Min(header.Units, UnitsMax) : header.Tasks;
+        var record = new ChunkRecord
+        {
+            Job = job,
+            No = header.No,
+            Tasks = header.Tasks,
+            UnitsMax = Math.Max(1, header.UnitsMax),
+            Units = Share(units, Math.Min(header.Remaining, header.Tasks), header.Tasks),
+            Attempts = (byte)Math.Clamp(header.Attempts, 0, byte.MaxValue),
+        };
+        var number = _chunks.Add();
+        _chunks[number] = record with { Generation = _chunks[number].Generation };
+        _chunksByKey.Add(number);
+        _jobs[job].ChunksOpen++;
+        var chunk = Handle(number);
         Return(chunk, new TaskRange(0, header.Tasks));
         return chunk;
     }
@@ -70,72 +135,107 @@ internal sealed class Backlog(CostBook costs)
     /// <summary>Puts tasks of a chunk back among what waits.</summary>
     public void Return(WaitingChunk chunk, TaskRange range)
     {
-        var before = chunk.Waiting.Count;
-        chunk.Waiting.Add(range);
-        Count(chunk, before);
+        ref var record = ref _chunks[chunk.Number];
+        var before = record.Waiting;
+        Put(chunk.Number, range);
+        Count(chunk.Number, before);
+        if (record.InFlight > 0 && !record.Flags.HasFlag(ChunkFlags.Ends))
+        {
+            Charge(record.Job, -Grown(record, before));
+        }
+
+        record.Flags &= ~ChunkFlags.Ends;
         Stand(chunk);
     }
 
     /// <summary>Tasks of a chunk wait no more, e.g. since they have ended or a worker holds them.</summary>
     public static void Remove(WaitingChunk chunk, TaskRange range)
     {
-        var before = chunk.Waiting.Count;
-        chunk.Waiting.Subtract(range);
-        Count(chunk, before);
+        var index = chunk.Index;
+        var before = index._chunks[chunk.Number].Waiting;
+        index.Cut(chunk.Number, range);
+        index.Count(chunk.Number, before);
     }
 
     /// <summary>Takes at most <paramref name="countMax"/> waiting tasks of a chunk into flight.</summary>
     public static TaskRange Take(WaitingChunk chunk, int countMax)
     {
-        var before = chunk.Waiting.Count;
-        var taken = chunk.Waiting.Take(countMax);
-        chunk.InFlight++;
-        chunk.Job.UnitsTaken += chunk.UnitsOf(taken.Count);
-        Count(chunk, before);
+        var index = chunk.Index;
+        ref var record = ref index._chunks[chunk.Number];
+        var before = record.Waiting;
+        var first = chunk.Waiting.First;
+        var taken = first with { Count = Math.Min(first.Count, countMax) };
+        index.Cut(chunk.Number, taken);
+        record.InFlight++;
+        index._jobs[record.Job].UnitsTaken += UnitsOf(record, taken.Count);
+        index.Count(chunk.Number, before);
+        index.Charge(record.Job, -Grown(record, before));
         return taken;
     }
 
     /// <summary>Takes all that waits of a chunk into flight, to be ended without running.</summary>
     public static void TakeAll(WaitingChunk chunk)
     {
+        var index = chunk.Index;
         Withdraw(chunk);
-        var before = chunk.Waiting.Count;
-        chunk.Waiting.Clear();
-        chunk.InFlight++;
-        Count(chunk, before);
+        ref var record = ref index._chunks[chunk.Number];
+        var before = record.Waiting;
+        index.Cut(chunk.Number, new TaskRange(0, record.Tasks));
+        record.Flags |= ChunkFlags.Ends;
+        record.InFlight++;
+        index.Count(chunk.Number, before);
     }
 
     /// <summary>A part of a chunk is no longer in flight; call <see cref="Return"/> first for what has to run again.</summary>
     public void Land(WaitingChunk chunk)
     {
-        chunk.InFlight = Math.Max(0, chunk.InFlight - 1); // What is told twice lands once.
-        if (chunk.InFlight == 0 && chunk.Waiting.IsEmpty)
+        ref var record = ref _chunks[chunk.Number];
+        if (record.InFlight <= 0)
         {
-            if (Find(chunk.Key) != chunk)
-            {
-                return; // It has landed before.
-            }
-
-            _chunks.Remove(chunk.Key);
-            Withdraw(chunk);
-            if (--chunk.Job.ChunksOpen == 0)
-            {
-                Forget(chunk.Job);
-            }
+            return; // Its end was told twice.
         }
-        else if (!chunk.Waiting.IsEmpty)
+
+        record.InFlight--;
+        if (record.InFlight > 0 || record.Waiting > 0)
         {
             Stand(chunk);
+            return;
+        }
+
+        var job = record.Job;
+        Withdraw(chunk);
+        _chunksByKey.Remove(chunk.Number);
+        if (record.Flags.HasFlag(ChunkFlags.Queued))
+        {
+            record.Flags |= ChunkFlags.Gone;
+        }
+        else
+        {
+            FreeChunk(chunk.Number);
+        }
+
+        if (--_jobs[job].ChunksOpen == 0)
+        {
+            Forget(job);
         }
     }
 
     /// <summary>The waiting chunk of a job that comes next, or null. It leaves the queue; <see cref="Stand"/> puts it back.</summary>
     public WaitingChunk? NextOf(WaitingJob job)
     {
-        while (job.Chunks.TryDequeue(out var chunk, out _))
+        ref var record = ref _jobs[job.Number];
+        while (ChunkLine.Take(_chunks, ref record) is var number and not 0)
         {
-            chunk.Queued = false;
-            if (chunk.Waiting.IsEmpty)
+            ref var next = ref _chunks[number];
+            next.Flags &= ~ChunkFlags.Queued;
+            if (next.Flags.HasFlag(ChunkFlags.Gone))
+            {
+                FreeChunk(number);
+                continue;
+            }
+
+            var chunk = Handle(number);
+            if (next.Waiting == 0)
             {
                 continue;
             }
@@ -149,7 +249,7 @@ internal sealed class Backlog(CostBook costs)
             return chunk;
         }
 
-        Leave(job);
+        Leave(job.Number);
         return null;
     }
 
@@ -159,22 +259,24 @@ internal sealed class Backlog(CostBook costs)
     /// </summary>
     public void Stand(WaitingChunk chunk)
     {
-        if (chunk.Waiting.IsEmpty || (chunk.Attempts > 0 && chunk.InFlight > 0))
+        ref var record = ref _chunks[chunk.Number];
+        if (record.Waiting == 0 || (record.Attempts > 0 && record.InFlight > 0))
         {
             return;
         }
 
         var job = chunk.Job;
-        if (!chunk.Queued)
+        if (!record.Flags.HasFlag(ChunkFlags.Queued))
         {
-            chunk.Queued = true;
+            record.Flags |= ChunkFlags.Queued;
             if (job.IsOpen && chunk.TravelsAlone)
             {
+                record.Flags |= ChunkFlags.Alone;
                 (chunk.NeedsWorkerApart ? job.Queue.Apart : job.Queue.Alone).Add(chunk);
                 return;
             }
 
-            job.Chunks.Enqueue(chunk, chunk.No);
+            ChunkLine.Add(_chunks, ref _jobs[record.Job], chunk.Number);
         }
 
         Rank(job);
@@ -183,9 +285,12 @@ internal sealed class Backlog(CostBook costs)
     /// <summary>A chunk leaves the ones that travel alone.</summary>
     public static void Withdraw(WaitingChunk chunk)
     {
-        if (chunk.Job.Queue.Alone.Remove(chunk) || chunk.Job.Queue.Apart.Remove(chunk))
+        ref var record = ref chunk.Index._chunks[chunk.Number];
+        if (record.Flags.HasFlag(ChunkFlags.Alone))
         {
-            chunk.Queued = false;
+            record.Flags &= ~(ChunkFlags.Alone | ChunkFlags.Queued);
+            var queue = chunk.Job.Queue;
+            _ = queue.Alone.Remove(chunk) || queue.Apart.Remove(chunk);
         }
     }
 
@@ -197,59 +302,84 @@ internal sealed class Backlog(CostBook costs)
         Stand(chunk);
     }
 
+    /// <summary>A dispatch of the chunk faulted for the <paramref name="faults"/>-th time.</summary>
+    public static void Fault(WaitingChunk chunk, int faults)
+    {
+        if (chunk.Number != 0)
+        {
+            chunk.Faults = Math.Max(chunk.Faults, faults);
+        }
+    }
+
     /// <summary>The most urgent chunk that needs a worker for itself, or null.</summary>
     public WaitingChunk? NextApart()
     {
         WaitingChunk? best = null;
-        foreach (var queues in _queuesInOrder)
+        foreach (var queue in _queuesByNumber)
         {
-            foreach (var queue in queues)
+            if (queue.Apart.Count > 0 && (best is null || ClassQueue.ByDeadline.Compare(queue.Apart.Min, best.Value) < 0))
             {
-                if (queue.Apart.Min is { } chunk && (best is null || ClassQueue.ByDeadline.Compare(chunk, best) < 0))
-                {
-                    best = chunk;
-                }
+                best = queue.Apart.Min;
             }
         }
 
         return best;
     }
 
-    /// <summary>Lets the job stand in its class queue by when its next chunk is due.</summary>
+    /// <summary>Lets the job stand in its class queue by when its next chunk is due, and among the latest starts.</summary>
     public void Rank(WaitingJob job)
     {
-        if (job.Chunks.Count == 0)
+        ref var record = ref _jobs[job.Number];
+        PassOver(ref record);
+        if (ChunkLine.IsEmpty(record))
         {
-            Leave(job);
-            return;
+            Leave(job.Number);
         }
-
-        if (job.Ending is not null)
+        else if (record.Flags.HasFlag(JobFlags.Ending))
         {
-            if (!job.Queued)
+            if (!record.Flags.HasFlag(JobFlags.ToEnd))
             {
-                job.Queued = true;
-                JobsToEnd.Enqueue(job);
+                record.Flags |= JobFlags.ToEnd;
+                _toEnd.Enqueue(job.Number);
             }
-
-            return;
         }
-
-        if (job.Paused)
+        else if (!record.Flags.HasFlag(JobFlags.Paused))
         {
-            return;
+            Place(job.Number, ref record);
         }
+    }
 
-        var due = DueOf(job);
-        if (job.Queued && due == job.Due)
+    /// <summary>
+    /// Takes the job whose work has to start by now, if there is one: it is promoted, and stands before its class from then on.
+    /// </summary>
+    public WaitingJob? TakeLaxityDue(long now)
+    {
+        if (_byLaxity.Min is not (var number and not 0) || _jobs[number].LatestStart > now)
         {
-            return;
+            return null;
         }
 
-        Leave(job);
-        job.Due = due;
-        job.Queued = true;
-        job.Queue.Jobs.Add(job);
+        var job = new WaitingJob(this, number);
+        Leave(number);
+        _jobs[number].Flags |= JobFlags.Promoted;
+        Rank(job);
+        return job;
+    }
+
+    /// <summary>What waits by when it is due at the latest, in that order; nothing is looked at but totals.</summary>
+    public IEnumerable<(long DueBy, ClassQueue Queue, long Units, long Tasks)> WorkByDeadline()
+    {
+        var work = new List<(long DueBy, ClassQueue Queue, long Units, long Tasks)>();
+        foreach (var queue in _queuesByNumber)
+        {
+            foreach (var (dueBy, units, tasks) in queue.Work.InOrder())
+            {
+                work.Add((dueBy, queue, units, tasks));
+            }
+        }
+
+        work.Sort(static (a, b) => a.DueBy.CompareTo(b.DueBy) is var due and not 0 ? due : a.Queue.Number.CompareTo(b.Queue.Number));
+        return work;
     }
 
     public void Pause(JobId id)
@@ -257,7 +387,7 @@ internal sealed class Backlog(CostBook costs)
         if (Flagged(id, cancelled: false) is { Paused: false } job)
         {
             Close(job);
-            job.Paused = true;
+            _jobs[job.Number].Flags |= JobFlags.Paused;
         }
     }
 
@@ -266,10 +396,10 @@ internal sealed class Backlog(CostBook costs)
         _flagsOfUnknown.Remove(id);
         if (Find(id) is { Paused: true } job)
         {
-            job.Paused = false;
-            if (job.Ending is null)
+            _jobs[job.Number].Flags &= ~JobFlags.Paused;
+            if (job.IsOpen)
             {
-                Tally(job, +1);
+                Tally(job.Number, +1);
                 Rank(job);
             }
         }
@@ -295,55 +425,146 @@ internal sealed class Backlog(CostBook costs)
         }
 
         Close(job);
-        job.Queue = QueuesOf(job.Queue.Model)[(int)LatencyClass.Standard];
-        job.Relegated = true;
-        Tally(job, +1);
+        ref var record = ref _jobs[job.Number];
+        record.Queue = QueueOf(job.Queue.Model, LatencyClass.Standard).Number;
+        record.Flags |= JobFlags.Relegated;
+        Tally(job.Number, +1);
         Rank(job);
     }
 
     /// <summary>The rest of the job is to end; the decision tells how and why.</summary>
     public void End(WaitingJob job, Decision ending)
     {
-        if (job.Ending is not null)
+        ref var record = ref _jobs[job.Number];
+        if (record.Flags.HasFlag(JobFlags.Ending))
         {
             return;
         }
 
         Close(job);
-        job.Ending = ending;
-        _deadlines.Remove(job);
+        record.Flags |= JobFlags.Ending;
+        _endings.Add(job.Number, ending);
+        _byDeadline.Remove(job.Number);
         Rank(job);
+    }
+
+    /// <summary>A job whose rest is to end and that has chunks to end, in the order they were flagged; or null.</summary>
+    public WaitingJob? FirstToEnd()
+    {
+        while (_toEnd.TryPeek(out var number))
+        {
+            ref var record = ref _jobs[number];
+            if (record.Flags.HasFlag(JobFlags.Forgotten))
+            {
+                _toEnd.Dequeue();
+                Free(number);
+                continue;
+            }
+
+            PassOver(ref record);
+            if (!ChunkLine.IsEmpty(record))
+            {
+                return new WaitingJob(this, number);
+            }
+
+            record.Flags &= ~JobFlags.ToEnd;
+            _toEnd.Dequeue();
+        }
+
+        return null;
     }
 
     /// <summary>True when a chunk of this job was told to be cancelled before it was known.</summary>
     public bool WasCancelled(JobId id) => _flagsOfUnknown.TryGetValue(id, out var cancelled) && cancelled;
 
-    private WaitingJob JobOf(in ChunkHeader header)
+    // What handles read
+
+    internal ref JobRecord JobAt(int number) => ref _jobs[number];
+
+    internal ref ChunkRecord ChunkAt(int number) => ref _chunks[number];
+
+    internal TenantId TenantOf(int tenant) => _tenantIds[tenant];
+
+    internal ClassQueue QueueAt(int number) => _queuesByNumber[number];
+
+    internal Decision? EndingOf(int job) => _endings.GetValueOrDefault(job);
+
+    internal long TargetOf(in JobRecord job)
     {
-        if (_jobs.TryGetValue(header.Job, out var job))
+        var from = job.Flags.HasFlag(JobFlags.Relegated) ? LatencyClass.Express : _queuesByNumber[job.Queue].Class;
+        return Math.Min(Sum(job.QueuedAt, _targets[(int)from]), job.Deadline);
+    }
+
+    internal TaskRanges WaitingOf(int chunk)
+    {
+        ref var record = ref _chunks[chunk];
+        return record.Flags.HasFlag(ChunkFlags.Pieces) ? _pieces[chunk] : TaskRanges.Of(new TaskRange(record.First, record.Waiting));
+    }
+
+    internal static long UnitsOf(in ChunkRecord chunk, int tasks) => Share(chunk.Units, tasks, chunk.Tasks);
+
+    /// <summary>A job's standing chunks with waiting tasks that may share a dispatch, in order.</summary>
+    internal IEnumerable<WaitingChunk> StandingOf(int job)
+    {
+        foreach (var number in ChunkLine.All(_chunks, job, _jobs))
         {
-            return job;
+            if (_chunks[number].Waiting > 0)
+            {
+                yield return Handle(number);
+            }
+        }
+    }
+
+    // Jobs
+
+    private int JobOf(in ChunkHeader header)
+    {
+        if (_jobsById.Find(header.Job) is var known and not 0)
+        {
+            return known;
         }
 
-        var queue = QueuesOf(header.Model)[(int)header.Class];
-        job = new WaitingJob(header.Job, header.Tenant, queue, header.Deadline, header.QueuedAt, _arrivals++);
-        job.TargetAt = Math.Min(job.QueuedAt + Target(header.Class), job.Deadline);
-        job.Paused = _flagsOfUnknown.TryGetValue(header.Job, out var cancelled) && !cancelled;
-        _jobs.Add(header.Job, job);
-        _deadlines.Add(job);
+        // A class that is not known any more goes with the least urgent.
+        var latencyClass = (uint)header.Class < (uint)_targets.Length ? header.Class : LatencyClass.Bulk;
+        var paused = _flagsOfUnknown.TryGetValue(header.Job, out var cancelled) && !cancelled;
+        var record = new JobRecord
+        {
+            Id = header.Job,
+            Tenant = TenantNumber(header.Tenant),
+            Queue = QueueOf(header.Model, latencyClass).Number,
+            Deadline = header.Deadline.UtcTicks,
+            QueuedAt = header.QueuedAt.UtcTicks,
+            Arrival = _arrivals++,
+            Flags = paused ? JobFlags.Paused : JobFlags.None,
+        };
+        var job = _jobs.Add();
+        _jobs[job] = record;
+        _jobsById.Add(job);
+        _byDeadline.Add(job);
         return job;
     }
 
-    /// <summary>What waits for a model in a class.</summary>
-    public ClassQueue QueueOf(ModelRef model, LatencyClass latencyClass) => QueuesOf(model)[(int)latencyClass];
+    private int TenantNumber(TenantId tenant)
+    {
+        if (!_tenants.TryGetValue(tenant, out var number))
+        {
+            number = _tenantIds.Count;
+            _tenants.Add(tenant, number);
+            _tenantIds.Add(tenant);
+        }
+
+        return number;
+    }
 
     private ClassQueue[] QueuesOf(ModelRef model)
     {
         if (!_queues.TryGetValue(model, out var queues))
         {
-            queues = [.. Enum.GetValues<LatencyClass>().Select(c => new ClassQueue(model, c))];
+            queues = [.. Enum.GetValues<LatencyClass>().Select(c => new ClassQueue(this, _queuesByNumber.Count + (int)c, model, c, _jobs))];
             _queues.Add(model, queues);
             _queuesInOrder.Add(queues);
+            _queuesByNumber.AddRange(queues);
+            _paces.AddRange(queues.Select(_ => (default(Pace), 0)));
         }
 
         return queues;
@@ -365,86 +586,317 @@ internal sealed class Backlog(CostBook costs)
         return null;
     }
 
-    /// <summary>
-    /// A job's next chunk is due when its class's target is used up, counted from the job's own pace: a large job's later chunks fall
-    /// due later, so that a small job does not wait for its end. It is never later than what the deadline leaves (least laxity).
-    /// </summary>
-    private long DueOf(WaitingJob job)
+    private void Forget(int job)
     {
-        if (job.Queue.Class == LatencyClass.Express)
+        ref var record = ref _jobs[job];
+        Leave(job);
+        if (_byDeadline.Contains(job))
         {
-            return job.TargetAt;
+            _byDeadline.Remove(job);
         }
 
-        var cost = costs.Reference(job.Queue.Model);
-        var pace = costs.Pace(cost, job.Queue.Model, Options.BulkBatchTimeMax);
-        var byTarget = job.TargetAt + Ticks(Options.PaceSpread * pace.Ns(job.UnitsTaken, 0));
-        var byDeadline = job.Deadline - Ticks(pace.Ns(job.UnitsWaiting, job.TasksWaiting));
-        return Math.Min(byTarget, byDeadline);
-    }
-
-    private long Target(LatencyClass latencyClass) =>
-        Options.Classes.TryGetValue(latencyClass, out var options) ? options.Target.Ticks : TimeSpan.TicksPerHour;
-
-    private static long Ticks(double ns) => (long)Math.Min(ns / TimeSpan.NanosecondsPerTick, TimeSpan.TicksPerDay * 3650.0);
-
-    /// <summary>Keeps the totals: of the chunk's tasks <paramref name="before"/> waited, now those in its set do.</summary>
-    private static void Count(WaitingChunk chunk, int before)
-    {
-        var after = chunk.Waiting.Count;
-        var job = chunk.Job;
-        var units = chunk.UnitsOf(after) - chunk.UnitsOf(before);
-        var chunks = Math.Sign(after) - Math.Sign(before);
-        job.UnitsWaiting += units;
-        job.TasksWaiting += after - before;
-        job.ChunksWaiting += chunks;
-        if (job.IsOpen)
+        _jobsById.Remove(job);
+        while (ChunkLine.Take(_chunks, ref record) is var gone and not 0)
         {
-            job.Queue.Units += units;
-            job.Queue.Tasks += after - before;
-            job.Queue.Chunks += chunks;
+            FreeChunk(gone);
+        }
+
+        if (record.Flags.HasFlag(JobFlags.ToEnd))
+        {
+            record.Flags |= JobFlags.Forgotten;
+        }
+        else
+        {
+            Free(job);
         }
     }
 
-    private static void Tally(WaitingJob job, int sign)
+    private void Free(int job)
     {
-        job.Queue.Units += sign * job.UnitsWaiting;
-        job.Queue.Tasks += sign * job.TasksWaiting;
-        job.Queue.Chunks += sign * job.ChunksWaiting;
+        _endings.Remove(job);
+        _jobs[job] = default;
+        _jobs.Free(job);
     }
 
-    /// <summary>Takes an open job's work out of what may be dispatched; all its chunks stand in its own queue then.</summary>
-    private static void Close(WaitingJob job)
+    private void FreeChunk(int chunk)
+    {
+        _chunks[chunk] = new ChunkRecord { Generation = (byte)(_chunks[chunk].Generation + 1) };
+        _chunks.Free(chunk);
+    }
+
+    private WaitingChunk Handle(int chunk) => new(this, chunk, _chunks[chunk].Generation);
+
+    // Places
+
+    /// <summary>Chunks at the head of the line that have nothing waiting are passed over.</summary>
+    private void PassOver(ref JobRecord job)
+    {
+        while (ChunkLine.First(_chunks, job) is var first and not 0 && _chunks[first].Waiting == 0)
+        {
+            ChunkLine.Take(_chunks, ref job);
+            _chunks[first].Flags &= ~ChunkFlags.Queued;
+            if (_chunks[first].Flags.HasFlag(ChunkFlags.Gone))
+            {
+                FreeChunk(first);
+            }
+        }
+    }
+
+    private void Place(int job, ref JobRecord record)
+    {
+        var queue = _queuesByNumber[record.Queue];
+        var promoted = record.Flags.HasFlag(JobFlags.Promoted);
+        var due = DueOf(record, queue);
+        var moved = due != record.Due;
+        record.Due = due;
+        if (queue.Class != LatencyClass.Express)
+        {
+            moved |= SetLatestStart(job, ref record, queue) && promoted;
+        }
+
+        if (record.PlaceInQueue == 0)
+        {
+            queue.Enter(job, promoted);
+        }
+        else if (moved)
+        {
+            queue.Move(job, promoted);
+        }
+    }
+
+    /// <returns>True when it was moved.</returns>
+    private bool SetLatestStart(int job, ref JobRecord record, ClassQueue queue)
+    {
+        var work = Ticks(record.UnitsWaiting * NsPerUnit(queue));
+        var start = record.Deadline - work;
+        var stands = record.PlaceInQueue != 0 || record.PlaceByLaxity != 0;
+        var moved = !stands || Math.Abs(start - record.LatestStart) > Math.Max(LaxityStep, work / LaxityShare);
+        record.LatestStart = moved ? start : record.LatestStart;
+        if (record.Flags.HasFlag(JobFlags.Promoted))
+        {
+            return moved;
+        }
+
+        if (record.PlaceByLaxity == 0)
+        {
+            _byLaxity.Add(job);
+        }
+        else if (moved)
+        {
+            _byLaxity.Move(job);
+        }
+
+        return moved;
+    }
+
+    private void Leave(int job)
+    {
+        ref var record = ref _jobs[job];
+        if (record.PlaceInQueue != 0)
+        {
+            _queuesByNumber[record.Queue].Leave(job, record.Flags.HasFlag(JobFlags.Promoted));
+        }
+
+        if (record.PlaceByLaxity != 0)
+        {
+            _byLaxity.Remove(job);
+        }
+    }
+
+    /// <summary>Takes an open job's work out of what may be dispatched; all its chunks stand in its own line then.</summary>
+    private void Close(WaitingJob job)
     {
         if (!job.IsOpen)
         {
             return;
         }
 
-        Tally(job, -1);
-        Leave(job);
-        foreach (var chunk in job.Queue.Alone.Concat(job.Queue.Apart).Where(c => c.Job == job).ToList())
+        Tally(job.Number, -1);
+        Leave(job.Number);
+        var queue = job.Queue;
+        if (queue.Alone.Count + queue.Apart.Count == 0)
+        {
+            return;
+        }
+
+        foreach (var chunk in queue.Alone.Concat(queue.Apart).Where(c => c.Job == job).ToList())
         {
             Withdraw(chunk);
-            chunk.Queued = true;
-            job.Chunks.Enqueue(chunk, chunk.No);
+            _chunks[chunk.Number].Flags |= ChunkFlags.Queued;
+            ChunkLine.Add(_chunks, ref _jobs[job.Number], chunk.Number);
         }
     }
 
-    private static void Leave(WaitingJob job)
+    /// <summary>
+    /// A job's next chunk is due when its class's target is used up, counted from the job's own pace: a large job's later chunks fall
+    /// due later, so that a small job does not wait for its end. It is never later than what the deadline leaves (least laxity).
+    /// </summary>
+    private long DueOf(in JobRecord job, ClassQueue queue)
     {
-        if (job.Queued && job.Ending is null)
+        if (queue.Class == LatencyClass.Express)
         {
-            job.Queue.Jobs.Remove(job);
+            return TargetOf(job);
         }
 
-        job.Queued = false;
+        var pace = PaceOf(queue);
+        var byTarget = TargetOf(job) + Ticks(Options.PaceSpread * pace.Ns(job.UnitsTaken, 0));
+        var byDeadline = job.Deadline - Ticks(pace.Ns(job.UnitsWaiting, job.TasksWaiting));
+        return Math.Min(byTarget, byDeadline);
     }
 
-    private void Forget(WaitingJob job)
+    private Pace PaceOf(ClassQueue queue)
     {
-        Leave(job);
-        _deadlines.Remove(job);
-        _jobs.Remove(job.Id);
+        var (pace, asked) = _paces[queue.Number];
+        if (asked == 0)
+        {
+            pace = _costs.Pace(_costs.Reference(queue.Model), queue.Model, Options.BulkBatchTimeMax);
+        }
+
+        _paces[queue.Number] = (pace, (asked + 1) % PaceAsksMax);
+        return pace;
     }
+
+    private void Charge(int job, long units)
+    {
+        ref var record = ref _jobs[job];
+        var weight = 1.0;
+        if (Options.TenantWeights.Count > 0 && Options.TenantWeights.TryGetValue(_tenantIds[record.Tenant], out var given) && given > 0)
+        {
+            weight = given;
+        }
+
+        _queuesByNumber[record.Queue].Charge(record.Tenant, units / weight);
+    }
+
+    // Waiting tasks
+
+    private void Put(int chunk, TaskRange range)
+    {
+        ref var record = ref _chunks[chunk];
+        range = Within(range, record.Tasks);
+        if (range.Count == 0)
+        {
+            return;
+        }
+
+        if (record.Waiting == 0)
+        {
+            (record.First, record.Waiting) = (range.First, range.Count);
+        }
+        else if (!record.Flags.HasFlag(ChunkFlags.Pieces) && range.End == record.First)
+        {
+            (record.First, record.Waiting) = (range.First, record.Waiting + range.Count);
+        }
+        else
+        {
+            var ranges = WaitingOf(chunk);
+            ranges.Add(range);
+            Set(chunk, ranges);
+        }
+    }
+
+    private void Cut(int chunk, TaskRange range)
+    {
+        ref var record = ref _chunks[chunk];
+        range = Within(range, record.Tasks);
+        if (range.Count == 0 || record.Waiting == 0)
+        {
+            return;
+        }
+
+        var whole = !record.Flags.HasFlag(ChunkFlags.Pieces);
+        if (whole && range.First <= record.First)
+        {
+            var cut = Math.Clamp(range.End - record.First, 0, record.Waiting);
+            (record.First, record.Waiting) = (record.First + cut, record.Waiting - cut);
+        }
+        else
+        {
+            var ranges = WaitingOf(chunk);
+            ranges.Subtract(range);
+            Set(chunk, ranges);
+        }
+    }
+
+    private void Set(int chunk, TaskRanges ranges)
+    {
+        ref var record = ref _chunks[chunk];
+        (record.First, record.Waiting) = (ranges.First.First, ranges.Count);
+        if (ranges.First.Count == ranges.Count)
+        {
+            record.Flags &= ~ChunkFlags.Pieces;
+            _pieces.Remove(chunk);
+        }
+        else
+        {
+            record.Flags |= ChunkFlags.Pieces;
+            _pieces[chunk] = ranges;
+        }
+    }
+
+    /// <summary>What a report says may lie outside the chunk.</summary>
+    private static TaskRange Within(TaskRange range, int tasks)
+    {
+        var first = Math.Clamp(range.First, 0, tasks);
+        var end = Math.Clamp((long)range.First + range.Count, first, tasks);
+        return new TaskRange(first, (int)(end - first));
+    }
+
+    // Totals
+
+    /// <summary>Keeps the totals: of the chunk's tasks <paramref name="before"/> waited, now those in its record do.</summary>
+    private void Count(int chunk, int before)
+    {
+        ref var record = ref _chunks[chunk];
+        var after = record.Waiting;
+        if (after == before)
+        {
+            return;
+        }
+
+        ref var job = ref _jobs[record.Job];
+        var units = Grown(record, before);
+        var chunks = Math.Sign(after) - Math.Sign(before);
+        job.UnitsWaiting += units;
+        job.TasksWaiting += after - before;
+        job.ChunksWaiting += chunks;
+        if ((job.Flags & (JobFlags.Paused | JobFlags.Ending)) == 0)
+        {
+            Add(job, units, after - before, chunks);
+        }
+    }
+
+    private void Tally(int number, int sign)
+    {
+        ref var job = ref _jobs[number];
+        Add(job, sign * job.UnitsWaiting, sign * job.TasksWaiting, sign * job.ChunksWaiting);
+    }
+
+    private void Add(in JobRecord job, long units, int tasks, int chunks)
+    {
+        var queue = _queuesByNumber[job.Queue];
+        queue.Units += units;
+        queue.Tasks += tasks;
+        queue.Chunks += chunks;
+        queue.Work.Add(job, units, tasks);
+    }
+
+    /// <summary>Units by which what waits of the chunk has grown since <paramref name="before"/> of its tasks waited.</summary>
+    private static long Grown(in ChunkRecord chunk, int before) => UnitsOf(chunk, chunk.Waiting) - UnitsOf(chunk, before);
+
+    /// <summary>Units are at most 2⁴⁰, so the product needs more than a long only for chunks of millions of tasks.</summary>
+    private static long Share(long units, int part, int whole) =>
+        part == whole ? units
+        : part == 0 || whole == 0 ? 0
+        : units <= int.MaxValue ? units * part / whole
+        : (long)((Int128)units * part / whole);
+
+    private static long Ticks(double ns)
+    {
+        const double TicksMax = TimeSpan.TicksPerDay * 3650.0;
+        var ticks = ns / TimeSpan.NanosecondsPerTick;
+        return ticks < TicksMax ? (long)ticks : (long)TicksMax;
+    }
+
+    private static long Sum(long time, long span) => span > long.MaxValue - time ? long.MaxValue : time + span;
 }

@@ -57,7 +57,7 @@ internal sealed class DesiredWorkers(CostBook costs, ExpressLoad express)
             demand.Express = options.DesiredExpressHeadroom * express.Devices(demand.Pool, costs, options, now);
         }
 
-        foreach (var (dueBy, queue, units, tasks) in Work(backlog))
+        foreach (var (dueBy, queue, units, tasks) in backlog.WorkByDeadline())
         {
             // What is due sooner than a new worker could help is no reason for more workers than can help.
             var left = Math.Max(dueBy - now, options.DesiredWorkersLeadMin.Ticks) * (double)TimeSpan.NanosecondsPerTick;
@@ -92,11 +92,6 @@ internal sealed class DesiredWorkers(CostBook costs, ExpressLoad express)
 
         return wishes;
     }
-
-    private static IEnumerable<(long DueBy, ClassQueue Queue, long Units, long Tasks)> Work(Backlog backlog) =>
-        backlog
-            .JobsByDeadline.Where(j => !j.Paused && j.TasksWaiting > 0)
-            .Select(j => (j.Deadline, j.Queue, j.UnitsWaiting, j.TasksWaiting));
 
     /// <summary>What all the work would take of one pool, were it the only one.</summary>
     private sealed class Demand(string pool, long pricePerHourPico)

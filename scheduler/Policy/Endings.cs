@@ -52,7 +52,7 @@ internal sealed class Endings(Backlog backlog)
     /// <summary>A job's next chunks of which nothing is in flight; those in flight stand in line again when they land.</summary>
     private EndChunks? NextOfJobs()
     {
-        while (backlog.JobsToEnd.TryPeek(out var job))
+        while (backlog.FirstToEnd() is { } job)
         {
             var chunks = new List<ChunkKey>();
             var (tasks, units) = (0, 0L);
@@ -61,20 +61,10 @@ internal sealed class Endings(Backlog backlog)
                 if (chunk.InFlight == 0)
                 {
                     tasks += chunk.Waiting.Count;
-                    units += chunk.UnitsOf(chunk.Waiting.Count);
+                    units += chunk.UnitsWaiting;
                     Backlog.TakeAll(chunk);
                     chunks.Add(chunk.Key);
                 }
-            }
-
-            if (job.Chunks.Count == 0)
-            {
-                backlog.JobsToEnd.Dequeue();
-                job.Queued = false;
-            }
-            else
-            {
-                job.Queued = true; // It keeps its place in line.
             }
 
             if (chunks.Count > 0)

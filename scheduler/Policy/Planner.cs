@@ -298,9 +298,9 @@ internal sealed class Planner : IPolicy
             Begun = held.Begun,
             BatchTicks = (held.Lane == Lane.Express ? _options.ExpressBatchTimeMax : _options.BulkBatchTimeMax).Ticks,
         };
-        foreach (var (chunk, range) in chunks)
+        foreach (var (found, range) in chunks)
         {
-            if (chunk is not null)
+            if (found is { } chunk)
             {
                 chunk.InFlight++;
                 Backlog.Withdraw(chunk);
@@ -520,7 +520,7 @@ internal sealed class Planner : IPolicy
         var faults = flight.Faults + 1;
         foreach (var (chunk, range) in flight.Slices)
         {
-            chunk.Faults = Math.Max(chunk.Faults, Math.Min(faults, _options.FaultsMax));
+            Backlog.Fault(chunk, Math.Min(faults, _options.FaultsMax));
             if (faults <= _options.FaultsMax)
             {
                 chunk.Job.UnitsTaken -= chunk.UnitsOf(range.Count);

@@ -80,6 +80,9 @@ internal sealed record PolicyOptions
     /// </summary>
     public double PaceSpread { get; init; } = 2;
 
+    /// <summary>Shares of tenants inside a class, relative to each other; who is not named has 1.</summary>
+    public IReadOnlyDictionary<TenantId, double> TenantWeights { get; init; } = new Dictionary<TenantId, double>();
+
     /// <summary>Workers one pool can have: what a cheaper pool cannot hold is wished for of the next.</summary>
     public int PoolWorkersMax { get; init; } = 1000;
 

@@ -15,6 +15,9 @@ internal struct TaskRanges
     private TaskRange _one;
     private List<TaskRange>? _many;
 
+    /// <summary>The set of one range.</summary>
+    public static TaskRanges Of(TaskRange range) => new() { _one = range.Count > 0 ? range : default };
+
     public readonly bool IsEmpty => Count == 0;
 
     /// <summary>Tasks in the set.</summary>

@@ -26,7 +26,6 @@ internal sealed class SweepJudge
 
     private IEnumerable<Fact> Differences(OpenChunk chunk, Backlog index)
     {
-        var job = index.Find(chunk.Header.Job);
         if (index.Find(chunk.Header.Key) is null && SeenTwice(chunk.Header.Key))
         {
             yield return new ChunkArrived(chunk.Header);
@@ -36,7 +35,7 @@ internal sealed class SweepJudge
             }
         }
 
-        if (job is null)
+        if (index.Find(chunk.Header.Job) is not { } job)
         {
             yield break;
         }

@@ -8,6 +8,7 @@ var root = new RootCommand("Measures the pipeline on this machine, side by side 
     BulkBench.Create(),
     SmallJobsBench.Create(),
     LimitBench.Create(),
+    SchedulerBench.Create(),
     PeerCommand.Create(),
 };
 root.SetAction(

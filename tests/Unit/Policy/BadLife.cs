@@ -207,9 +207,11 @@ internal sealed class BadLife(Spoiling spoiling, int seed)
                 Tell(new ChunkArrived(header));
             }
 
-            foreach (var job in _chunks.Keys.Select(c => _planner.Backlog.Find(c)?.Job).Where(j => j is { Paused: true }).Distinct())
+            foreach (
+                var job in _chunks.Keys.Select(c => _planner.Backlog.Find(c)?.Job).OfType<WaitingJob>().Where(j => j.Paused).Distinct()
+            )
             {
-                Tell(new JobResumed(job!.Id));
+                Tell(new JobResumed(job.Id));
             }
         }
     }

@@ -1,0 +1,82 @@
+namespace Pipeline.Scheduler.Policy.Index;
+
+/// <summary>
+/// Records without headers, named by a number from 1 on; 0 names none. They lie in pages that never move, so growing copies nothing and
+/// a reference stays good. What is freed has its number given out again.
+/// </summary>
+internal sealed class Slab<T>
+    where T : unmanaged
+{
+    private const int PageBits = 10;
+    private const int PageMask = (1 << PageBits) - 1;
+
+    private readonly List<T[]> _pages = [];
+    private readonly PagedInts _free = new();
+    private int _freeCount;
+    private int _used = 1;
+
+    /// <summary>Records in use.</summary>
+    public int Count => _used - 1 - _freeCount;
+
+    public ref T this[int id] => ref _pages[id >> PageBits][id & PageMask];
+
+    /// <summary>A record's number; what is in the record is what its last user left.</summary>
+    public int Add()
+    {
+        var id = _freeCount > 0 ? _free[--_freeCount] : _used++;
+        if (id >> PageBits == _pages.Count)
+        {
+            _pages.Add(new T[1 << PageBits]);
+        }
+
+        return id;
+    }
+
+    public void Free(int id)
+    {
+        _free.Reserve(_freeCount + 1);
+        _free[_freeCount++] = id;
+    }
+}
+
+/// <summary>A row of numbers that grows page by page: only the first, small page is ever copied.</summary>
+internal sealed class PagedInts
+{
+    private const int PageBits = 12;
+    private const int PageMask = (1 << PageBits) - 1;
+    private const int FirstPageMin = 4;
+
+    private readonly List<int[]> _pages = [];
+
+    public ref int this[int index] => ref _pages[index >> PageBits][index & PageMask];
+
+    /// <summary>Makes room for <paramref name="count"/> numbers.</summary>
+    public void Reserve(int count)
+    {
+        if (count <= 1 << PageBits)
+        {
+            ReserveFirst(count);
+            return;
+        }
+
+        while (_pages.Count << PageBits < count)
+        {
+            ReserveFirst(1 << PageBits);
+            _pages.Add(new int[1 << PageBits]);
+        }
+    }
+
+    private void ReserveFirst(int count)
+    {
+        if (_pages.Count == 0)
+        {
+            _pages.Add(new int[Math.Max(FirstPageMin, count)]);
+        }
+        else if (_pages[0].Length < count)
+        {
+            var grown = new int[Math.Min(1 << PageBits, Math.Max(count, 2 * _pages[0].Length))];
+            _pages[0].CopyTo(grown, 0);
+            _pages[0] = grown;
+        }
+    }
+}
