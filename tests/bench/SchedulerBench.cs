@@ -17,7 +17,7 @@ internal sealed record SchedulerSettings
     public long TasksToDecide { get; init; } = 20_000_000;
 
     /// <summary>Express tasks that come in a second of the virtual clock.</summary>
-    public int ExpressPerSecond { get; init; } = 2000;
+    public int ExpressPerSecond { get; init; } = 200;
 }
 
 /// <summary>
@@ -30,6 +30,7 @@ internal static class SchedulerBench
     private const int ChunkTasks = 512;
     private const int ChunksPerJob = 1000;
     private const int UnitsPerTask = 100;
+    private const int NsPerUnit = 10_000;
     private static readonly ModelRef Model = new("bench", "1.0.0");
     private static readonly DateTimeOffset Start = new(2026, 1, 1, 0, 0, 0, TimeSpan.Zero);
 
@@ -106,7 +107,7 @@ internal static class SchedulerBench
         return 0;
     }
 
-    /// <summary>A batch takes 1 ms and 1 µs a unit: a device runs about ten thousand of these tasks a second.</summary>
+    /// <summary>A batch takes 1 ms and 10 µs a unit: a device runs a thousand tasks a second, a thousand devices a million.</summary>
     private static ModelProfile Profile { get; } =
         new()
         {
@@ -114,7 +115,7 @@ internal static class SchedulerBench
             Device = "bench",
             Points = [],
             AlphaNs = 1_000_000,
-            BetaNs = 1000,
+            BetaNs = NsPerUnit,
             BatchDrift = 0,
             MemoryBytes = 1,
         };
@@ -125,7 +126,7 @@ internal static class SchedulerBench
         for (var chunk = 0; chunk < settings.Chunks; chunk++)
         {
             var job = chunk / ChunksPerJob;
-            var at = Start - TimeSpan.FromSeconds(job % 3600);
+            var at = Start - TimeSpan.FromHours(1) + (TimeSpan.FromHours(1) * job * ChunksPerJob / Math.Max(1, settings.Chunks));
             planner.Observe(
                 new ChunkArrived(Header(Id(1, job), chunk % ChunksPerJob, job % settings.Tenants, LatencyClass.Bulk, at, ChunkTasks)),
                 Start
@@ -173,6 +174,7 @@ internal static class SchedulerBench
         private DateTimeOffset _now = Start;
         private int _beaten;
         private int _express;
+        private long _sent;
 
         public VirtualFleet(Planner planner, int workers, int expressPerSecond)
         {
@@ -182,7 +184,7 @@ internal static class SchedulerBench
                 var worker = new WorkerId(Id(4, i));
                 _workers.Add(worker);
                 _held[worker] = [];
-                _freeAt[worker] = Start;
+                _freeAt[worker] = Start + TimeSpan.FromMilliseconds(i); // Their ends come one by one, not all at once.
                 _planner.Observe(Beat(worker, i), Start);
             }
         }
@@ -195,13 +197,6 @@ internal static class SchedulerBench
         public void Run(long tasks)
         {
             // The first turn sends two dispatches to every worker at once, and everything is cold: it is not one of those measured.
-            Turn(measured: false);
-            _now += TimeSpan.FromSeconds(3.1); // Until bulk may be sent: nothing of an earlier scheduler can be running then.
-            foreach (var worker in _workers)
-            {
-                _planner.Observe(Beat(worker, _workers.IndexOf(worker)), _now);
-            }
-
             Turn(measured: false);
             while (TasksDecided < tasks)
             {
@@ -259,7 +254,14 @@ internal static class SchedulerBench
 
         private void Send(Dispatch dispatch)
         {
-            var time = TimeSpan.FromMilliseconds(1) + TimeSpan.FromMicroseconds(dispatch.Slices.Sum(s => s.Count) * UnitsPerTask);
+            // Between 0.9 and 1.1 of what the profile says, by the golden ratio's multiples: even, and the same in every run.
+            var jitter = 0.9 + (0.2 * (++_sent * 0.618033988749895 % 1));
+            var time =
+                jitter
+                * (
+                    TimeSpan.FromMilliseconds(1)
+                    + TimeSpan.FromMicroseconds(dispatch.Slices.Sum(s => (long)s.Count) * UnitsPerTask * NsPerUnit / 1000)
+                );
             var begins = _freeAt[dispatch.Worker] > _now ? _freeAt[dispatch.Worker] : _now;
             _freeAt[dispatch.Worker] = begins + time;
             _held[dispatch.Worker][dispatch.Id] = new HeldDispatch(
@@ -303,7 +305,7 @@ internal static class SchedulerBench
                 Lane = dispatch.Lane,
                 Model = dispatch.Model,
                 Slices = [.. dispatch.Slices.Select(s => new SliceReport(s.Job, s.No, s.First, s.Count, SliceOutcome.Done))],
-                Batches = [new BatchFact(tasks, units, units, 1_000_000 + (units * 1000))],
+                Batches = [new BatchFact(tasks, units, units, 1_000_000 + (units * NsPerUnit))],
             };
         }
     }

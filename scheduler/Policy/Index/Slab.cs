@@ -2,7 +2,7 @@ namespace Pipeline.Scheduler.Policy.Index;
 
 /// <summary>
 /// Records without headers, named by a number from 1 on; 0 names none. They lie in pages that never move, so growing copies nothing and
-/// a reference stays good. What is freed has its number given out again.
+/// a reference stays good; the garbage collector does not move them either, or it would copy the whole backlog. What is freed has its number given out again.
 /// </summary>
 internal sealed class Slab<T>
     where T : unmanaged
@@ -26,7 +26,7 @@ internal sealed class Slab<T>
         var id = _freeCount > 0 ? _free[--_freeCount] : _used++;
         if (id >> PageBits == _pages.Count)
         {
-            _pages.Add(new T[1 << PageBits]);
+            _pages.Add(GC.AllocateArray<T>(1 << PageBits, pinned: true));
         }
 
         return id;
@@ -62,7 +62,7 @@ internal sealed class PagedInts
         while (_pages.Count << PageBits < count)
         {
             ReserveFirst(1 << PageBits);
-            _pages.Add(new int[1 << PageBits]);
+            _pages.Add(Page(1 << PageBits));
         }
     }
 
@@ -70,13 +70,15 @@ internal sealed class PagedInts
     {
         if (_pages.Count == 0)
         {
-            _pages.Add(new int[Math.Max(FirstPageMin, count)]);
+            _pages.Add(Page(Math.Max(FirstPageMin, count)));
         }
         else if (_pages[0].Length < count)
         {
-            var grown = new int[Math.Min(1 << PageBits, Math.Max(count, 2 * _pages[0].Length))];
+            var grown = Page(Math.Min(1 << PageBits, Math.Max(count, 2 * _pages[0].Length)));
             _pages[0].CopyTo(grown, 0);
             _pages[0] = grown;
         }
     }
+
+    private static int[] Page(int count) => count == 1 << PageBits ? GC.AllocateArray<int>(count, pinned: true) : new int[count];
 }

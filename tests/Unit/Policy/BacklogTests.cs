@@ -228,6 +228,26 @@ public class BacklogTests
         Assert.Equal(1, backlog.ChunksOpen);
     }
 
+    [Fact]
+    public void A_handle_on_a_chunk_that_is_gone_does_nothing_to_the_one_in_its_place()
+    {
+        var backlog = new Backlog(new CostBook());
+        var gone = backlog.Add(Header(1, 0, tenant: 1, units: 10))!.Value;
+        var range = Backlog.Take(gone, int.MaxValue);
+        backlog.Rank(gone.Job);
+        backlog.Land(gone);
+        var other = backlog.Add(Header(2, 0, tenant: 1, units: 10))!.Value;
+
+        backlog.Return(gone, range);
+        backlog.Land(gone);
+        Backlog.Remove(gone, range);
+        Backlog.Fault(gone, 3);
+
+        Assert.True(gone.Waiting.IsEmpty);
+        Assert.Equal((10, 10L, 0), (other.Waiting.Count, Queue(backlog).Units, other.Faults));
+        Assert.Equal(1, backlog.ChunksOpen);
+    }
+
     /// <summary>Takes whole chunks by fair shares and lands them as done.</summary>
     /// <returns>Units by tenant.</returns>
     private static Dictionary<int, long> TakenUntil(Backlog backlog, int chunks)
