@@ -21,8 +21,8 @@ internal sealed record FailTasks(Slice Slice, bool FirstOnly, FailureKind Kind, 
 internal sealed record RelegateJob(JobId Job, Why Why) : Decision(Why);
 
 /// <summary>
-/// A standard or bulk job has no more slack than its work takes: from now on it goes before all others of its lane, and ahead of bulk
-/// on the device. Recorded, not carried out: the index has moved it.
+/// A standard or bulk job has no more slack than its work takes: from now on it goes before all others of its class, and on the express
+/// lane. Recorded, not carried out: the index has moved it.
 /// </summary>
 internal sealed record PromoteJob(JobId Job, Why Why) : Decision(Why);
 

@@ -37,11 +37,21 @@ internal sealed class ExpressRule(Backlog backlog, CostBook costs, Fleet fleet, 
 
     private const int SparesTargets = 4;
 
+    /// <summary>From this load of express on, the look-ahead is asked before bulk gets a device.</summary>
+    private const double BusyShare = 0.6;
+
+    /// <summary>The part of express slack that a bulk batch may take.</summary>
+    private const double SlackShare = 2.0 / 3;
+
+    /// <summary>How much earlier than the estimated end of a bulk batch express is sent, in such batches: they scatter by some percent.</summary>
+    private const double HoldEarly = 0.1;
+
     private readonly Dictionary<ModelRef, ArrivalRate> _rates = [];
 
     /// <summary>Models that express work came for, in order of the first.</summary>
     private readonly List<ModelRef> _models = [];
     private readonly ExpressTime _time = new();
+    private readonly Dictionary<string, double> _left = [];
     private Lookahead? _lookahead;
 
     public PolicyOptions Options { get; set; } = new();
@@ -79,7 +89,7 @@ internal sealed class ExpressRule(Backlog backlog, CostBook costs, Fleet fleet, 
     }
 
     /// <summary>What to do for this queue now.</summary>
-    public ExpressStep Step(ClassQueue queue, bool bulkWaits, long now)
+    public ExpressStep Step(ClassQueue queue, long now)
     {
         if (Choose(queue, now) is not { } choice)
         {
@@ -106,7 +116,7 @@ internal sealed class ExpressRule(Backlog backlog, CostBook costs, Fleet fleet, 
                 return aside;
             }
         }
-        else if (bulkWaits && Defer(queue, head, choice.Start, Math.Min(room, unitsMax), rowsMax) is { } until && until > now)
+        else if (WaitUntil(queue, head, choice, Math.Min(room, unitsMax), rowsMax) is { } until && until > now)
         {
             return new ExpressWait(until);
         }
@@ -115,21 +125,23 @@ internal sealed class ExpressRule(Backlog backlog, CostBook costs, Fleet fleet, 
     }
 
     /// <summary>
-    /// How long a bulk batch may hold a device of this pool: while express comes, half of what its target leaves beside its own batch.
-    /// An express task that just missed a boundary then waits for one bulk batch, and one express batch at most before its own.
+    /// How long a bulk batch may hold a device of this pool. Half the target at most, so that the first express task after a quiet night
+    /// is in time too; while express comes, what its target leaves after it waited for company and beside its own batch, with a third to
+    /// spare for what is already on its way to the device.
     /// </summary>
     public TimeSpan BulkBatchTimeMax(string pool, long now)
     {
-        var most = Options.BulkBatchTimeMax.Ticks;
+        var most = Math.Min(Options.BulkBatchTimeMax.Ticks, Target / 2);
+        var left = (1 - Options.ExpressDeferShare) * Target;
         foreach (var model in _models)
         {
             var rate = _rates[model];
             if (rate.Newest > now - ExpressExpectedFor.Ticks)
             {
                 _time.Set(costs.Of(pool, model), Options);
-                var together = Math.Max(1, rate.PerTick(now) * most);
-                var slack = Target - _time.Ticks(together * rate.UnitsMean) - Options.ExpressLead.Ticks;
-                most = Math.Min(most, slack / 2);
+                var together = Math.Max(1, rate.PerTick(now) * Options.ExpressDeferShare * Target) * rate.UnitsMean;
+                var own = _time.Ticks(Math.Min(together, _time.UnitsWithin((long)(left / 2))));
+                most = Math.Min(most, (long)((left - own - Options.ExpressLead.Ticks) * SlackShare));
             }
         }
 
@@ -150,22 +162,20 @@ internal sealed class ExpressRule(Backlog backlog, CostBook costs, Fleet fleet, 
         Choice? soonest = null;
         foreach (var pool in pools.ByCost(queue.Model, now))
         {
-            // With no lead a lane has to be empty; an estimate that is over a moment too early must not put a batch behind another.
-            if (pool.FreeExpress(queue.Model, now, Options.ExpressLead > TimeSpan.Zero ? Options.ExpressLead.Ticks : -1) is not { } worker)
+            _time.Set(costs.Of(pool.Name, queue.Model), Options);
+            if (Place(queue, pool, now) is not { } place)
             {
                 continue;
             }
 
-            _time.Set(costs.Of(pool.Name, queue.Model), Options);
-            var start = worker.ExpressStart(now) + (worker.Models.Contains(queue.Model) ? 0 : fleet.LoadTicks(pool.Name, queue.Model));
-            if (start + _time.Ticks(queue.Units) <= queue.Due - (Target / 4))
+            if (place.Start + _time.Ticks(queue.Units) <= queue.Due - (Target / 4))
             {
-                return new Choice(worker, start);
+                return place;
             }
 
-            if (soonest is null || start < soonest.Value.Start)
+            if (soonest is null || place.Start < soonest.Value.Start)
             {
-                soonest = new Choice(worker, start);
+                soonest = place;
             }
         }
 
@@ -176,6 +186,31 @@ internal sealed class ExpressRule(Backlog backlog, CostBook costs, Fleet fleet, 
 
         return soonest;
     }
+
+    /// <summary>
+    /// The pool's worker that starts first: one with an empty express lane, or where the lane is about to be empty; where that is too
+    /// late for the most urgent, behind other express work. With no lead a lane has to be empty: an estimate that is over a moment
+    /// too early must not put a batch behind another.
+    /// </summary>
+    private Choice? Place(ClassQueue queue, Pool pool, long now)
+    {
+        var lead = Options.ExpressLead > TimeSpan.Zero ? Options.ExpressLead.Ticks : -1;
+        if (pool.FreeExpress(queue.Model, now, lead) is not { } worker)
+        {
+            return null;
+        }
+
+        var start = Start(worker, queue.Model, now);
+        if (start > now && start + _time.Ticks(1) > queue.Due && pool.FreeExpress(queue.Model, now, long.MaxValue - now) is { } behind)
+        {
+            (worker, start) = (behind, Start(behind, queue.Model, now));
+        }
+
+        return new Choice(worker, start);
+    }
+
+    private long Start(FleetWorker worker, ModelRef model, long now) =>
+        worker.ExpressStart(now) + (worker.Models.Contains(model) ? 0 : fleet.LoadTicks(worker.Pool, model));
 
     private long Target =>
         Options.Classes.TryGetValue(LatencyClass.Express, out var express) ? express.Target.Ticks : TimeSpan.TicksPerSecond;
@@ -234,32 +269,61 @@ internal sealed class ExpressRule(Backlog backlog, CostBook costs, Fleet fleet, 
     }
 
     /// <summary>
-    /// True when this worker can run a bulk batch of that length now without making express late: the look-ahead misses no more
-    /// with the device taken than without.
+    /// True when this worker may start bulk work: express leaves room on the pool's devices even when it bunches, and a bulk batch fits
+    /// into its slack. Where even the smallest does not, or express is busy, the look-ahead has to miss no more with the device taken than
+    /// without.
     /// </summary>
-    public bool Spares(FleetWorker worker, TimeSpan batchTime, long now)
+    public bool Spares(FleetWorker worker, TimeSpan smallest, TimeSpan allowed, long now)
     {
+        var taken = 0.0;
+        _left[worker.Pool] = 1;
         foreach (var model in _models)
         {
-            if (!worker.Models.Contains(model) || _rates[model].PerTick(now) * Target < 1)
+            var perTick = _rates[model].PerTick(now);
+            if (!worker.Models.Contains(model) || perTick * Target < 1)
             {
                 continue;
             }
 
             _time.Set(costs.Of(worker.Pool, model), Options);
             var (rowsMax, unitsMax) = Limits(model, worker.Pool);
-            var look = Look(backlog.QueueOf(model, LatencyClass.Express), worker.Pool, rowsMax, unitsMax, now);
-            look.Rate *= BurstFactor;
-            var until = now + (SparesTargets * Target);
-            var before = look.Missed(0, now, until);
-            look.TakeDevice(now + batchTime.Ticks);
-            if (look.Missed(0, now, until) > before + 1e-6)
+            taken += LoadShare(model, worker.Pool, perTick, Math.Min(unitsMax, rowsMax * _rates[model].UnitsMean));
+            _left[worker.Pool] = Math.Max(0, 1 - taken);
+            if (taken * BurstFactor >= 1)
+            {
+                return false;
+            }
+
+            if ((smallest > allowed || taken > BusyShare) && !SparesNow(model, worker, smallest > allowed ? smallest : allowed, now))
             {
                 return false;
             }
         }
 
         return true;
+    }
+
+    /// <summary>The part of the pool's device time that express takes in the largest batches its target allows.</summary>
+    private double LoadShare(ModelRef model, string pool, double perTick, double unitsMax)
+    {
+        var workers = Math.Max(1, fleet.FindPool(pool)?.Workers ?? 1);
+        var unitsMean = _rates[model].UnitsMean;
+        var units = Math.Max(unitsMean, Math.Min(_time.UnitsWithin(Target / 2), unitsMax));
+        return perTick * unitsMean / units * _time.Ticks(units) / workers;
+    }
+
+    /// <summary>The part of a pool's device time that express leaves, as of the last time bulk asked.</summary>
+    public double LeftShare(string pool) => _left.GetValueOrDefault(pool, 1);
+
+    private bool SparesNow(ModelRef model, FleetWorker worker, TimeSpan batchTime, long now)
+    {
+        var (rowsMax, unitsMax) = Limits(model, worker.Pool);
+        var look = Look(backlog.QueueOf(model, LatencyClass.Express), worker.Pool, rowsMax, unitsMax, now);
+        look.Rate *= BurstFactor;
+        var until = now + (SparesTargets * Target);
+        var before = look.Missed(0, now, until);
+        look.TakeDevice(now + batchTime.Ticks);
+        return look.Missed(0, now, until) <= before + 1e-6;
     }
 
     private long NextFreeAt(long now)
@@ -281,17 +345,25 @@ internal sealed class ExpressRule(Backlog backlog, CostBook costs, Fleet fleet, 
         }
     }
 
-    /// <summary>Until when the batch may wait for company.</summary>
-    private long? Defer(ClassQueue queue, WaitingChunk head, long start, double unitsMax, double rowsMax)
+    /// <summary>
+    /// Until when the batch may wait for company, while bulk has the device: for a share of its target, then until the
+    /// bulk batch on the device is about to end. An estimate may be off and that moment be missed, so only work waits that could wait
+    /// for one more bulk batch.
+    /// </summary>
+    private long? WaitUntil(ClassQueue queue, WaitingChunk head, Choice choice, double unitsMax, double rowsMax)
     {
-        if (Options.ExpressDeferShare <= 0 || queue.Units >= unitsMax || queue.Tasks >= rowsMax)
+        if (queue.Units >= unitsMax || queue.Tasks >= rowsMax || choice.Worker.Lane(Lane.Bulk).Flights is not [var bulk, ..])
         {
             return null;
         }
 
-        var window =
-            queue.DueShared - _time.Ticks(queue.Units + ((double)queue.Units / Math.Max(1, queue.Chunks))) - Options.ExpressLead.Ticks;
-        return Math.Min(window, head.Job.QueuedAt + (long)(Options.ExpressDeferShare * Target));
+        var mean = (double)queue.Units / Math.Max(1, queue.Chunks);
+        var batch = Math.Min(bulk.BatchTicks > 0 ? bulk.BatchTicks : bulk.EstimatedTicks, bulk.EstimatedTicks);
+        var latest = queue.DueShared - _time.Ticks(queue.Units + mean) - batch - Options.ExpressLead.Ticks;
+        var calm = Math.Min(1, LeftShare(choice.Worker.Pool) / (1 - BusyShare)); // A busy fleet has no time to wait.
+        var company = Math.Min(head.Job.QueuedAt + (long)(calm * Options.ExpressDeferShare * Target), latest);
+        var boundary = choice.Start - Options.ExpressLead.Ticks - (long)(HoldEarly * batch);
+        return choice.Start <= latest && choice.Worker.Lane(Lane.Express).Flights.Count == 0 ? Math.Max(company, boundary) : company;
     }
 
     /// <summary>The most urgent chunks that fit.</summary>

@@ -28,6 +28,9 @@ internal sealed class Flight(DispatchId id, long epoch, WorkerId worker, string 
     /// <summary>How often its only chunk had faulted when it was sent.</summary>
     public int Faults { get; set; }
 
+    /// <summary>True when it carries promoted work.</summary>
+    public bool Promoted { get; set; }
+
     /// <summary>True when its worker may hold nothing else.</summary>
     public bool Apart { get; set; }
 

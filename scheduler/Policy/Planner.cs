@@ -14,6 +14,9 @@ internal sealed class Planner : IPolicy
     /// <summary>A lane whose broker could not be reached is tried again after this.</summary>
     private static readonly TimeSpan UnreachablePause = TimeSpan.FromSeconds(2);
 
+    /// <summary>Workers that promoted work can count on at least: it goes on the express lane.</summary>
+    private const double LeftMin = 0.05;
+
     private readonly long _epoch;
     private readonly CostBook _costs = new();
     private readonly Backlog _backlog;
@@ -29,6 +32,7 @@ internal sealed class Planner : IPolicy
 
     /// <summary>Workers heard since the last turn.</summary>
     private readonly List<FleetWorker> _heard = [];
+    private int _promotedFlights;
     private PolicyOptions _options;
     private readonly ExpressRule _express;
     private readonly PoolRule _pools;
@@ -51,6 +55,7 @@ internal sealed class Planner : IPolicy
         _builder = new DispatchBuilder(_backlog, _costs, epoch) { Options = options };
         _pools = new PoolRule(_backlog, _fleet, _costs) { Options = options };
         _express = new ExpressRule(_backlog, _costs, _fleet, _pools) { Options = options };
+        _backlog.NsPerUnit = NsPerUnit;
         _gate = new BulkGate(now.UtcTicks + options.WorkerLostAfter.Ticks);
         _lastPlanAt = now.UtcTicks;
         _wake = now.UtcTicks;
@@ -132,7 +137,10 @@ internal sealed class Planner : IPolicy
         ExpireLate(now);
         _endings.Plan(decisions, now);
         PlaceApart(decisions, now);
+        Promote(decisions, now);
+        PlacePromoted(decisions, now, overdue: true);
         PlaceExpress(decisions, now);
+        PlacePromoted(decisions, now, overdue: false);
         FillBulk(decisions, now);
         WantWorkers(decisions, now);
         WakeAt(_endings.NextWake);
@@ -559,6 +567,7 @@ internal sealed class Planner : IPolicy
 
     private FleetWorker? ComeDown(Flight flight, long now)
     {
+        _promotedFlights -= flight.Promoted && _flights.ContainsKey(flight.Id) ? 1 : 0;
         _flights.Remove(flight.Id);
         return _fleet.Remove(flight, now);
     }
@@ -606,7 +615,7 @@ internal sealed class Planner : IPolicy
         _passed.Clear();
         while (ExpressRule.Next(_backlog, _passed) is { } queue)
         {
-            switch (_express.Step(queue, BulkWaits(), now))
+            switch (_express.Step(queue, now))
             {
                 case ExpressSend send:
                     var bounds = new DispatchBounds(
@@ -629,6 +638,60 @@ internal sealed class Planner : IPolicy
                     WakeAt(wait.Until > now ? wait.Until : long.MaxValue);
                     _passed.Add(queue.Model);
                     break;
+            }
+        }
+    }
+
+    /// <summary>Jobs whose work has to start by now to be in time are promoted, while it is not too late.</summary>
+    private void Promote(List<Decision> decisions, long now)
+    {
+        var lead = _options.DispatchTimeTarget.Ticks;
+        while (_backlog.TakeLaxityDue(now + lead) is { } job)
+        {
+            var why = new Why(
+                Reasons.Promoted,
+                (int)Math.Min(job.TasksWaiting, int.MaxValue),
+                job.UnitsWaiting,
+                new TimeSpan(job.Deadline - job.LatestStart),
+                new TimeSpan(job.LatestStart - now),
+                job.Queue.Chunks
+            );
+            decisions.Add(new PromoteJob(job.Id, why));
+        }
+
+        WakeAt(_backlog.NextLaxityAt - lead);
+    }
+
+    /// <summary>
+    /// Promoted work travels on the express lane, one batch at a time, so it gets the device before bulk that was given away already.
+    /// It goes after express while it has slack left and before it then, on half of the devices at most.
+    /// </summary>
+    private void PlacePromoted(List<Decision> decisions, long now, bool overdue)
+    {
+        foreach (var queues in _backlog.Queues)
+        {
+            for (var c = LatencyClass.Standard; c <= LatencyClass.Bulk; c++)
+            {
+                var queue = queues[(int)c];
+                while (
+                    queue.PromotedJobs.Min is { } job
+                    && (!overdue || job.LatestStart <= now)
+                    && 2 * _promotedFlights < Math.Max(2, _fleet.Workers.Count)
+                    && _pools.ForPromoted(queue.Model, now) is { } worker
+                )
+                {
+                    var time = _express.BulkBatchTimeMax(worker.Pool, now);
+                    var bounds = new DispatchBounds(Lane.Express, time, time, Reasons.Promoted);
+                    if (_builder.Build(worker, [queue], bounds, now) is not { } built)
+                    {
+                        break;
+                    }
+
+                    built.Flight.Promoted = true;
+                    _promotedFlights++;
+                    TakeOff(worker, built.Flight, now);
+                    decisions.Add(built.Decision);
+                }
             }
         }
     }
@@ -656,8 +719,6 @@ internal sealed class Planner : IPolicy
         }
     }
 
-    private bool BulkWaits() => _backlog.Queues.Any(q => q[(int)LatencyClass.Standard].Tasks > 0 || q[(int)LatencyClass.Bulk].Tasks > 0);
-
     /// <summary>Standard and bulk fill the bulk lanes in one order of when they are due.</summary>
     private void FillBulk(List<Decision> decisions, long now)
     {
@@ -679,14 +740,14 @@ internal sealed class Planner : IPolicy
             }
 
             var batchTime = _express.BulkBatchTimeMax(worker.Pool, now);
-            if (!_express.Spares(worker, batchTime, now))
+            var pace = _costs.Pace(_costs.Of(worker.Pool, model), model, batchTime);
+            if (!_express.Spares(worker, BulkRule.SmallestBatch(queues, pace), batchTime, now))
             {
                 _passed.Add(model); // Express needs the device; its next arrival or end wakes us.
                 WakeAt(now + batchTime.Ticks);
                 continue;
             }
 
-            var pace = _costs.Pace(_costs.Of(worker.Pool, model), model, batchTime);
             if (BulkRule.Bounds(queues, worker, _fleet, pace, batchTime, _options, now) is not { } bounds)
             {
                 // Too early to stage what is not full: look again when what runs is about to end.
@@ -701,6 +762,19 @@ internal sealed class Planner : IPolicy
                 decisions.Add(built.Decision);
             }
         }
+    }
+
+    /// <summary>Time a unit takes with what express leaves of all workers, and half as much to spare: what latest starts are reckoned with.</summary>
+    private double NsPerUnit(ClassQueue queue)
+    {
+        var workers = 0.0;
+        foreach (var pool in _fleet.Pools)
+        {
+            workers += pool.Workers * _express.LeftShare(pool.Name);
+        }
+
+        var pace = _costs.Pace(_costs.Reference(queue.Model), queue.Model, _options.BulkBatchTimeMax);
+        return 1.5 * pace.Ns(1, 0) / Math.Max(LeftMin, workers);
     }
 
     private void WakeAt(long at) => _wake = Math.Min(_wake, at);

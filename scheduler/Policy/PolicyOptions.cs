@@ -36,10 +36,10 @@ internal sealed record PolicyOptions
     public double ExpressBandShare { get; init; } = 1;
 
     /// <summary>
-    /// While bulk waits for the same devices, an express batch may wait for company for this share of its target; 0 never defers. It
-    /// buys bulk throughput with express latency.
+    /// While bulk has the devices, an express batch may wait for company for this share of its target: the more
+    /// travel together, the more device time is left for bulk. 0 sends each as soon as a device takes it.
     /// </summary>
-    public double ExpressDeferShare { get; init; }
+    public double ExpressDeferShare { get; init; } = 0.5;
 
     /// <summary>
     /// A dispatch that is not full is staged only when the one before it is about to end. Decided earlier, a trickle of small jobs

@@ -45,6 +45,20 @@ internal sealed class PoolRule(Backlog backlog, Fleet fleet, CostBook costs)
         return null;
     }
 
+    /// <summary>The worker for promoted work: whichever express lane takes it first, the cheapest pool before the others.</summary>
+    public FleetWorker? ForPromoted(ModelRef model, long now)
+    {
+        foreach (var pool in ByCost(model, now))
+        {
+            if (pool.FreeExpress(model, now, Options.ExpressLead > TimeSpan.Zero ? Options.ExpressLead.Ticks : -1) is { } worker)
+            {
+                return worker;
+            }
+        }
+
+        return null;
+    }
+
     /// <summary>The pools, the one where a unit of this model costs least first; ties by name.</summary>
     public IReadOnlyList<Pool> ByCost(ModelRef model, long now)
     {

@@ -382,17 +382,18 @@ public class LifeAndDeathTests
         var world = new PolicyWorld(new PolicyOptions { TasksMax = 512, DispatchesPerLaneMax = 1 }).Knows();
         var worker = world.Worker();
         var flying = world.Chunk(deadline: Second);
+        var flyingToo = world.Chunk(deadline: Second);
         var late = world.Chunk(deadline: Second);
-        var sent = Assert.Single(world.Sends());
-        Assert.Equal(flying.Job, sent.Slices[0].Job);
+        var sent = world.Sends(); // One on each lane: the first is promoted, since its deadline is near.
+        Assert.Equal([flying.Job, flyingToo.Job], sent.Select(s => s.Slices[0].Job));
         Assert.True(world.Planner.NextWake(world.Now) <= world.Now + Second);
 
         world.Wait(Second);
-        world.Beat(worker, held: [PolicyWorld.Held(sent)]);
+        world.Beat(worker, held: [.. sent.Select(s => PolicyWorld.Held(s))]);
         var end = Assert.IsType<EndChunks>(Assert.Single(world.Plan()));
         Assert.Equal((TaskOutcome.Expired, late.Key), (end.Outcome, Assert.Single(end.Chunks)));
         world.Observe(new ChunksEnded(end.Chunks));
-        world.Finish(sent);
+        sent.ToList().ForEach(s => world.Finish(s));
         Assert.Empty(world.Plan());
         Assert.Equal(0, world.Planner.Backlog.ChunksOpen);
     }
