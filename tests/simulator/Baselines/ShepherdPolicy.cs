@@ -109,9 +109,14 @@ internal sealed class ShepherdPolicy(BaselineSetup setup, double lambda = 3.03) 
     {
         var model = running.Model;
         DropLate(model, running.Device);
+        if (model.First().IsEmpty)
+        {
+            // All that waited was too late: what runs is all there is.
+            return running.Tasks;
+        }
+
         var bulk = BulkTasks(model, running.Device);
-        var waiting = model.First().IsEmpty ? 0 : model.BatchTasks(bulk);
-        var all = Math.Min(model.TasksMax, running.Tasks + waiting);
+        var all = Math.Min(model.TasksMax, running.Tasks + model.BatchTasks(bulk));
         return Math.Min(all, model.TasksWithin(Math.Min(running.Due, model.Due()) - Now, running.Device));
     }
 }

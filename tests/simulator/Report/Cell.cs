@@ -30,7 +30,9 @@ internal static class Grid
             new ParallelOptions { MaxDegreeOfParallelism = threads },
             cell =>
             {
+                var before = CpuSeconds();
                 cell.Live();
+                var cpu = CpuSeconds() - before;
                 lock (waiting)
                 {
                     done += cell.Weight;
@@ -38,11 +40,20 @@ internal static class Grid
                     progress.WriteLine(
                         string.Create(
                             CultureInfo.InvariantCulture,
-                            $"{watch.Elapsed:mm\\:ss}  {100 * done / all, 5:0.0} %  about {left:mm\\:ss} left  {--count} cells to go  {cell.Name}"
+                            $"{watch.Elapsed:mm\\:ss}  {100 * done / all, 5:0.0} %  about {left:mm\\:ss} left  {--count} cells to go  {cell.Name} ({cpu:0.0} s)"
                         )
                     );
                 }
             }
         );
+    }
+
+    /// <summary>What this thread has run so far, where the system says (Linux counts nanoseconds a thread).</summary>
+    public static double? CpuSeconds()
+    {
+        const string Counted = "/proc/thread-self/schedstat";
+        return File.Exists(Counted) && long.TryParse(File.ReadAllText(Counted).Split(' ')[0], CultureInfo.InvariantCulture, out var ns)
+            ? ns / 1e9
+            : null;
     }
 }

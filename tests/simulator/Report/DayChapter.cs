@@ -12,9 +12,9 @@ internal sealed class DayChapter(ReportPlan plan, Lives lives) : IChapter
 
     private void Live()
     {
-        var before = CpuSeconds();
+        var before = Grid.CpuSeconds();
         _result = lives.Live("day", Scenarios.Find("day"), Policies.Find(Policies.Ours), new Parameters { Seed = plan.Seed });
-        _cpuSeconds = CpuSeconds() - before;
+        _cpuSeconds = Grid.CpuSeconds() - before;
     }
 
     public void Write(ReportText text, Figures figures)
@@ -44,14 +44,5 @@ internal sealed class DayChapter(ReportPlan plan, Lives lives) : IChapter
                 $"4 million express tasks on a daily curve (ten tenants, target 60 s) and 24 bulk jobs of 250,000 (due in 6 h), 2 s + 3 s a task a batch. Express attained {100 * day.Express.Attainment:0.000} %, bulk {100 * day.Bulk.Attainment:0.000} %, {day.Bulk.Starved:N0} starved; express waits {day.Express.Wait.Quantile(0.99) / TimeSpan.TicksPerSecond:0.0} s at the 99th percentile and {(double)day.Express.Wait.Max / TimeSpan.TicksPerSecond:0.0} s at most, bulk {day.Bulk.Wait.Max / (double)TimeSpan.TicksPerHour:0.00} h at most; devices are busy {100 * day.Utilisation:0.0} % of the time. {day.Events:N0} events, {day.Plans:N0} turns, {day.Decisions:N0} decisions: {cpu} (goal: 120 s)."
             )
         );
-    }
-
-    /// <summary>What this thread has run so far, where the system says (Linux counts nanoseconds a thread).</summary>
-    private static double? CpuSeconds()
-    {
-        const string Counted = "/proc/thread-self/schedstat";
-        return File.Exists(Counted) && long.TryParse(File.ReadAllText(Counted).Split(' ')[0], CultureInfo.InvariantCulture, out var ns)
-            ? ns / 1e9
-            : null;
     }
 }

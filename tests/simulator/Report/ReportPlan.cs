@@ -24,8 +24,8 @@ internal sealed record ReportPlan
     /// Batches per device a probe should see: at one per cent of overload a queue of one batch a device has grown after a hundred of
     /// them, and half of that is noticed.
     /// </summary>
-    public int ProbeBatches { get; init; } = 60;
-    public long ProbeTasksMax { get; init; } = 250_000;
+    public int ProbeBatches { get; init; } = 50;
+    public long ProbeTasksMax { get; init; } = 180_000;
 
     /// <summary>Profiles of the row whose batches vary by 2 %.</summary>
     public IReadOnlyList<string> JitterProfiles { get; init; } = [];
@@ -87,8 +87,8 @@ internal sealed record ReportPlan
             GoodputProfiles = ["symphony-resnet", "bert-base-s128-a100", "dist4l-s384-t4"],
             MixedTasks = 200_000,
             PoolsTasks = 200_000,
-            StarvationTasks = 500_000,
-            UntunedTasks = 200_000,
+            StarvationTasks = 300_000,
+            UntunedTasks = 400_000,
             Day = true,
         };
 
@@ -111,7 +111,7 @@ internal sealed record ReportPlan
             PoolsBulkRhos = [0.5],
             StarvationTasks = 100_000,
             StarvationLoads = [0.5, 0.8, 0.95],
-            UntunedTasks = 50_000,
+            UntunedTasks = 100_000,
             Day = false,
         };
 

@@ -126,7 +126,7 @@ internal sealed class TwoPoolsChapter : IChapter
         {
             figures.Losses.Add(
                 FormattableString.Invariant(
-                    $"Two pools, {place.Name}: ours costs {saving:0.0} % less than {cheapest!.Policy} at equal attainment (goal 15)."
+                    $"Two pools, {place.Name}: ours costs {Math.Abs(saving.Value):0.0} % {(saving >= 0 ? "less" : "more")} than {cheapest!.Policy} at equal attainment (goal 15 less)."
                 )
             );
         }
