@@ -57,6 +57,12 @@ internal sealed record IngestOptions
     /// <summary>Age at which a forecast no longer predicts.</summary>
     public TimeSpan ForecastAgeMax { get; init; } = TimeSpan.FromSeconds(5);
 
+    /// <summary>
+    /// Whether an express job is refused when its target cannot be promised. Without it all express is let in and may be late: for
+    /// measurements, and where late is better than not at all.
+    /// </summary>
+    public bool RefuseLateExpress { get; init; } = true;
+
     /// <summary>Reads and checks the options, reporting every mistake at once.</summary>
     /// <exception cref="OptionsException">One or more options are out of range.</exception>
     public static IngestOptions Read(IConfiguration configuration)

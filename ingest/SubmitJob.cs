@@ -145,7 +145,7 @@ internal sealed partial class SubmitJob(
         }
 
         var ruling = AdmissionRule.Decide(forecasts.Fresh, Ask(order, writer), LatencyClasses.Defaults, now);
-        if (ruling.Verdict != AdmissionVerdict.Accepted)
+        if (ruling.Verdict != AdmissionVerdict.Accepted && (options.RefuseLateExpress || ruling.Verdict != AdmissionVerdict.ExpressRefused))
         {
             LogRefused(log, order.Id, writer.Tasks, order.Model.Ref, order.Class, ruling.Verdict);
             return Refusal(order, ruling);

@@ -8,11 +8,15 @@ var root = new RootCommand("Measures the pipeline on this machine, side by side 
     BulkBench.Create(),
     SmallJobsBench.Create(),
     LimitBench.Create(),
+    FidelityBench.Create(),
     SchedulerBench.Create(),
     PeerCommand.Create(),
 };
 root.SetAction(
     async (_, stop) =>
-        await BulkBench.RunAsync(new(), stop) + await SmallJobsBench.RunAsync(new(), stop) + await LimitBench.RunAsync(new(), stop)
+        await BulkBench.RunAsync(new(), stop)
+        + await SmallJobsBench.RunAsync(new(), stop)
+        + await LimitBench.RunAsync(new(), stop)
+        + await FidelityBench.RunAsync(new(), stop)
 );
 return await root.Parse(args).InvokeAsync();

@@ -112,7 +112,8 @@ internal sealed partial class World
             var batch = dispatch.Batches[dispatch.Ran.Count];
             _promises.Require(worker.Running is null, "A device runs one batch at a time.");
             var ns = BatchNs(worker, dispatch.Model, batch.PaddedUnits);
-            var ticks = Math.Max(1, (long)Math.Round((ns + LoadNs(worker, dispatch.Model)) / TimeSpan.NanosecondsPerTick));
+            var begin = dispatch.Begun || worker.Spec.BeginTime.IsZero ? 0 : worker.Spec.BeginTime.Draw(_jitter);
+            var ticks = begin + Math.Max(1, (long)Math.Round((ns + LoadNs(worker, dispatch.Model)) / TimeSpan.NanosecondsPerTick));
             (worker.Running, worker.BatchStart, worker.BatchEnd, worker.BatchNs) = (dispatch, _now, _now + ticks, (long)ns);
             dispatch.Begun = true;
             _events.Add(worker.BatchEnd, EventKind.BatchEnds, worker.Slot, ++worker.Turn);
@@ -127,6 +128,11 @@ internal sealed partial class World
         if (spec.JitterSigma > 0)
         {
             ns *= _jitter.LogNormal(spec.JitterSigma);
+        }
+
+        if (spec.Scatter is { Length: > 0 } scatter)
+        {
+            ns *= scatter[(int)(_jitter.Uniform() * scatter.Length)];
         }
 
         return spec.StragglerShare > 0 && _jitter.Uniform() < spec.StragglerShare ? ns * spec.StragglerFactor : ns;

@@ -6,10 +6,22 @@ namespace Pipeline.Simulator;
 /// <summary>How long a message is on its way: a constant part, and a log-normal one of this mean and deviation of its logarithm.</summary>
 internal readonly record struct Delay(TimeSpan Constant, TimeSpan JitterMean = default, double Sigma = 0.5)
 {
-    public bool IsZero => Constant == TimeSpan.Zero && JitterMean == TimeSpan.Zero;
+    /// <summary>Ticks that were measured, drawn from evenly, on top of the constant part; null for none.</summary>
+    public long[]? Measured { get; init; }
+
+    public bool IsZero => Constant == TimeSpan.Zero && JitterMean == TimeSpan.Zero && Measured is null;
+
+    /// <summary>As it was measured; nothing measured is no delay.</summary>
+    public static Delay Of(IEnumerable<long> ticks)
+    {
+        long[] measured = [.. ticks.Select(t => Math.Max(0, t))];
+        return measured.Length > 0 ? new Delay(TimeSpan.Zero) { Measured = measured } : default;
+    }
 
     public long Draw(Chance chance) =>
-        Constant.Ticks + (JitterMean == TimeSpan.Zero ? 0 : (long)(JitterMean.Ticks * chance.LogNormal(Sigma)));
+        Constant.Ticks
+        + (JitterMean == TimeSpan.Zero ? 0 : (long)(JitterMean.Ticks * chance.LogNormal(Sigma)))
+        + (Measured is null ? 0 : Measured[(int)(chance.Uniform() * Measured.Length)]);
 }
 
 /// <summary>Everything that shapes a simulated world, beside the work and the policy.</summary>

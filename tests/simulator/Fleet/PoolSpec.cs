@@ -16,6 +16,12 @@ internal sealed record PoolSpec
     /// <summary>Deviation of the logarithm of a batch's time. Steady GPUs show 0.003 to 0.04 (tables of Nexus, SOSP'19).</summary>
     public double JitterSigma { get; init; }
 
+    /// <summary>Factors of a batch's time that were measured, drawn from evenly; null for none.</summary>
+    public double[]? Scatter { get; init; }
+
+    /// <summary>Time of the device before a dispatch's first batch, when the worker notes that it begins; no part of the batch's time.</summary>
+    public Delay BeginTime { get; init; }
+
     /// <summary>A batch is this likely to take <see cref="StragglerFactor"/> times its time.</summary>
     public double StragglerShare { get; init; }
     public double StragglerFactor { get; init; } = 5;
