@@ -86,7 +86,7 @@ internal sealed record ReportPlan
             ],
             GoodputProfiles = ["symphony-resnet", "bert-base-s128-a100", "dist4l-s384-t4"],
             MixedTasks = 200_000,
-            PoolsTasks = 200_000,
+            PoolsTasks = 100_000,
             StarvationTasks = 300_000,
             UntunedTasks = 400_000,
             Day = true,
