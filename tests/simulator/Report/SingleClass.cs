@@ -236,7 +236,7 @@ internal sealed class SingleClass : IChapter
             new(name, [.. shown.Select((o, i) => (i + 1.0, 100 * load(o)))]);
         var named = ((string[])["symphony", "shepherd", "clockwork", "nexus", "triton"]).Where(_baselines.Contains);
         return new Chart(
-            $"Throughput retained under p99, {devices} devices",
+            $"Throughput retained under p99, {devices} device{(devices == 1 ? "" : "s")}",
             "cells, in order of the best baseline",
             "% of the analytic ceiling (40 and less at the edge)",
             [
@@ -274,7 +274,10 @@ internal sealed class SingleClass : IChapter
         public int CeilingBatch { get; } =
             Math.Max(1, Enumerable.Range(1, 4096).LastOrDefault(b => (1 + (1.0 / Devices)) * Device.Ns(b) <= Factor * Device.Ns(1)));
 
-        public string Name => FormattableString.Invariant($"{Device.Name}, {Target}, {Devices} devices{(Jitter > 0 ? ", jitter" : "")}");
+        public string Name =>
+            FormattableString.Invariant(
+                $"{Device.Name}, {Target}, {Devices} device{(Devices == 1 ? "" : "s")}{(Jitter > 0 ? ", jitter" : "")}"
+            );
 
         public Dictionary<string, Kept> Kept { get; } = [];
     }

@@ -87,7 +87,6 @@ internal sealed class TwoPoolsChapter : IChapter
             .ToList();
         var cheapest = rows.FirstOrDefault(o => o.Policy != Policies.Ours && IsEqual(o));
         double? saving = cheapest is null ? null : 100 * (1 - (ours.CostPerMillionUsd / cheapest.CostPerMillionUsd));
-        // The first place, the trace that swings most at the scenario's own load, is the one the figure is told for.
         if (place == Told)
         {
             figures.CostSavingPct = Figures.Rounded(saving, 2);
@@ -137,6 +136,7 @@ internal sealed class TwoPoolsChapter : IChapter
         }
     }
 
+    /// <summary>The place that the figure of the last line is told for: the trace that swings more (chapter 3), with the most bulk.</summary>
     private Place Told => _places.Where(p => p.Trace == _places[0].Trace).MaxBy(p => p.Bulk)!;
 
     private static Chart CostChart(List<Outcome> rows) =>
