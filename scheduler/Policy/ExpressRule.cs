@@ -41,7 +41,7 @@ internal sealed class ExpressRule(Backlog backlog, CostBook costs, Fleet fleet, 
     private const double BusyShare = 0.6;
 
     /// <summary>The part of express slack that a bulk batch may take.</summary>
-    private const double SlackShare = 2.0 / 3;
+    private const double SlackShare = 0.5;
 
     /// <summary>How much earlier than the estimated end of a bulk batch express is sent, in such batches: they scatter by some percent.</summary>
     private const double HoldEarly = 0.1;
@@ -116,7 +116,7 @@ internal sealed class ExpressRule(Backlog backlog, CostBook costs, Fleet fleet, 
                 return aside;
             }
         }
-        else if (WaitUntil(queue, head, choice, Math.Min(room, unitsMax), rowsMax) is { } until && until > now)
+        else if (WaitUntil(queue, head, choice, Math.Min(room, unitsMax), rowsMax, now) is { } until && until > now)
         {
             return new ExpressWait(until);
         }
@@ -125,23 +125,24 @@ internal sealed class ExpressRule(Backlog backlog, CostBook costs, Fleet fleet, 
     }
 
     /// <summary>
-    /// How long a bulk batch may hold a device of this pool. Half the target at most, so that the first express task after a quiet night
-    /// is in time too; while express comes, what its target leaves after it waited for company and beside its own batch, with a third to
-    /// spare for what is already on its way to the device.
+    /// How long a bulk batch may hold a device of this pool. A third of the express target at most, so that the first express task after a
+    /// quiet night is in time too; while express comes, half of what its target leaves after it waited for company and beside its own
+    /// batch. The other half is for what is already on its way to the device, and for bursts.
     /// </summary>
     public TimeSpan BulkBatchTimeMax(string pool, long now)
     {
-        var most = Math.Min(Options.BulkBatchTimeMax.Ticks, Target / 2);
-        var left = (1 - Options.ExpressDeferShare) * Target;
+        var most = Math.Min(Options.BulkBatchTimeMax.Ticks, Target / 3);
         foreach (var model in _models)
         {
             var rate = _rates[model];
             if (rate.Newest > now - ExpressExpectedFor.Ticks)
             {
                 _time.Set(costs.Of(pool, model), Options);
-                var together = Math.Max(1, rate.PerTick(now) * Options.ExpressDeferShare * Target) * rate.UnitsMean;
-                var own = _time.Ticks(Math.Min(together, _time.UnitsWithin((long)(left / 2))));
-                most = Math.Min(most, (long)((left - own - Options.ExpressLead.Ticks) * SlackShare));
+                var perTick = Math.Max(rate.PerTick(now) * rate.UnitsMean, 1e-9);
+                var company = Math.Min(Options.ExpressDeferShare * Target, _time.UnitsAmortised / perTick);
+                var left = Target - company - Options.ExpressLead.Ticks;
+                var own = _time.Ticks(Math.Min(Math.Max(rate.UnitsMean, perTick * company), _time.UnitsWithin((long)(left / 2))));
+                most = Math.Min(most, (long)((left - own) * SlackShare));
             }
         }
 
@@ -346,22 +347,25 @@ internal sealed class ExpressRule(Backlog backlog, CostBook costs, Fleet fleet, 
     }
 
     /// <summary>
-    /// Until when the batch may wait for company, while bulk has the device: for a share of its target, then until the
-    /// bulk batch on the device is about to end. An estimate may be off and that moment be missed, so only work waits that could wait
-    /// for one more bulk batch.
+    /// Until when the batch may wait for company, where device time is scarce (bulk has the device) or paid by use: for a share of its target,
+    /// or until it is so large that more would hardly make it cheaper; then until the bulk batch on the device is about to end.
+    /// An estimate may be off and that moment be missed, so only work waits that could wait for one more bulk batch.
     /// </summary>
-    private long? WaitUntil(ClassQueue queue, WaitingChunk head, Choice choice, double unitsMax, double rowsMax)
+    private long? WaitUntil(ClassQueue queue, WaitingChunk head, Choice choice, double unitsMax, double rowsMax, long now)
     {
-        if (queue.Units >= unitsMax || queue.Tasks >= rowsMax || choice.Worker.Lane(Lane.Bulk).Flights is not [var bulk, ..])
+        var bulk = choice.Worker.Lane(Lane.Bulk).Flights is [var first, ..] ? first : null;
+        if (queue.Units >= unitsMax || queue.Tasks >= rowsMax || (bulk is null && !Options.DeviceTimePaidByUse))
         {
             return null;
         }
 
         var mean = (double)queue.Units / Math.Max(1, queue.Chunks);
-        var batch = Math.Min(bulk.BatchTicks > 0 ? bulk.BatchTicks : bulk.EstimatedTicks, bulk.EstimatedTicks);
+        var batch = bulk is null ? 0 : Math.Min(bulk.BatchTicks > 0 ? bulk.BatchTicks : bulk.EstimatedTicks, bulk.EstimatedTicks);
         var latest = queue.DueShared - _time.Ticks(queue.Units + mean) - batch - Options.ExpressLead.Ticks;
         var calm = Math.Min(1, LeftShare(choice.Worker.Pool) / (1 - BusyShare)); // A busy fleet has no time to wait.
-        var company = Math.Min(head.Job.QueuedAt + (long)(calm * Options.ExpressDeferShare * Target), latest);
+        var company = _time.IsAmortised(queue.Units)
+            ? now
+            : Math.Min(head.Job.QueuedAt + (long)(calm * Options.ExpressDeferShare * Target), latest);
         var boundary = choice.Start - Options.ExpressLead.Ticks - (long)(HoldEarly * batch);
         return choice.Start <= latest && choice.Worker.Lane(Lane.Express).Flights.Count == 0 ? Math.Max(company, boundary) : company;
     }
@@ -404,6 +408,13 @@ internal sealed class ExpressRule(Backlog backlog, CostBook costs, Fleet fleet, 
 
         public void Set(CostModel cost, PolicyOptions options) =>
             (_cost, _caution) = (cost, 1 + (options.ExpressBandShare * cost.ErrorBand));
+
+        /// <summary>True when a batch of these units takes so long that its fixed part is a tenth: a larger one is hardly cheaper.</summary>
+        public bool IsAmortised(double units) => _cost.BatchNs(units * _cost.PaddingRatio) >= 10 * _cost.AlphaNs;
+
+        /// <summary>The units of such a batch.</summary>
+        public double UnitsAmortised =>
+            _cost.PaddedUnitsWithin(TimeSpan.FromTicks((long)Math.Min(_cost.AlphaNs / 10, TimeSpan.TicksPerDay))) / _cost.PaddingRatio;
 
         public long Ticks(double units) =>
             (long)Math.Min(_cost.BatchNs(units * _cost.PaddingRatio) * _caution / TimeSpan.NanosecondsPerTick, TimeSpan.TicksPerDay);

@@ -42,6 +42,12 @@ internal sealed record PolicyOptions
     public double ExpressDeferShare { get; init; } = 0.5;
 
     /// <summary>
+    /// True for fleets that pay for device time by use, or hand it back when idle: express then waits for company on idle devices as
+    /// well. False where an idle device costs as much as a busy one: express goes out at once there.
+    /// </summary>
+    public bool DeviceTimePaidByUse { get; init; }
+
+    /// <summary>
     /// A dispatch that is not full is staged only when the one before it is about to end. Decided earlier, a trickle of small jobs
     /// would travel one by one; decided later, the device would wait for the fetch.
     /// </summary>

@@ -118,10 +118,10 @@ internal static class Scenarios
 
     private static Setting TwoPools(Parameters p)
     {
-        // A small encoder on both; prices are round figures of cloud rent.
-        var (fast, slow) = (Profiles.Find("dist4l-s384-a100"), Profiles.Find("dist4l-s384-t4"));
+        // The same network on both; prices are round figures of cloud rent, paid by use.
+        var (fast, slow) = (Profiles.Find("resnet50-int8-a100"), Profiles.Find("resnet50-int8-l4"));
         var (fastWorkers, slowWorkers) = (Or(p.Workers, 2), 4 * Or(p.Workers, 2));
-        var target = Ms(Or(p.TargetMs, 50));
+        var target = Ms(Or(p.TargetMs, 15));
         var (express, seconds, rho) = TraceExpress(p, fast, fastWorkers, target, Or(p.Tasks, 200_000), rhoOwn: 0.4);
         var cheap = slowWorkers * slow.UnitsPerSecond(BestBatch(slow));
         var dear = fastWorkers * fast.UnitsPerSecond(BestBatch(fast)) * (1 - rho);
@@ -137,7 +137,7 @@ internal static class Scenarios
         var window = TimeSpan.FromSeconds(seconds);
         var world = new WorldOptions
         {
-            Policy = WithTarget(options, LatencyClass.Bulk, window, window),
+            Policy = WithTarget(options with { DeviceTimePaidByUse = true }, LatencyClass.Bulk, window, window),
             Pools =
             [
                 new PoolSpec
@@ -154,7 +154,7 @@ internal static class Scenarios
                     Workers = slowWorkers,
                     Devices = [slow],
                     JitterSigma = p.Jitter,
-                    PricePerHourPico = Usd(0.5),
+                    PricePerHourPico = Usd(0.8),
                 },
             ],
             Models = [Model(fast, p.ProfileError)],
