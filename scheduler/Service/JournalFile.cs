@@ -65,10 +65,12 @@ internal sealed class JournalFile(JournalHead head, JournalOptions options)
         while (_lines.Reader.TryRead(out _)) { }
     }
 
+    /// <summary>The file ends here, also when its term has ended while lines were still to be written.</summary>
     private void Cut(long ticks, string reason)
     {
         _cut = true;
-        End(ticks, reason);
+        _end = new JournalEnd(ticks, reason);
+        _lines.Writer.TryComplete();
     }
 
     // The writer's side

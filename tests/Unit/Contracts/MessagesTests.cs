@@ -89,6 +89,28 @@ public sealed class MessagesTests
                 },
             ],
         },
+        new AskJobDecisions { Job = Job, Most = 64 },
+        new JobDecisions
+        {
+            Job = Job,
+            Epoch = 13,
+            Since = Now,
+            Decisions =
+            [
+                new DecisionTold
+                {
+                    At = Now,
+                    Kind = "promote_job",
+                    Reason = "promote.laxity",
+                    TasksOfJob = 10,
+                    Tasks = 10,
+                    Units = 500,
+                    Estimated = TimeSpan.FromSeconds(1),
+                    Slack = TimeSpan.FromSeconds(-1),
+                    ChunksWaiting = 2,
+                },
+            ],
+        },
     }.ToDictionary(message => message.GetType().Name);
 
     [Theory]

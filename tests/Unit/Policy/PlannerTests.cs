@@ -18,7 +18,7 @@ public class PlannerTests
         Assert.Equal(Lane.Bulk, sent.Lane);
         Assert.Equal(1, sent.Epoch);
         Assert.Equal([new Slice(chunk.Job, 0, 0, 512)], sent.Slices);
-        Assert.Equal(249_000, sent.PaddedUnitsMax);
+        Assert.Equal(165_666, sent.PaddedUnitsMax);
         Assert.Null(sent.CommitRowsMax);
         Assert.Equal(Reasons.BulkIdle, sent.Reason);
     }
