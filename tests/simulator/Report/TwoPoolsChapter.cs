@@ -56,7 +56,7 @@ internal sealed class TwoPoolsChapter : IChapter
     {
         text.Heading("5. Two pools: cost per task at equal attainment");
         text.Block(
-            "2 fast devices at 4 USD an hour (dist4l-s384-a100) and 8 slow ones at 0.50 (dist4l-s384-t4); express on a trace at ρ 0.4 of the fast ones' ceiling, target 50 ms; "
+            "2 fast devices at 4 USD an hour (resnet50-int8-a100) and 8 slow ones at 0.80 (resnet50-int8-l4); express on a trace at ρ 0.4 of the fast ones' ceiling, target 15 ms; "
                 + "ten bulk jobs that need a share of what is left, due within the run. Cost is busy device seconds by their price over tasks done. "
                 + "A baseline counts as equal when neither its express nor its bulk attains more than 0.1 points less than ours"
                 + (_plan.Variants ? "; of its knobs the cheapest that is equal is shown, or else the one that attains most." : ".")
