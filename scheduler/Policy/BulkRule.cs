@@ -64,14 +64,6 @@ internal static class BulkRule
             );
     }
 
-    /// <summary>Device time of one mean task of these queues alone: no batch is shorter.</summary>
-    public static TimeSpan SmallestBatch(ClassQueue[] queues, Pace pace)
-    {
-        var tasks = queues.Sum(q => q.Tasks);
-        var units = tasks > 0 ? (double)queues.Sum(q => q.Units) / tasks : 1;
-        return TimeSpan.FromTicks((long)(pace.Cost.BatchNs(units * pace.Cost.PaddingRatio) / TimeSpan.NanosecondsPerTick));
-    }
-
     private static double WaitingNs(ClassQueue[] queues, Pace pace) => pace.Ns(queues.Sum(q => q.Units), queues.Sum(q => q.Tasks));
 
     private static DispatchBounds Of(TimeSpan time, string reason, TimeSpan batchTimeMax) => new(Lane.Bulk, time, batchTimeMax, reason);

@@ -271,10 +271,9 @@ internal sealed class ExpressRule(Backlog backlog, CostBook costs, Fleet fleet, 
 
     /// <summary>
     /// True when this worker may start bulk work: express leaves room on the pool's devices even when it bunches, and a bulk batch fits
-    /// into its slack. Where even the smallest does not, or express is busy, the look-ahead has to miss no more with the device taken than
-    /// without.
+    /// into its slack. Where it does not (tight), or express is busy, the look-ahead has to miss no more with the device taken than without.
     /// </summary>
-    public bool Spares(FleetWorker worker, TimeSpan smallest, TimeSpan allowed, long now)
+    public bool Spares(FleetWorker worker, TimeSpan batchTime, bool tight, long now)
     {
         var taken = 0.0;
         _left[worker.Pool] = 1;
@@ -295,7 +294,7 @@ internal sealed class ExpressRule(Backlog backlog, CostBook costs, Fleet fleet, 
                 return false;
             }
 
-            if ((smallest > allowed || taken > BusyShare) && !SparesNow(model, worker, smallest > allowed ? smallest : allowed, now))
+            if ((tight || taken > BusyShare) && !SparesNow(model, worker, batchTime, now))
             {
                 return false;
             }

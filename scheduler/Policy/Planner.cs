@@ -680,7 +680,7 @@ internal sealed class Planner : IPolicy
                     && _pools.ForPromoted(queue.Model, now) is { } worker
                 )
                 {
-                    var time = _express.BulkBatchTimeMax(worker.Pool, now);
+                    var time = BulkBatchTime(worker.Pool, queue.Model, now).Time;
                     var bounds = new DispatchBounds(Lane.Express, time, time, Reasons.Promoted);
                     if (_builder.Build(worker, [queue], bounds, now) is not { } built)
                     {
@@ -739,9 +739,9 @@ internal sealed class Planner : IPolicy
                 continue;
             }
 
-            var batchTime = _express.BulkBatchTimeMax(worker.Pool, now);
+            var (batchTime, tight) = BulkBatchTime(worker.Pool, model, now);
             var pace = _costs.Pace(_costs.Of(worker.Pool, model), model, batchTime);
-            if (!_express.Spares(worker, BulkRule.SmallestBatch(queues, pace), batchTime, now))
+            if ((tight && worker.Lane(Lane.Bulk).Flights.Count > 0) || !_express.Spares(worker, batchTime, tight, now))
             {
                 _passed.Add(model); // Express needs the device; its next arrival or end wakes us.
                 WakeAt(now + batchTime.Ticks);
@@ -756,6 +756,7 @@ internal sealed class Planner : IPolicy
                 continue;
             }
 
+            bounds = tight ? bounds with { Time = batchTime } : bounds;
             if (_builder.Build(worker, queues, bounds, now) is { } built)
             {
                 TakeOff(worker, built.Flight, now);
@@ -775,6 +776,18 @@ internal sealed class Planner : IPolicy
 
         var pace = _costs.Pace(_costs.Reference(queue.Model), queue.Model, _options.BulkBatchTimeMax);
         return 1.5 * pace.Ns(1, 0) / Math.Max(LeftMin, workers);
+    }
+
+    /// <summary>
+    /// Device time of a bulk batch. Where express leaves less than an efficient batch takes, it is efficient all the same, and tight: it
+    /// goes out alone, and only where the other devices can do without this one.
+    /// </summary>
+    private (TimeSpan Time, bool Tight) BulkBatchTime(string pool, ModelRef model, long now)
+    {
+        var allowed = _express.BulkBatchTimeMax(pool, now);
+        var amortised = TimeSpan.FromTicks(Ticks(5 * _costs.Of(pool, model).AlphaNs));
+        var efficient = amortised < _options.BulkBatchTimeMax ? amortised : _options.BulkBatchTimeMax;
+        return allowed < efficient ? (efficient, true) : (allowed, false);
     }
 
     private void WakeAt(long at) => _wake = Math.Min(_wake, at);
