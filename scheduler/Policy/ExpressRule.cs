@@ -18,10 +18,10 @@ internal sealed record ExpressWait(long Until) : ExpressStep;
 /// Express goes out at once when a device is free; what waits while all are taken travels merged, as much as the slack of the most urgent
 /// allows. When not all can make it, the <see cref="Lookahead"/> says whether a few should step aside so that the rest make it.
 /// <para>
-/// It defers on purpose only where that spares work for others: while bulk waits for the same devices, a batch may wait for
-/// company for <see cref="PolicyOptions.ExpressDeferShare"/> of its target, and never beyond its latest start (Symphony's window:
-/// from due − l(b + 1), when waiting admits no more, to due − l(b)). For express alone the look-ahead made deferring needless:
-/// in no cell of the report did it admit more.
+/// It defers on purpose only where that spares device time for others: while bulk has the device, a batch may wait for company for
+/// <see cref="PolicyOptions.ExpressDeferShare"/> of its target, and never beyond its latest start (Symphony's window: from
+/// due − l(b + 1), when waiting admits no more, to due − l(b)). Express alone is not deferred: it costs latency, and the look-ahead
+/// does most of what deferring was for. Beyond capacity Symphony's deferring still keeps more (tests/simulator/REPORT.md, chapter 2).
 /// </para>
 /// </summary>
 internal sealed class ExpressRule(Backlog backlog, CostBook costs, Fleet fleet, PoolRule pools)
@@ -35,6 +35,7 @@ internal sealed class ExpressRule(Backlog backlog, CostBook costs, Fleet fleet, 
     /// <summary>Arrivals bunch: bulk takes a device only where express could also come this much faster.</summary>
     private const double BurstFactor = 1.25;
 
+    /// <summary>How far ahead that is played, in express targets: what a device is taken for has had its effect by then.</summary>
     private const int SparesTargets = 4;
 
     /// <summary>From this load of express on, the look-ahead is asked before bulk gets a device.</summary>
@@ -69,7 +70,7 @@ internal sealed class ExpressRule(Backlog backlog, CostBook costs, Fleet fleet, 
     }
 
     /// <summary>How often express work for this model comes, or null when none came.</summary>
-    public ArrivalRate? RateOf(ModelRef model) => _rates.GetValueOrDefault(model);
+    private ArrivalRate? RateOf(ModelRef model) => _rates.GetValueOrDefault(model);
 
     /// <summary>The express queue whose most urgent task is due first, or null when none waits.</summary>
     public static ClassQueue? Next(Backlog backlog, IReadOnlySet<ModelRef> passed)
