@@ -322,9 +322,9 @@ internal sealed class ExpressRule(Backlog backlog, CostBook costs, Fleet fleet, 
         var look = Look(backlog.QueueOf(model, LatencyClass.Express), worker.Pool, rowsMax, unitsMax, now);
         look.Rate *= BurstFactor;
         var until = now + (SparesTargets * Target);
-        var before = look.Missed(0, now, until);
+        var before = look.Missed(now, until);
         look.TakeDevice(now + batchTime.Ticks);
-        return look.Missed(0, now, until) <= before + 1e-6;
+        return look.Missed(now, until) <= before + 1e-6;
     }
 
     private long NextFreeAt(long now)

@@ -2,8 +2,8 @@ namespace Pipeline.Scheduler.Policy;
 
 /// <summary>
 /// Plays the next batches forward: devices that come free take what waits in order of when it is due, as much as its head's slack
-/// allows, and new work flows in at its mean rate. It tells how many will miss their target, so the express rule can ask whether
-/// letting a few step aside now saves more of the others.
+/// allows, and new work flows in at its mean rate. It tells how many will miss their target, and how many should step aside now so that
+/// the fewest do.
 /// <para>
 /// Why: when a head has little slack left, its batch is small, what stays behind waits longer and has less slack in turn, and batches
 /// shrink until everything is late. Nexus (SOSP'19) drops heads that spoil a window, Symphony heads that spoil the candidate; both
@@ -13,8 +13,15 @@ namespace Pipeline.Scheduler.Policy;
 /// </summary>
 internal sealed class Lookahead
 {
-    /// <summary>Batches that are played: some rounds of the devices told apart, so that a shrinking of batches shows.</summary>
-    private const int BatchesMax = 96;
+    /// <summary>Batches that are played at most.</summary>
+    private const int BatchesMax = 192;
+
+    /// <summary>How far ahead is played, in targets: some rounds of the devices, so that a shrinking of batches shows.</summary>
+    private const int HorizonTargets = 3;
+
+    /// <summary>Floors that are compared: each a third above the one before.</summary>
+    private const double FloorStep = 1.34;
+    private const double FloorMax = 512;
 
     /// <summary>Devices that are told apart, the soonest free.</summary>
     public const int DevicesMax = 24;
@@ -96,14 +103,21 @@ internal sealed class Lookahead
 
     /// <summary>How many of those at the front should step aside: the fewest tasks are late in all.</summary>
     /// <param name="missed">How many will be late all the same.</param>
+    /// <remarks>
+    /// What is compared are floors: batches are never let shrink below one, and who has too little slack for it steps aside. Without a
+    /// floor only the hopeless do. Beyond capacity the best floor is near the largest batch that the target allows, within it there is none.
+    /// </remarks>
     public int StepAside(long now, out double missed)
     {
-        missed = Missed(0, now);
-        var (best, bestMissed) = (0, missed);
-        // The loss falls, then rises with each that steps aside: stop when what stepped aside alone costs more than the best.
-        for (var aside = 1; aside < bestMissed && aside < _waiting; aside += Math.Max(1, aside / 8))
+        var until = now + (HorizonTargets * Target);
+        var bestMissed = Missed(now, until, floor: 1, out var best);
+        for (
+            var floor = 2.0;
+            bestMissed > 0 && floor <= RowsMax && floor <= FloorMax;
+            floor = Math.Max(floor + 1, Math.Floor(floor * FloorStep))
+        )
         {
-            var all = aside + Missed(aside, now);
+            var all = Missed(now, until, floor, out var aside);
             if (all < bestMissed - 1e-9)
             {
                 (best, bestMissed) = (aside, all);
@@ -114,11 +128,12 @@ internal sealed class Lookahead
         return best;
     }
 
-    /// <summary>How many will be late when the first <paramref name="aside"/> are left out.</summary>
-    public double Missed(int aside, long now) => Missed(aside, now, long.MaxValue);
+    /// <summary>How many will be late, of what is served until then, when only the hopeless step aside.</summary>
+    public double Missed(long now, long until) => Missed(now, until, floor: 1, out _);
 
-    /// <summary>The same, of what is served until then.</summary>
-    public double Missed(int aside, long now, long until)
+    /// <param name="floor">Tasks that a batch has at least, as far as so many wait.</param>
+    /// <param name="aside">How many step aside before the first batch.</param>
+    private double Missed(long now, long until, double floor, out int aside)
     {
         _devices.Clear();
         for (var i = 0; i < _deviceCount; i++)
@@ -126,28 +141,20 @@ internal sealed class Lookahead
             _devices.Enqueue(i, Math.Max(now, _free[i]));
         }
 
-        var (position, missed) = ((double)aside, 0.0);
+        (aside, var position, var missed) = (0, 0.0, 0.0);
         for (var batch = 0; batch < BatchesMax && _devices.TryPeek(out var device, out var at) && at < until; batch++)
         {
             var available = _waiting + (Rate * (at - now));
+            var served = FirstWithSlack(position, available, floor, at, now);
+            missed += served - position;
+            position = served;
+            aside = batch == 0 ? (int)Math.Min(position, _waiting) : aside;
             if (available - position < 1)
             {
                 return missed; // Everything was served.
             }
 
             var rows = Rows(position, available, at, now);
-            while (rows < 1)
-            {
-                position++;
-                missed++;
-                if (available - position < 1)
-                {
-                    return missed;
-                }
-
-                rows = Rows(position, available, at, now);
-            }
-
             _devices.DequeueEnqueue(device, at + Time.Ticks(UnitsBefore(position + rows) - UnitsBefore(position)));
             position += rows;
         }
@@ -155,17 +162,43 @@ internal sealed class Lookahead
         return missed;
     }
 
-    /// <summary>Tasks that a batch from here can hold so that its head is in time; 0 when not even the head is.</summary>
+    /// <summary>The first position from which a batch can hold the floor, or all that waits, so that its head is in time.</summary>
+    private double FirstWithSlack(double position, double available, double floor, long at, long now)
+    {
+        while (available - position >= 1)
+        {
+            var rows = Math.Max(1, Math.Min(floor, Math.Floor(available - position)));
+            var needed = at + Time.Ticks(UnitsBefore(position + rows) - UnitsBefore(position));
+            if (Due(position, now) >= needed)
+            {
+                return position;
+            }
+
+            position = Math.Max(position + 1, Math.Min(FirstDue(position, needed, now), available - rows));
+        }
+
+        return position;
+    }
+
+    /// <summary>The first position that is due then or later.</summary>
+    private double FirstDue(double position, long due, long now)
+    {
+        var (low, high) = ((int)position, _waiting);
+        while (low < high)
+        {
+            var middle = (low + high) / 2;
+            (low, high) = _due[middle] < due ? (middle + 1, high) : (low, middle);
+        }
+
+        return low < _waiting ? low : Math.Max(position, _waiting + ((due - now - Target) * Rate));
+    }
+
+    /// <summary>Tasks that a batch from here can hold so that its head is in time; at least the head.</summary>
     private double Rows(double position, double available, long at, long now)
     {
         var units = Math.Min(Time.UnitsWithin(Due(position, now) - at), UnitsMax);
         var before = UnitsBefore(position);
-        if (units < UnitsBefore(position + 1) - before)
-        {
-            return 0;
-        }
-
-        return Math.Min(Math.Min(available, PositionOf(before + units)) - position, RowsMax);
+        return Math.Clamp(Math.Min(available, PositionOf(before + units)) - position, 1, Math.Max(1, RowsMax));
     }
 
     private long Due(double position, long now)

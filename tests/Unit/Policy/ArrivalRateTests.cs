@@ -34,17 +34,32 @@ public class ArrivalRateTests
         var rate = new ArrivalRate();
         for (var i = 0; i < 1000; i++)
         {
-            rate.Observe(i * 1000, 10);
+            rate.Observe(i * 100_000, 10);
         }
 
-        for (var i = 0; i < 512; i++)
+        for (var i = 0; i < 1200; i++)
         {
-            rate.Observe(1_000_000 + (i * 100), 30);
+            rate.Observe(100_000_000 + (i * 10_000), 30);
         }
 
-        Assert.InRange(rate.PerTick(1_051_200), 0.009, 0.01);
+        Assert.InRange(rate.PerTick(112_000_000), 0.00009, 0.0001);
         Assert.Equal(30, rate.UnitsMean);
-        Assert.True(rate.PerTick(100_000_000) < 1e-5);
+        Assert.True(rate.PerTick(10_000_000_000) < 1e-6);
+    }
+
+    [Fact]
+    public void A_burst_is_not_taken_to_last()
+    {
+        var rate = new ArrivalRate();
+        for (var i = 0; i < 30; i++)
+        {
+            for (var j = 0; j < 100; j++)
+            {
+                rate.Observe((i * 1_000_000) + (j * 10), 1); // A hundred within 100 µs, ten times a second.
+            }
+        }
+
+        Assert.InRange(rate.PerTick(29_001_000), 0.00009, 0.00012);
     }
 
     [Fact]

@@ -31,13 +31,13 @@ public class LookaheadTests
     [Fact]
     public void Nothing_is_missed_where_one_batch_holds_all()
     {
-        Assert.Equal(0, Of(0, [15, 20, 20], 0).Missed(0, 0));
+        Assert.Equal(0, Of(0, [15, 20, 20], 0).Missed(0, long.MaxValue));
     }
 
     [Fact]
     public void A_task_that_is_late_even_alone_is_missed()
     {
-        Assert.Equal(1, Of(0, [5, 20, 20], 0).Missed(0, 0));
+        Assert.Equal(1, Of(0, [5, 20, 20], 0).Missed(0, long.MaxValue));
     }
 
     [Fact]
@@ -48,6 +48,16 @@ public class LookaheadTests
 
         Assert.Equal(1, look.StepAside(0, out var missed));
         Assert.Equal(0, missed);
+    }
+
+    [Fact]
+    public void Beyond_capacity_batches_are_kept_from_shrinking()
+    {
+        // Two tasks a millisecond come, one can be done. Served as the heads allow, batches shrink to one; who is due within 15 ms steps
+        // aside, so that a batch of ten (15 ms) is in time.
+        var look = Of(2, Enumerable.Range(8, 24).Select(due => (long)due), 0);
+
+        Assert.InRange(look.StepAside(0, out _), 5, 18);
     }
 
     [Fact]
@@ -67,15 +77,16 @@ public class LookaheadTests
         var quiet = Of(0, due, 0);
         var busy = Of(0.68, due, 0);
 
-        Assert.Equal(0, quiet.Missed(0, 0));
-        Assert.True(busy.Missed(0, 0) > 1 + busy.Missed(1, 0));
+        Assert.Equal(0, quiet.Missed(0, long.MaxValue));
+        Assert.Equal(1, busy.StepAside(0, out var missed));
+        Assert.True(busy.Missed(0, long.MaxValue) > 1 + missed);
     }
 
     [Fact]
     public void A_device_that_is_free_later_takes_what_waits_then()
     {
-        Assert.Equal(0, Of(0, [30, 30], 20).Missed(0, 0));
-        Assert.Equal(2, Of(0, [30, 30], 25).Missed(0, 0));
+        Assert.Equal(0, Of(0, [30, 30], 20).Missed(0, long.MaxValue));
+        Assert.Equal(2, Of(0, [30, 30], 25).Missed(0, long.MaxValue));
     }
 
     [Fact]
@@ -84,9 +95,9 @@ public class LookaheadTests
         var look = Of(0, [20, 20, 20, 20], 0);
         look.RowsMax = 2;
 
-        Assert.Equal(0, look.Missed(0, 0)); // Two by 7 ms, two by 14.
+        Assert.Equal(0, look.Missed(0, long.MaxValue)); // Two by 7 ms, two by 14.
         look.RowsMax = 1;
-        Assert.Equal(1, look.Missed(0, 0)); // One each by 6, 12 and 18 ms.
+        Assert.Equal(1, look.Missed(0, long.MaxValue)); // One each by 6, 12 and 18 ms.
     }
 
     [Fact]
@@ -97,7 +108,7 @@ public class LookaheadTests
         look.Add(30 * Ms, 1);
         look.AddDevice(0);
 
-        Assert.Equal(0, look.Missed(0, 0));
+        Assert.Equal(0, look.Missed(0, long.MaxValue));
         Assert.Equal(1, look.Waiting);
     }
 }
