@@ -21,7 +21,7 @@ internal sealed record ExpressWait(long Until) : ExpressStep;
 /// It defers on purpose only where that spares device time for others: while bulk has the device, a batch may wait for company for
 /// <see cref="PolicyOptions.ExpressDeferShare"/> of its target, and never beyond its latest start (Symphony's window: from
 /// due − l(b + 1), when waiting admits no more, to due − l(b)). Express alone is not deferred: it costs latency, and the look-ahead
-/// does most of what deferring was for. Beyond capacity Symphony's deferring still keeps more (tests/simulator/REPORT.md, chapter 2).
+/// does most of what deferring was for. Beyond capacity Symphony's keeps a little more (tests/simulator/REPORT.md, chapter 2).
 /// </para>
 /// </summary>
 internal sealed class ExpressRule(Backlog backlog, CostBook costs, Fleet fleet, PoolRule pools)
