@@ -104,8 +104,8 @@ internal sealed class Lookahead
     /// <summary>How many of those at the front should step aside: the fewest tasks are late in all.</summary>
     /// <param name="missed">How many will be late all the same.</param>
     /// <remarks>
-    /// What is compared are floors: batches are never let shrink below one, and who has too little slack for it steps aside. Without a
-    /// floor only the hopeless do. Beyond capacity the best floor is near the largest batch that the target allows, within it there is none.
+    /// What is compared are floors: batches are never let shrink below one, and who has too little slack for it steps aside. With a
+    /// floor of one only the hopeless do.
     /// </remarks>
     public int StepAside(long now, out double missed)
     {
