@@ -42,16 +42,18 @@ internal sealed class DispatchBuilder(Backlog backlog, CostBook costs, long epoc
         var ns =
             urgent.DueAlone <= urgent.DueShared
                 ? FillAlone(flight, urgent.Alone.Min!, pace, bounds.Time)
-                : Fill(flight, queues, pace, bounds.Time);
+                : Fill(flight, queues, pace, bounds);
         return flight.Slices.Count == 0 ? null : Close(flight, ns, pace, bounds, new TimeSpan(due - now), waiting);
     }
 
     /// <summary>Takes the most urgent express chunks into flight, this many, whole.</summary>
+    /// <param name="fillUnits">Units of standard and bulk work that may travel with them.</param>
     /// <returns>Null when nothing of the queue waits after all.</returns>
     public (Flight Flight, SendDispatch Decision)? BuildExpress(
         FleetWorker worker,
         ClassQueue queue,
         int chunksMax,
+        double fillUnits,
         DispatchBounds bounds,
         long now
     )
@@ -70,6 +72,11 @@ internal sealed class DispatchBuilder(Backlog backlog, CostBook costs, long epoc
             {
                 tasks += Take(flight, chunk, chunk.Waiting.First.Count).Count;
             }
+        }
+
+        if (fillUnits > 0 && flight.Slices.Count > 0)
+        {
+            tasks += FillUp(flight, fillUnits);
         }
 
         return flight.Slices.Count == 0
@@ -108,10 +115,11 @@ internal sealed class DispatchBuilder(Backlog backlog, CostBook costs, long epoc
         return (flight, new SendDispatch(Message(flight, first, pace, bounds, reason), why));
     }
 
-    private double Fill(Flight flight, ReadOnlySpan<ClassQueue> queues, Pace pace, TimeSpan time)
+    private double Fill(Flight flight, ReadOnlySpan<ClassQueue> queues, Pace pace, DispatchBounds bounds)
     {
+        var oneBatch = bounds.Time <= bounds.BatchTimeMax;
         var tasksLeft = pace.Cost.IsKnown ? Options.TasksMax : Math.Min(TasksUnmeasuredMax, Options.TasksMax);
-        var left = Math.Max(1, time.TotalNanoseconds - pace.Cost.AlphaNs);
+        var left = Math.Max(1, bounds.Time.TotalNanoseconds - pace.Cost.AlphaNs);
         var spent = pace.Cost.AlphaNs;
         while (flight.Slices.Count < Options.SlicesMax && tasksLeft > 0 && left > 0)
         {
@@ -126,7 +134,8 @@ internal sealed class DispatchBuilder(Backlog backlog, CostBook costs, long epoc
                 continue;
             }
 
-            var nsPerTask = pace.Ns((double)chunk.Units / chunk.Tasks, 1);
+            var unitsPerTask = (double)chunk.Units / chunk.Tasks;
+            var nsPerTask = oneBatch ? pace.BetaNs * unitsPerTask * pace.Cost.PaddingRatio : pace.Ns(unitsPerTask, 1);
             var fits = (int)Math.Min(left / nsPerTask, tasksLeft);
             var count = chunk.Waiting.First.Count;
             if (fits < count && flight.Slices.Count > 0 && fits < count / CutShareMin)
@@ -142,6 +151,44 @@ internal sealed class DispatchBuilder(Backlog backlog, CostBook costs, long epoc
         }
 
         return spent;
+    }
+
+    /// <summary>
+    /// Standard and bulk tasks join an express batch, the most urgent first, as long as none can be longer than the longest express
+    /// task: they make no row longer.
+    /// </summary>
+    /// <returns>How many.</returns>
+    private int FillUp(Flight flight, double units)
+    {
+        var unitsMax = flight.Slices.Max(s => s.Chunk.UnitsMax);
+        ClassQueue[] queues = [backlog.QueueOf(flight.Model, LatencyClass.Standard), backlog.QueueOf(flight.Model, LatencyClass.Bulk)];
+        var tasks = 0;
+        while (flight.Slices.Count < Options.SlicesMax)
+        {
+            var queue = MostUrgent(queues, static q => q.DueShared);
+            if (queue.Jobs.Min is not { } job)
+            {
+                break;
+            }
+
+            if (backlog.NextOf(job) is not { } chunk)
+            {
+                continue;
+            }
+
+            var fits = (int)(units * chunk.Tasks / chunk.Units);
+            if (fits < 1 || chunk.UnitsMax > unitsMax)
+            {
+                backlog.Stand(chunk);
+                break;
+            }
+
+            var range = Take(flight, chunk, fits);
+            units -= chunk.UnitsOf(range.Count);
+            tasks += range.Count;
+        }
+
+        return tasks;
     }
 
     private double FillAlone(Flight flight, WaitingChunk chunk, Pace pace, TimeSpan time)

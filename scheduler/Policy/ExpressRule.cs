@@ -6,7 +6,8 @@ namespace Pipeline.Scheduler.Policy;
 internal abstract record ExpressStep;
 
 /// <summary>Send the most urgent chunks to this worker.</summary>
-internal sealed record ExpressSend(FleetWorker Worker, int Chunks, string Reason) : ExpressStep;
+/// <param name="FillUnits">Units of standard and bulk work that may travel with them, as estimated at the door; 0 when none may.</param>
+internal sealed record ExpressSend(FleetWorker Worker, int Chunks, string Reason, double FillUnits = 0) : ExpressStep;
 
 /// <summary>These jobs will not make their target; they go on as standard work.</summary>
 internal sealed record ExpressAside(IReadOnlyList<WaitingJob> Jobs, string Reason) : ExpressStep;
@@ -44,6 +45,9 @@ internal sealed class ExpressRule(Backlog backlog, CostBook costs, Fleet fleet, 
     /// <summary>The part of express slack that a bulk batch may take.</summary>
     private const double SlackShare = 0.5;
 
+    /// <summary>A bulk batch of so many times its fixed device time is efficient: four fifths of it are work.</summary>
+    private const int AmortisedAlphas = 5;
+
     /// <summary>How much earlier than the estimated end of a bulk batch express is sent, in such batches: they scatter by some percent.</summary>
     private const double HoldEarly = 0.1;
 
@@ -52,10 +56,13 @@ internal sealed class ExpressRule(Backlog backlog, CostBook costs, Fleet fleet, 
     /// <summary>Models that express work came for, in order of the first.</summary>
     private readonly List<ModelRef> _models = [];
     private readonly ExpressTime _time = new();
-    private readonly Dictionary<string, double> _left = [];
+    private readonly Dictionary<string, (double Cautious, double AtMost)> _left = [];
     private Lookahead? _lookahead;
 
     public PolicyOptions Options { get; set; } = new();
+
+    /// <summary>False while bulk has to wait until the workers know this scheduler.</summary>
+    public bool MayFill { get; set; }
 
     /// <summary>An express chunk came.</summary>
     public void Arrived(ModelRef model, long units, long now)
@@ -122,7 +129,52 @@ internal sealed class ExpressRule(Backlog backlog, CostBook costs, Fleet fleet, 
             return new ExpressWait(until);
         }
 
-        return new ExpressSend(choice.Worker, Fitting(queue, Math.Min(room, unitsMax), rowsMax), Reason(queue));
+        var most = Math.Min(room, unitsMax);
+        var fill = queue.Units <= most && queue.Tasks < rowsMax ? FillUnits(queue, choice.Worker.Pool, most, now) : 0;
+        return new ExpressSend(choice.Worker, Fitting(queue, most, rowsMax), Reason(queue), fill);
+    }
+
+    /// <summary>
+    /// How much standard and bulk work may travel with all that waits of this queue: where bulk alone finds no efficient place (tight), the
+    /// fixed time of express batches is what it can share. None of these batches is longer than <see cref="TightTicks"/>.
+    /// </summary>
+    private double FillUnits(ClassQueue queue, string pool, double unitsMax, long now)
+    {
+        if (!MayFill || (BulkIsEmpty(LatencyClass.Standard) && BulkIsEmpty(LatencyClass.Bulk)))
+        {
+            return 0;
+        }
+
+        var (batchTime, tight) = BulkBatchTime(pool, queue.Model, now);
+        _time.Set(costs.Of(pool, queue.Model), Options);
+        return tight ? Math.Max(0, Math.Min(unitsMax, _time.UnitsWithin(batchTime.Ticks)) - queue.Units) : 0;
+
+        bool BulkIsEmpty(LatencyClass latencyClass) => backlog.QueueOf(queue.Model, latencyClass).IsEmpty;
+    }
+
+    /// <summary>
+    /// Device time of a bulk batch. Where express leaves less than an efficient batch takes, it is tight: batches of both lanes are then
+    /// about as long, see <see cref="TightTicks"/>, and bulk goes out alone only where express batches come too seldom to carry it.
+    /// </summary>
+    public (TimeSpan Time, bool Tight) BulkBatchTime(string pool, ModelRef model, long now)
+    {
+        var allowed = BulkBatchTimeMax(pool, now).Ticks;
+        var amortised = (long)(AmortisedAlphas * costs.Of(pool, model).AlphaNs / TimeSpan.NanosecondsPerTick);
+        var efficient = Math.Min(Options.BulkBatchTimeMax.Ticks, amortised);
+        return allowed < efficient
+            ? (new TimeSpan(Math.Max(allowed, Math.Min(efficient, TightTicks(pool)))), true)
+            : (new TimeSpan(allowed), false);
+    }
+
+    /// <summary>
+    /// How long every batch may be so that express keeps its target on busy devices. With n of them that start one after the other, the
+    /// next comes free within l/n and the batch itself takes l: (1 + 1/n)·l ≤ S (Symphony's staggered bound), with a tenth to spare.
+    /// Devices that hold bulk alone do not count.
+    /// </summary>
+    private long TightTicks(string pool)
+    {
+        var devices = Math.Max(1, Workers(pool) - BulkHeld(pool));
+        return (long)(0.9 * (Target - Options.ExpressLead.Ticks) * devices / (devices + 1));
     }
 
     /// <summary>
@@ -272,12 +324,14 @@ internal sealed class ExpressRule(Backlog backlog, CostBook costs, Fleet fleet, 
 
     /// <summary>
     /// True when this worker may start bulk work: express leaves room on the pool's devices even when it bunches, and a bulk batch fits
-    /// into its slack. Where it does not (tight), or express is busy, the look-ahead has to miss no more with the device taken than without.
+    /// into its slack; where express is busy, the look-ahead has to miss no more with the device taken than without. Where no
+    /// efficient batch fits (tight), devices are set aside for express: as many as it may need, and for this model as many as its
+    /// batches, filled with bulk, come often enough to keep busy.
     /// </summary>
-    public bool Spares(FleetWorker worker, TimeSpan batchTime, bool tight, long now)
+    public bool Spares(FleetWorker worker, ModelRef bulkModel, TimeSpan batchTime, bool tight, long now)
     {
-        var taken = 0.0;
-        _left[worker.Pool] = 1;
+        var (taken, sustained, setAside, spares) = (0.0, 0.0, 0.0, true);
+        var workers = Workers(worker.Pool);
         foreach (var model in _models)
         {
             var perTick = _rates[model].PerTick(now);
@@ -287,34 +341,37 @@ internal sealed class ExpressRule(Backlog backlog, CostBook costs, Fleet fleet, 
             }
 
             _time.Set(costs.Of(worker.Pool, model), Options);
-            var (rowsMax, unitsMax) = Limits(model, worker.Pool);
-            taken += LoadShare(model, worker.Pool, perTick, Math.Min(unitsMax, rowsMax * _rates[model].UnitsMean));
-            _left[worker.Pool] = Math.Max(0, 1 - taken);
-            if (taken * BurstFactor >= 1)
-            {
-                return false;
-            }
-
-            if ((tight || taken > BusyShare) && !SparesNow(model, worker, batchTime, now))
-            {
-                return false;
-            }
+            var (unitsMean, (rowsMax, unitsMax)) = (_rates[model].UnitsMean, Limits(model, worker.Pool));
+            var most = Math.Min(unitsMax, rowsMax * unitsMean);
+            var share = Share(perTick * unitsMean, Math.Max(unitsMean, Math.Min(_time.UnitsWithin(Target / 2), most)), workers);
+            taken += share;
+            sustained += Share(
+                perTick * unitsMean,
+                Math.Max(unitsMean, Math.Min(_time.UnitsSustained(Target, perTick * unitsMean), most)),
+                workers
+            );
+            setAside += model == bulkModel ? perTick * batchTime.Ticks : share * workers;
+            spares &= tight || taken <= BusyShare || taken * BurstFactor >= 1 || SparesNow(model, worker, batchTime, now);
         }
 
-        return true;
+        _left[worker.Pool] = (Math.Max(0, 1 - taken), Math.Max(0, 1 - sustained));
+        spares &= taken * BurstFactor < 1;
+        return spares && (!tight || BulkHeld(worker.Pool) + 1 <= workers - (BurstFactor * setAside));
     }
 
-    /// <summary>The part of the pool's device time that express takes in the largest batches its target allows.</summary>
-    private double LoadShare(ModelRef model, string pool, double perTick, double unitsMax)
-    {
-        var workers = Math.Max(1, fleet.FindPool(pool)?.Workers ?? 1);
-        var unitsMean = _rates[model].UnitsMean;
-        var units = Math.Max(unitsMean, Math.Min(_time.UnitsWithin(Target / 2), unitsMax));
-        return perTick * unitsMean / units * _time.Ticks(units) / workers;
-    }
+    private int Workers(string pool) => Math.Max(1, fleet.FindPool(pool)?.Workers ?? 1);
+
+    /// <summary>Workers that hold bulk dispatches.</summary>
+    private int BulkHeld(string pool) => fleet.FindPool(pool) is { } found ? found.Workers - found.EmptyCount(Lane.Bulk) : 0;
+
+    /// <summary>The part of the pool's device time that these arrivals take in batches of this size.</summary>
+    private double Share(double unitsPerTick, double units, int workers) => unitsPerTick / units * _time.Ticks(units) / workers;
 
     /// <summary>The part of a pool's device time that express leaves, as of the last time bulk asked.</summary>
-    public double LeftShare(string pool) => _left.GetValueOrDefault(pool, 1);
+    public double LeftShare(string pool) => _left.TryGetValue(pool, out var left) ? left.Cautious : 1;
+
+    /// <summary>The same where express travels in the largest batches that fill and run within its target.</summary>
+    public double LeftShareAtMost(string pool) => _left.TryGetValue(pool, out var left) ? left.AtMost : 1;
 
     private bool SparesNow(ModelRef model, FleetWorker worker, TimeSpan batchTime, long now)
     {
@@ -415,6 +472,22 @@ internal sealed class ExpressRule(Backlog backlog, CostBook costs, Fleet fleet, 
         /// <summary>The units of such a batch.</summary>
         public double UnitsAmortised =>
             _cost.PaddedUnitsWithin(TimeSpan.FromTicks((long)Math.Min(_cost.AlphaNs / 10, TimeSpan.TicksPerDay))) / _cost.PaddingRatio;
+
+        /// <summary>
+        /// The units of the largest batch that fills and runs within the target, l(b) + b/r ≤ S: what express comes to when more and
+        /// more of it comes (Symphony).
+        /// </summary>
+        public double UnitsSustained(long target, double unitsPerTick)
+        {
+            var (low, high) = (0.0, UnitsWithin(target));
+            for (var halving = 0; halving < 20; halving++)
+            {
+                var middle = (low + high) / 2;
+                (low, high) = Ticks(middle) + (middle / unitsPerTick) <= target ? (middle, high) : (low, middle);
+            }
+
+            return low;
+        }
 
         public long Ticks(double units) =>
             (long)Math.Min(_cost.BatchNs(units * _cost.PaddingRatio) * _caution / TimeSpan.NanosecondsPerTick, TimeSpan.TicksPerDay);

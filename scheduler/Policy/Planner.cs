@@ -613,6 +613,7 @@ internal sealed class Planner : IPolicy
     private void PlaceExpress(List<Decision> decisions, long now)
     {
         _passed.Clear();
+        _express.MayFill = _gate.IsOpen(now);
         while (ExpressRule.Next(_backlog, _passed) is { } queue)
         {
             switch (_express.Step(queue, now))
@@ -624,7 +625,7 @@ internal sealed class Planner : IPolicy
                         _options.ExpressBatchTimeMax,
                         send.Reason
                     );
-                    if (_builder.BuildExpress(send.Worker, queue, send.Chunks, bounds, now) is { } built)
+                    if (_builder.BuildExpress(send.Worker, queue, send.Chunks, send.FillUnits, bounds, now) is { } built)
                     {
                         TakeOff(send.Worker, built.Flight, now);
                         decisions.Add(built.Decision);
@@ -680,7 +681,7 @@ internal sealed class Planner : IPolicy
                     && _pools.ForPromoted(queue.Model, now) is { } worker
                 )
                 {
-                    var time = BulkBatchTime(worker.Pool, queue.Model, now).Time;
+                    var time = _express.BulkBatchTime(worker.Pool, queue.Model, now).Time;
                     var bounds = new DispatchBounds(Lane.Express, time, time, Reasons.Promoted);
                     if (_builder.Build(worker, [queue], bounds, now) is not { } built)
                     {
@@ -739,9 +740,9 @@ internal sealed class Planner : IPolicy
                 continue;
             }
 
-            var (batchTime, tight) = BulkBatchTime(worker.Pool, model, now);
+            var (batchTime, tight) = _express.BulkBatchTime(worker.Pool, model, now);
             var pace = _costs.Pace(_costs.Of(worker.Pool, model), model, batchTime);
-            if ((tight && worker.Lane(Lane.Bulk).Flights.Count > 0) || !_express.Spares(worker, batchTime, tight, now))
+            if (!_express.Spares(worker, model, batchTime, tight, now) || (tight && worker.Lane(Lane.Bulk).Flights.Count > 0))
             {
                 _passed.Add(model); // Express needs the device; its next arrival or end wakes us.
                 WakeAt(now + batchTime.Ticks);
@@ -771,23 +772,11 @@ internal sealed class Planner : IPolicy
         var workers = 0.0;
         foreach (var pool in _fleet.Pools)
         {
-            workers += pool.Workers * _express.LeftShare(pool.Name);
+            workers += pool.Workers * _express.LeftShareAtMost(pool.Name);
         }
 
         var pace = _costs.Pace(_costs.Reference(queue.Model), queue.Model, _options.BulkBatchTimeMax);
         return 1.5 * pace.Ns(1, 0) / Math.Max(LeftMin, workers);
-    }
-
-    /// <summary>
-    /// Device time of a bulk batch. Where express leaves less than an efficient batch takes, it is efficient all the same, and tight: it
-    /// goes out alone, and only where the other devices can do without this one.
-    /// </summary>
-    private (TimeSpan Time, bool Tight) BulkBatchTime(string pool, ModelRef model, long now)
-    {
-        var allowed = _express.BulkBatchTimeMax(pool, now);
-        var amortised = TimeSpan.FromTicks(Ticks(5 * _costs.Of(pool, model).AlphaNs));
-        var efficient = amortised < _options.BulkBatchTimeMax ? amortised : _options.BulkBatchTimeMax;
-        return allowed < efficient ? (efficient, true) : (allowed, false);
     }
 
     private void WakeAt(long at) => _wake = Math.Min(_wake, at);
