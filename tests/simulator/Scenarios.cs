@@ -42,6 +42,7 @@ internal static class Scenarios
         new("two-pools", "express on a real trace and bulk with a deadline, on fast dear and slow cheap devices", TwoPools),
         new("starvation", "express close to capacity, and bulk jobs with short deadlines", Starvation),
         new("faults", "workers that die and come back, stragglers, slow messages", Faults),
+        new("untuned", "two models, two pools, three tenants, a day's curve, faults: no rule was tuned in it", UntunedWorld.Build),
         new("day", "1,000 workers, ten million tasks, a day with its curve", Day),
     ];
 
@@ -383,9 +384,9 @@ internal static class Scenarios
 
     private static long Usd(double perHour) => (long)(perHour * Cost.PicoPerUsd);
 
-    private static int Or(int given, int own) => given > 0 ? given : own;
+    public static int Or(int given, int own) => given > 0 ? given : own;
 
-    private static long Or(long given, long own) => given > 0 ? given : own;
+    public static long Or(long given, long own) => given > 0 ? given : own;
 
-    private static double Or(double given, double own) => given > 0 ? given : own;
+    public static double Or(double given, double own) => given > 0 ? given : own;
 }

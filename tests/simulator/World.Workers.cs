@@ -90,6 +90,13 @@ internal sealed partial class World
 
         var lane = worker.Lane(message.Lane);
         lane.Add(dispatch);
+        dispatch.HasReached = true;
+        if (dispatch.IsStopped)
+        {
+            Stop(message.Id);
+            return;
+        }
+
         _promises.Require(lane.Count <= _options.Policy.DispatchesPerLaneMax, "A lane holds what one runs and what is staged, no more.");
         _cutting.Cut(dispatch);
         if (worker.Running is null)
@@ -277,6 +284,12 @@ internal sealed partial class World
         if (!_known.TryGetValue(id, out var dispatch))
         {
             return; // It has just ended.
+        }
+
+        if (!dispatch.HasReached)
+        {
+            dispatch.IsStopped = true;
+            return;
         }
 
         var worker = _workers[Numbers.Of(dispatch.Message.Worker).Slot];

@@ -21,6 +21,12 @@ internal sealed class SimDispatch(Dispatch message, int[] slots, int model)
     public List<BatchFact> Ran { get; } = new(1);
     public bool Begun { get; set; }
 
+    /// <summary>False while it is on its way to the worker.</summary>
+    public bool HasReached { get; set; }
+
+    /// <summary>It was stopped on its way: the worker hands it back when it comes.</summary>
+    public bool IsStopped { get; set; }
+
     /// <summary>Where the next batch starts, in the order of the slices.</summary>
     public int SliceAt { get; set; }
     public int TaskAt { get; set; }
