@@ -340,6 +340,8 @@ internal sealed class ExpressRule(Backlog backlog, CostBook costs, Fleet fleet, 
                 continue;
             }
 
+            var portion = Portion(model, worker.Pool);
+            perTick *= portion;
             _time.Set(costs.Of(worker.Pool, model), Options);
             var (unitsMean, (rowsMax, unitsMax)) = (_rates[model].UnitsMean, Limits(model, worker.Pool));
             var most = Math.Min(unitsMax, rowsMax * unitsMean);
@@ -351,12 +353,30 @@ internal sealed class ExpressRule(Backlog backlog, CostBook costs, Fleet fleet, 
                 workers
             );
             setAside += model == bulkModel ? perTick * batchTime.Ticks : share * workers;
-            spares &= tight || taken <= BusyShare || taken * BurstFactor >= 1 || SparesNow(model, worker, batchTime, now);
+            spares &= tight || taken <= BusyShare || taken * BurstFactor >= 1 || SparesNow(model, worker, portion, batchTime, now);
         }
 
         _left[worker.Pool] = (Math.Max(0, 1 - taken), Math.Max(0, 1 - sustained));
         spares &= taken * BurstFactor < 1;
         return spares && (!tight || BulkHeld(worker.Pool) + 1 <= workers - (BurstFactor * setAside));
+    }
+
+    /// <summary>The part of a model's express work that this pool can take, of what all pools that have the model can.</summary>
+    private double Portion(ModelRef model, string name)
+    {
+        var (own, all) = (1.0, 0.0);
+        foreach (var pool in fleet.Pools)
+        {
+            if (pool.Workers > 0 && pool.Has(model))
+            {
+                _time.Set(costs.Of(pool.Name, model), Options);
+                var units = Math.Max(1, _time.UnitsWithin(Target / 2));
+                var capacity = pool.Workers * units / Math.Max(1, _time.Ticks(units));
+                (own, all) = (pool.Name == name ? capacity : own, all + capacity);
+            }
+        }
+
+        return all > 0 ? Math.Min(1, own / all) : 1;
     }
 
     private int Workers(string pool) => Math.Max(1, fleet.FindPool(pool)?.Workers ?? 1);
@@ -373,11 +393,11 @@ internal sealed class ExpressRule(Backlog backlog, CostBook costs, Fleet fleet, 
     /// <summary>The same where express travels in the largest batches that fill and run within its target.</summary>
     public double LeftShareAtMost(string pool) => _left.TryGetValue(pool, out var left) ? left.AtMost : 1;
 
-    private bool SparesNow(ModelRef model, FleetWorker worker, TimeSpan batchTime, long now)
+    private bool SparesNow(ModelRef model, FleetWorker worker, double portion, TimeSpan batchTime, long now)
     {
         var (rowsMax, unitsMax) = Limits(model, worker.Pool);
         var look = Look(backlog.QueueOf(model, LatencyClass.Express), worker.Pool, rowsMax, unitsMax, now);
-        look.Rate *= BurstFactor;
+        look.Rate *= BurstFactor * portion;
         var until = now + (SparesTargets * Target);
         var before = look.Missed(now, until);
         look.TakeDevice(now + batchTime.Ticks);

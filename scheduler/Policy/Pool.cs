@@ -69,6 +69,9 @@ internal sealed class Pool(Fleet fleet, string name)
         }
     }
 
+    /// <summary>True when one of its workers has the model.</summary>
+    public bool Has(ModelRef model) => _sets.Exists(s => s.Members > 0 && s.Models.Contains(model));
+
     internal LoadedSet SetOf(IReadOnlySet<ModelRef> models)
     {
         foreach (var known in _sets)
