@@ -57,6 +57,7 @@ internal sealed class ExpressRule(Backlog backlog, CostBook costs, Fleet fleet, 
     private readonly List<ModelRef> _models = [];
     private readonly ExpressTime _time = new();
     private readonly Dictionary<string, (double Cautious, double AtMost)> _left = [];
+    private readonly ShareBudget _relegated = new();
     private Lookahead? _lookahead;
 
     public PolicyOptions Options { get; set; } = new();
@@ -74,6 +75,7 @@ internal sealed class ExpressRule(Backlog backlog, CostBook costs, Fleet fleet, 
         }
 
         rate.Observe(now, units);
+        _relegated.Earn(1);
     }
 
     /// <summary>How often express work for this model comes, or null when none came.</summary>
@@ -290,7 +292,7 @@ internal sealed class ExpressRule(Backlog backlog, CostBook costs, Fleet fleet, 
     private ExpressAside? StepAside(ClassQueue queue, Choice choice, double rowsMax, double unitsMax, long now)
     {
         var look = Look(queue, choice.Worker.Pool, rowsMax, unitsMax, now);
-        var aside = look.StepAside(choice.Start, out _);
+        var aside = (int)Math.Min(look.StepAside(choice.Start, out _), _relegated.Left(Options.ExpressRelegateShareMax));
         if (aside == 0)
         {
             return null;
@@ -302,6 +304,7 @@ internal sealed class ExpressRule(Backlog backlog, CostBook costs, Fleet fleet, 
             Add(jobs, chunk.Job);
         }
 
+        _relegated.Spend(aside, Options.ExpressRelegateShareMax);
         return new ExpressAside(jobs, Reasons.ExpressRelegated);
     }
 

@@ -42,6 +42,12 @@ internal sealed record PolicyOptions
     public double ExpressDeferShare { get; init; } = 0.5;
 
     /// <summary>
+    /// The share of express tasks that may step aside so that the rest make their target. 1: as many as it takes. What could not make
+    /// it anyhow is not counted.
+    /// </summary>
+    public double ExpressRelegateShareMax { get; init; } = 1;
+
+    /// <summary>
     /// True for fleets that pay for device time by use, or hand it back when idle: express then waits for company on idle devices as
     /// well. False where an idle device costs as much as a busy one: express goes out at once there.
     /// </summary>

@@ -1,0 +1,116 @@
+using Pipeline.Contracts;
+using Pipeline.Scheduler.Policy;
+using Xunit;
+
+namespace Pipeline.Tests.Unit.Policy;
+
+/// <summary>
+/// Express with a target of 25 ms on devices whose batches take 5 ms and 1 ms a unit: a bulk batch that is efficient by itself (25 ms) would
+/// take all of it.
+/// </summary>
+public sealed class TightTargetTests
+{
+    private static readonly TimeSpan Target = TimeSpan.FromMilliseconds(25);
+
+    private static readonly ModelProfile Slow = PolicyWorld.Profile with { AlphaNs = 5_000_000, BetaNs = 1_000_000 };
+
+    [Fact]
+    public void Bulk_travels_with_express_where_it_finds_no_efficient_place_alone()
+    {
+        var world = Busy(Target);
+        world.Chunk(unitsPerTask: 1);
+        world.Chunk(tasks: 1, unitsPerTask: 1, latencyClass: LatencyClass.Express);
+
+        var sent = Assert.Single(world.Sends());
+
+        Assert.Equal(Lane.Express, sent.Lane);
+        Assert.Equal(2, sent.Slices.Count);
+        // With four devices the next comes free in a quarter of a batch: 1.25 batches of 13, and a tenth to spare, fit 25 ms; fewer
+        // while nobody knows how much they scatter.
+        Assert.InRange(sent.Slices[1].Count, 6, 13 - 1);
+    }
+
+    [Fact]
+    public void Tasks_longer_than_the_express_ones_do_not_join_them()
+    {
+        var world = Busy(Target);
+        world.Chunk(unitsPerTask: 2);
+        world.Chunk(tasks: 1, unitsPerTask: 1, latencyClass: LatencyClass.Express);
+
+        Assert.Single(Assert.Single(world.Sends()).Slices);
+    }
+
+    [Fact]
+    public void Bulk_goes_alone_where_the_target_leaves_room_for_it()
+    {
+        var world = Busy(TimeSpan.FromMilliseconds(250));
+        world.Chunk(unitsPerTask: 1);
+        world.Chunk(tasks: 1, unitsPerTask: 1, latencyClass: LatencyClass.Express);
+
+        var sent = world.Sends();
+
+        Assert.Single(sent[0].Slices);
+        Assert.All(sent.Skip(1), s => Assert.Equal(Lane.Bulk, s.Lane));
+        Assert.NotEmpty(sent.Skip(1));
+    }
+
+    [Fact]
+    public void Bulk_that_waits_for_express_in_vain_is_promoted_before_it_is_too_late()
+    {
+        var world = Busy(Target);
+        world.Chunk(tasks: 4, unitsPerTask: 1, deadline: TimeSpan.FromMilliseconds(500));
+
+        var decisions = world.Plan();
+
+        Assert.Single(decisions.OfType<PromoteJob>());
+        Assert.Equal(4, Assert.Single(decisions.OfType<SendDispatch>()).Dispatch.Slices.Sum(s => s.Count));
+    }
+
+    [Fact]
+    public void Express_that_two_pools_share_does_not_keep_bulk_out_of_either()
+    {
+        // 150 a second, mostly alone: 0.9 of one device's time, which is too much for one pool and well within two.
+        var world = new PolicyWorld(Options(TimeSpan.FromMilliseconds(250))).Knows(profile: Slow);
+        world.Worker();
+        world.Beat(new WorkerId(new Guid("00000000-0000-7000-9000-00000000ffff")), pool: "other");
+        Arrive(world, every: TimeSpan.FromMilliseconds(1.2), count: 800);
+        world.Chunk(unitsPerTask: 1);
+
+        Assert.Contains(world.Sends(), s => s.Lane == Lane.Bulk);
+    }
+
+    /// <summary>Four devices, all free, that express has come to at 250 tasks a second.</summary>
+    private static PolicyWorld Busy(TimeSpan target)
+    {
+        var world = new PolicyWorld(Options(target)).Knows(profile: Slow);
+        for (var i = 0; i < 4; i++)
+        {
+            world.Worker();
+        }
+
+        Arrive(world, TimeSpan.FromMilliseconds(4), count: 600);
+        return world;
+    }
+
+    private static void Arrive(PolicyWorld world, TimeSpan every, int count)
+    {
+        for (var i = 0; i < count; i++)
+        {
+            world.Chunk(tasks: 1, unitsPerTask: 1, latencyClass: LatencyClass.Express);
+            foreach (var sent in world.Sends())
+            {
+                world.Finish(sent);
+            }
+
+            world.Wait(every);
+        }
+    }
+
+    private static PolicyOptions Options(TimeSpan target)
+    {
+        var options = new PolicyOptions { ExpressLead = TimeSpan.Zero, WorkerLostAfter = TimeSpan.FromMinutes(1) };
+        var classes = new Dictionary<LatencyClass, LatencyClassOptions>(options.Classes);
+        classes[LatencyClass.Express] = classes[LatencyClass.Express] with { Target = target };
+        return options with { Classes = classes };
+    }
+}
