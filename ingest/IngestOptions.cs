@@ -63,6 +63,14 @@ internal sealed record IngestOptions
     /// <summary>How long such a request is waited for at most; then it is answered 202, and the work goes on.</summary>
     public TimeSpan ExpressWaitMax { get; init; } = TimeSpan.FromSeconds(30);
 
+    /// <summary>A stream in which nothing happens for so long gets a comment, which keeps proxies from closing it.</summary>
+    public TimeSpan StreamHeartbeat { get; init; } = TimeSpan.FromSeconds(10);
+
+    /// <summary>Requests a second one API key may send to the express path, so many at once after a pause, and so many at the same time.</summary>
+    public int KeyRatePerSecond { get; init; } = 1000;
+    public int KeyBurstMax { get; init; } = 2000;
+    public int KeyConcurrentMax { get; init; } = 1000;
+
     /// <summary>Express jobs stored by one commit; what comes while it is under way shares the next.</summary>
     public int ExpressGroupMax { get; init; } = 64;
 
@@ -136,6 +144,9 @@ internal sealed record IngestOptions
         );
         mistakes.Expect(ExpressBodyBytesMax is >= 1 and <= 64 * MiB, nameof(ExpressBodyBytesMax), "1 to 67108864", ExpressBodyBytesMax);
         mistakes.Expect(InlinePayloadBytesMax is >= 0 and <= MiB, nameof(InlinePayloadBytesMax), "0 to 1048576", InlinePayloadBytesMax);
+        mistakes.Expect(KeyRatePerSecond is >= 1 and <= 1_000_000, nameof(KeyRatePerSecond), "1 to 1000000", KeyRatePerSecond);
+        mistakes.Expect(KeyBurstMax is >= 1 and <= 1_000_000, nameof(KeyBurstMax), "1 to 1000000", KeyBurstMax);
+        mistakes.Expect(KeyConcurrentMax is >= 1 and <= 1_000_000, nameof(KeyConcurrentMax), "1 to 1000000", KeyConcurrentMax);
         mistakes.Expect(ExpressGroupMax is >= 1 and <= 1024, nameof(ExpressGroupMax), "1 to 1024", ExpressGroupMax);
         mistakes.Expect(ExpressWriters is >= 1 and <= 64, nameof(ExpressWriters), "1 to 64", ExpressWriters);
         mistakes.Expect(
@@ -146,6 +157,7 @@ internal sealed record IngestOptions
         );
         mistakes.Expect(AnswerLookMax is >= 1 and <= 10_000, nameof(AnswerLookMax), "1 to 10000", AnswerLookMax);
         ExpectTime(mistakes, MarkAfter, nameof(MarkAfter), TimeSpan.FromMilliseconds(10), TimeSpan.FromMinutes(1));
+        ExpectTime(mistakes, StreamHeartbeat, nameof(StreamHeartbeat), TimeSpan.FromMilliseconds(50), TimeSpan.FromMinutes(10));
         ExpectTime(mistakes, ExpressWaitMax, nameof(ExpressWaitMax), TimeSpan.Zero, TimeSpan.FromHours(1));
         ExpectTime(mistakes, AnswerLookAfter, nameof(AnswerLookAfter), TimeSpan.FromMilliseconds(10), AnswerLookPauseMax);
         ExpectTime(mistakes, AnswerLookPauseMax, nameof(AnswerLookPauseMax), TimeSpan.FromMilliseconds(10), TimeSpan.FromMinutes(1));

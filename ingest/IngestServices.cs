@@ -40,6 +40,7 @@ public static class IngestServices
         services.AddSingleton<ExpressWriter>();
         services.AddHostedService(static s => s.GetRequiredService<ExpressWriter>());
         services.AddSingleton<ExpressPath>();
+        services.AddSingleton<KeyLimits>();
         services.AddSingleton<Infer>();
         services.AddSingleton<IngestSweeper>();
         services.AddHostedService(static s => s.GetRequiredService<IngestSweeper>());
@@ -55,7 +56,9 @@ public static class IngestServices
         jobs.MapPost("/{id}/pause", (string id, HttpContext http, JobCommands commands) => commands.PauseAsync(id, http));
         jobs.MapPost("/{id}/resume", (string id, HttpContext http, JobCommands commands) => commands.ResumeAsync(id, http));
         jobs.MapPost("/{id}/retry-failed", (string id, HttpContext http, RetryFailed retry) => retry.HandleAsync(id, http));
-        endpoints.MapGroup("/v1").RequireApiKey().MapPost("/infer", (HttpContext http, Infer infer) => infer.HandleAsync(http));
+        var express = endpoints.MapGroup("/v1").RequireApiKey().LimitByKey();
+        express.MapPost("/infer", (HttpContext http, Infer infer) => infer.HandleAsync(http));
+        express.MapGet("/infer/{id}", (string id, HttpContext http, Infer infer) => infer.FindAsync(id, http));
         return endpoints;
     }
 }

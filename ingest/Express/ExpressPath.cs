@@ -93,6 +93,12 @@ internal sealed class ExpressPath(
             return null;
         }
 
+        if (view.Tasks is 0 or > ChunkPayload.TasksMax)
+        {
+            var detail = $"Job {job} has {view.Tasks} tasks; the results of large jobs are read from {view.Links.Results}.";
+            return new ExpressOutcome(null, Problems.Result(FailureKind.InvalidState, detail, "id"));
+        }
+
         if (waiters.TryAdd(job, view.Tasks, options.AnswerLookAfter) is not { } waiter)
         {
             return new ExpressOutcome(null, Full());
@@ -180,7 +186,8 @@ internal sealed class ExpressAccepted(JobView job, JobWaiter waiter, Waiters wai
     public Task<bool> CompleteAsync(TimeSpan waitMax, CancellationToken stop) => waiter.CompleteAsync(waitMax, time, stop);
 
     /// <summary>Waits until more than <paramref name="seen"/> results have landed, or nothing more will come.</summary>
-    public Task MoreAsync(int seen, CancellationToken stop) => waiter.MoreAsync(seen, stop);
+    /// <returns>False when that took longer than <paramref name="waitMax"/>.</returns>
+    public Task<bool> MoreAsync(int seen, TimeSpan waitMax, CancellationToken stop) => waiter.MoreAsync(seen, waitMax, time, stop);
 
     /// <summary>Results from <paramref name="from"/> on, in the order in which they landed.</summary>
     public IReadOnlyList<TaskAnswer> Landed(int from = 0) => waiter.Landed(from);

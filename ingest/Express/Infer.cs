@@ -2,6 +2,7 @@ using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
 using Microsoft.AspNetCore.Http;
+using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 using Pipeline.Contracts;
 using Pipeline.Hosting;
@@ -12,19 +13,51 @@ namespace Pipeline.Ingest.Express;
 
 /// <summary>
 /// <c>POST /v1/infer</c>: one or a few inputs, answered while the caller waits. A caller that does not want to wait (<c>Prefer</c>), or not
-/// that long, gets 202 and finds the results by the job's id; so does one whose connection broke.
+/// that long, gets 202 and finds the results by the job's id; so does one whose connection broke. <c>Accept: text/event-stream</c> shows
+/// each result as it lands.
 /// </summary>
 internal sealed partial class Infer(
     Admission admission,
     ExpressPath path,
     Idempotency keys,
     JobCommands commands,
+    Forecasts forecasts,
     IngestMetrics metrics,
     IngestOptions options,
     TimeProvider time,
+    IHostApplicationLifetime lifetime,
     ILogger<Infer> log
 )
 {
+    /// <summary>
+    /// <c>GET /v1/infer/{id}</c>: the answer of an inference that was accepted before, waited for as <c>Prefer: wait</c> says (by default not
+    /// at all), or its events from <c>Last-Event-ID</c> on.
+    /// </summary>
+    public async Task<IResult> FindAsync(string id, HttpContext http)
+    {
+        var mistakes = new Mistakes(options.MistakesMax);
+        var preferences = Preferences.From(http.Request, mistakes);
+        if (mistakes.Any)
+        {
+            return Admission.Refuse(mistakes);
+        }
+
+        if (!JobId.TryParse(id, out var job) || await path.AttachAsync(http.Tenant(), job, http.RequestAborted) is not { } outcome)
+        {
+            return JobCommands.Unknown(id);
+        }
+
+        if (outcome.Accepted is not { } accepted)
+        {
+            return outcome.Refused!;
+        }
+
+        using (accepted)
+        {
+            return await WaitAsync(http, accepted, preferences with { Async = true }, cancels: false);
+        }
+    }
+
     public async Task<IResult> HandleAsync(HttpContext http)
     {
         var mistakes = new Mistakes(options.MistakesMax);
@@ -75,7 +108,6 @@ internal sealed partial class Infer(
         bool cancels
     )
     {
-        var began = time.GetTimestamp();
         if (await AcceptAsync(http, order, tasks, key, parameters, bytes) is var outcome && outcome.Accepted is not { } accepted)
         {
             return outcome.Refused!;
@@ -93,18 +125,52 @@ internal sealed partial class Infer(
                 http.Response.Headers["Idempotency-Replayed"] = "true";
             }
 
-            try
-            {
-                var complete = await accepted.CompleteAsync(preferences.WaitUpTo(options.ExpressWaitMax), http.RequestAborted);
-                metrics.Answered(time.GetElapsedTime(began), complete ? "answered" : "accepted");
-                return complete ? InferAnswer.Complete(accepted) : InferAnswer.Later(http, accepted);
-            }
-            catch (OperationCanceledException) when (http.RequestAborted.IsCancellationRequested)
-            {
-                await LeftAsync(order.Tenant, accepted, time.GetElapsedTime(began), cancels);
-                return Results.Empty;
-            }
+            return await WaitAsync(http, accepted, preferences, cancels);
         }
+    }
+
+    private async Task<IResult> WaitAsync(HttpContext http, ExpressAccepted accepted, Preferences preferences, bool cancels)
+    {
+        var began = time.GetTimestamp();
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(http.RequestAborted, lifetime.ApplicationStopping);
+        try
+        {
+            if (InferStream.IsAsked(http.Request))
+            {
+                return await StreamAsync(http, accepted);
+            }
+
+            var complete = await accepted.CompleteAsync(preferences.WaitUpTo(options.ExpressWaitMax), either.Token);
+            metrics.Answered(time.GetElapsedTime(began), complete ? "answered" : "accepted");
+            return complete ? InferAnswer.Complete(accepted) : InferAnswer.Later(http, accepted);
+        }
+        catch (OperationCanceledException) when (http.RequestAborted.IsCancellationRequested)
+        {
+            await LeftAsync(http.Tenant(), accepted, time.GetElapsedTime(began), cancels);
+            return Results.Empty;
+        }
+        catch (OperationCanceledException) when (either.IsCancellationRequested)
+        {
+            // This process is stopping: the next finds the results.
+            return InferAnswer.Later(http, accepted);
+        }
+    }
+
+    private async Task<IResult> StreamAsync(HttpContext http, ExpressAccepted accepted)
+    {
+        const string LastEventId = "Last-Event-ID";
+        var last = http.Request.Headers[LastEventId].ToString();
+        if (InferStream.ParseId(last, accepted.Job.Tasks) is not { } sent)
+        {
+            return Problems.Result(
+                FailureKind.InvalidRequest,
+                $"{LastEventId}: expected the id of an event of this inference, given \"{Excerpt.Of(last)}\".",
+                LastEventId
+            );
+        }
+
+        await new InferStream(accepted, sent, forecasts, options, lifetime.ApplicationStopping).ExecuteAsync(http);
+        return Results.Empty;
     }
 
     /// <summary>Accepts the work; with a key that came before, finds what was accepted then.</summary>

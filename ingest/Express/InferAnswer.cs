@@ -38,7 +38,7 @@ internal static class InferAnswer
     /// <summary>202: the work goes on, and here is where it will be found.</summary>
     public static IResult Later(HttpContext http, ExpressAccepted accepted)
     {
-        http.Response.Headers.Location = accepted.Job.Links.Self;
+        http.Response.Headers.Location = $"/v1/infer/{accepted.Job.Id}";
         http.Response.Headers.RetryAfter = "1";
         return Results.Json(accepted.Job, ApiJson.Options, statusCode: StatusCodes.Status202Accepted);
     }

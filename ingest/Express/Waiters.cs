@@ -142,54 +142,52 @@ internal sealed class JobWaiter(JobId job, int tasks, long since, TimeSpan lookA
     }
 
     /// <summary>Waits until there are more results than <paramref name="seen"/>, or nothing more will come.</summary>
-    public async Task MoreAsync(int seen, CancellationToken stop)
-    {
-        while (true)
-        {
-            Task more;
-            lock (_lock)
-            {
-                if (_landed.Count > seen || IsComplete || IsGone)
-                {
-                    return;
-                }
-
-                more = _more.Task;
-            }
-
-            await more.WaitAsync(stop);
-        }
-    }
+    /// <returns>False when that took longer than <paramref name="waitMax"/>.</returns>
+    public Task<bool> MoreAsync(int seen, TimeSpan waitMax, TimeProvider time, CancellationToken stop) =>
+        UntilAsync(() => _landed.Count > seen || IsComplete || IsGone, waitMax, time, stop);
 
     /// <summary>Waits until every task has its result.</summary>
     /// <returns>False when that took longer than <paramref name="waitMax"/>.</returns>
-    public async Task<bool> CompleteAsync(TimeSpan waitMax, TimeProvider time, CancellationToken stop)
-    {
-        if (waitMax <= TimeSpan.Zero)
-        {
-            return IsComplete || IsGone;
-        }
+    public Task<bool> CompleteAsync(TimeSpan waitMax, TimeProvider time, CancellationToken stop) =>
+        UntilAsync(() => IsComplete || IsGone, waitMax, time, stop);
 
-        using var patience = new CancellationTokenSource(waitMax, time);
-        using var either = CancellationTokenSource.CreateLinkedTokenSource(patience.Token, stop);
+    private async Task<bool> UntilAsync(Func<bool> isSo, TimeSpan waitMax, TimeProvider time, CancellationToken stop)
+    {
+        CancellationTokenSource? patience = null;
+        CancellationTokenSource? either = null;
         try
         {
-            while (!IsComplete && !IsGone)
+            while (true)
             {
-                int seen;
+                Task more;
                 lock (_lock)
                 {
-                    seen = _landed.Count;
+                    if (isSo())
+                    {
+                        return true;
+                    }
+
+                    more = _more.Task;
                 }
 
-                await MoreAsync(seen, either.Token);
-            }
+                if (waitMax <= TimeSpan.Zero)
+                {
+                    return false;
+                }
 
-            return true;
+                patience ??= new CancellationTokenSource(waitMax, time);
+                either ??= CancellationTokenSource.CreateLinkedTokenSource(patience.Token, stop);
+                await more.WaitAsync(either.Token);
+            }
         }
         catch (OperationCanceledException) when (!stop.IsCancellationRequested)
         {
             return false;
+        }
+        finally
+        {
+            either?.Dispose();
+            patience?.Dispose();
         }
     }
 

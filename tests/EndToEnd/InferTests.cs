@@ -82,7 +82,7 @@ public sealed class InferTests(RunningSystem system) : IDisposable
 
         Assert.Equal(HttpStatusCode.Accepted, response.StatusCode);
         Assert.Equal("respond-async", response.Headers.GetValues("Preference-Applied").Single());
-        Assert.Equal($"/v1/jobs/{job.GetProperty("id").GetString()}", response.Headers.Location?.ToString());
+        Assert.Equal($"/v1/infer/{job.GetProperty("id").GetString()}", response.Headers.Location?.ToString());
         await UntilCompletedAsync(job.GetProperty("id").GetString()!);
     }
 
