@@ -44,29 +44,36 @@ internal sealed class JobStore(NpgsqlDataSource database)
     public async Task CopyAsync(JobId job, IReadOnlyList<(ChunkHeader Header, ChunkPayloadWriter Tasks)> chunks, CancellationToken stop)
     {
         await using var connection = await database.OpenConnectionAsync(stop);
-        await using (var quick = new NpgsqlCommand("SET synchronous_commit = off", connection))
+        await using var transaction = await connection.BeginTransactionAsync(stop);
+        await using (var quick = new NpgsqlCommand("SET LOCAL synchronous_commit = off", connection, transaction))
         {
             await quick.ExecuteNonQueryAsync(stop);
         }
 
-        await using var copy = await connection.BeginBinaryImportAsync(
-            "COPY chunks (job, no, first_seq, tasks, units, units_max, remaining, payload) FROM STDIN (FORMAT BINARY)",
-            stop
-        );
-        foreach (var (header, tasks) in chunks)
+        await using (
+            var copy = await connection.BeginBinaryImportAsync(
+                "COPY chunks (job, no, first_seq, tasks, units, units_max, remaining, payload) FROM STDIN (FORMAT BINARY)",
+                stop
+            )
+        )
         {
-            await copy.StartRowAsync(stop);
-            await copy.WriteAsync(job.Value, NpgsqlDbType.Uuid, stop);
-            await copy.WriteAsync(header.No, NpgsqlDbType.Integer, stop);
-            await copy.WriteAsync(header.FirstSeq, NpgsqlDbType.Integer, stop);
-            await copy.WriteAsync(header.Tasks, NpgsqlDbType.Integer, stop);
-            await copy.WriteAsync(header.Units, NpgsqlDbType.Bigint, stop);
-            await copy.WriteAsync(header.UnitsMax, NpgsqlDbType.Integer, stop);
-            await copy.WriteAsync(header.Tasks, NpgsqlDbType.Integer, stop);
-            await copy.WriteAsync(tasks.Finish(), NpgsqlDbType.Bytea, stop);
+            foreach (var (header, tasks) in chunks)
+            {
+                await copy.StartRowAsync(stop);
+                await copy.WriteAsync(job.Value, NpgsqlDbType.Uuid, stop);
+                await copy.WriteAsync(header.No, NpgsqlDbType.Integer, stop);
+                await copy.WriteAsync(header.FirstSeq, NpgsqlDbType.Integer, stop);
+                await copy.WriteAsync(header.Tasks, NpgsqlDbType.Integer, stop);
+                await copy.WriteAsync(header.Units, NpgsqlDbType.Bigint, stop);
+                await copy.WriteAsync(header.UnitsMax, NpgsqlDbType.Integer, stop);
+                await copy.WriteAsync(header.Tasks, NpgsqlDbType.Integer, stop);
+                await copy.WriteAsync(tasks.Finish(), NpgsqlDbType.Bytea, stop);
+            }
+
+            await copy.CompleteAsync(stop);
         }
 
-        await copy.CompleteAsync(stop);
+        await transaction.CommitAsync(stop);
     }
 
     /// <summary>Accepts a job whose chunks are stored. False when it is gone: cancelled, or swept away.</summary>
