@@ -27,6 +27,10 @@ public static class ServiceDefaults
                 // Statements that repeat are prepared by themselves.
                 MaxAutoPrepare = 64,
                 AutoPrepareMinUsages = 2,
+                // Nothing here leaves settings behind in a session (SET LOCAL, transactions' own locks; who keeps a lock keeps its
+                // connection), so none is reset when it goes back to the pool: 0.1 ms of the server for each use, a tenth of what an
+                // express answer takes of it.
+                NoResetOnClose = true,
             };
             return NpgsqlDataSource.Create(connection);
         });
