@@ -75,6 +75,7 @@ internal sealed class ExpressPath(
         try
         {
             await StoreAsync(order, tasks, view, claim, fingerprint, stop);
+            waiter.Stored();
         }
         catch
         {
@@ -104,6 +105,7 @@ internal sealed class ExpressPath(
             return new ExpressOutcome(null, Full());
         }
 
+        waiter.Stored();
         var accepted = new ExpressAccepted(view, waiter, waiters, isRepeat: true, time);
         try
         {

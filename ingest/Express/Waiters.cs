@@ -120,6 +120,7 @@ internal sealed class JobWaiter(JobId job, int tasks, long since, TimeSpan lookA
     private TimeSpan _pause = lookAfter;
     private long _lookedAt = since;
     private int _joined;
+    private bool _isStored;
 
     public JobId Job => job;
 
@@ -212,6 +213,15 @@ internal sealed class JobWaiter(JobId job, int tasks, long since, TimeSpan lookA
         }
     }
 
+    /// <summary>The job is committed: from now on no row means that it is gone.</summary>
+    public void Stored()
+    {
+        lock (_lock)
+        {
+            _isStored = true;
+        }
+    }
+
     /// <summary>Nobody has a row of the job.</summary>
     public void Gone()
     {
@@ -226,7 +236,7 @@ internal sealed class JobWaiter(JobId job, int tasks, long since, TimeSpan lookA
     {
         lock (_lock)
         {
-            if (IsComplete || IsGone || time.GetElapsedTime(_lookedAt) < _pause)
+            if (!_isStored || IsComplete || IsGone || time.GetElapsedTime(_lookedAt) < _pause)
             {
                 return false;
             }
