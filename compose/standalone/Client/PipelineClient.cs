@@ -49,6 +49,15 @@ internal sealed class PipelineClient : IDisposable
         return await ReadAsync<ApiJob>(response, stop);
     }
 
+    /// <summary>Sends one input as express work and waits for the answer.</summary>
+    /// <returns>The body of <c>POST /v1/infer</c>.</returns>
+    /// <exception cref="ApiException">It was refused, or its task did not succeed.</exception>
+    public async Task<JsonElement> InferAsync(string model, string input, CancellationToken stop)
+    {
+        using var response = await _writes.PostAsJsonAsync("v1/infer", new { model, input }, ApiJson.Options, stop);
+        return await ReadAsync<JsonElement>(response, stop);
+    }
+
     public Task<ApiJob> GetJobAsync(string id, CancellationToken stop) => GetAsync<ApiJob>($"v1/jobs/{Uri.EscapeDataString(id)}", stop);
 
     public Task<ApiList<ApiJob>> ListJobsAsync(string query, CancellationToken stop) => GetAsync<ApiList<ApiJob>>($"v1/jobs?{query}", stop);
