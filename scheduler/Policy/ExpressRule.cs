@@ -164,8 +164,22 @@ internal sealed class ExpressRule(Backlog backlog, CostBook costs, Fleet fleet, 
         var amortised = (long)(AmortisedAlphas * costs.Of(pool, model).AlphaNs / TimeSpan.NanosecondsPerTick);
         var efficient = Math.Min(Options.BulkBatchTimeMax.Ticks, amortised);
         return allowed < efficient
-            ? (new TimeSpan(Math.Max(allowed, Math.Min(efficient, TightTicks(pool)))), true)
+            ? (new TimeSpan(Math.Max(allowed, Math.Min(efficient, TightTicks(pool)))), Comes(now))
             : (new TimeSpan(allowed), false);
+    }
+
+    /// <summary>True while express comes at least once in a target. Where it does not, bulk's batches stay short, and its dispatches are whole.</summary>
+    private bool Comes(long now)
+    {
+        foreach (var rate in _rates.Values)
+        {
+            if (rate.PerTick(now) * Target >= 1)
+            {
+                return true;
+            }
+        }
+
+        return false;
     }
 
     /// <summary>
