@@ -25,6 +25,15 @@ public sealed record ChunkSubmitted
 
     /// <summary>Units of the longest task: with it padding can be foreseen.</summary>
     public required int UnitsMax { get; init; }
+
+    /// <summary>The ingest instance that waits for the results; absent where nobody waits.</summary>
+    public Guid? ReplyTo { get; init; }
+
+    /// <summary>
+    /// The chunk's payload as stored, where it is small and somebody waits: its worker then need not read the row. The row counts; this is
+    /// a copy that may be dropped on the way.
+    /// </summary>
+    public byte[]? Payload { get; init; }
 }
 
 /// <summary>Tasks <c>[First, First + Count)</c> of a chunk, counted inside the chunk.</summary>
@@ -32,6 +41,14 @@ public sealed record Slice(JobId Job, int No, int First, int Count)
 {
     public ChunkKey Chunk => new(Job, No);
 }
+
+/// <summary>What a dispatch tells of one of its slices: who waits for it, and a copy of its chunk.</summary>
+/// <param name="Slice">Place of the slice in <see cref="Dispatch.Slices"/>.</param>
+/// <param name="ReplyTo">The ingest instance to send <see cref="TaskAnswered"/> to.</param>
+/// <param name="FirstSeq">The job's sequence number of the chunk's first task.</param>
+/// <param name="QueuedAt">When the job was accepted.</param>
+/// <param name="Payload">The whole chunk as stored, when no task of it has run before; else the worker reads the row.</param>
+public sealed record SliceNote(int Slice, Guid? ReplyTo, int FirstSeq, DateTimeOffset QueuedAt, byte[]? Payload);
 
 /// <summary>Work for one worker, one model version, on one lane. Direct exchange, key <c>&lt;worker&gt;.&lt;lane&gt;</c>, mandatory.</summary>
 public sealed record Dispatch
@@ -63,6 +80,46 @@ public sealed record Dispatch
 
     /// <summary>Why the policy sent it (its reason code).</summary>
     public required string Reason { get; init; }
+
+    /// <summary>Of slices that somebody waits for. Added when it is sent; the policy leaves it out.</summary>
+    public IReadOnlyList<SliceNote>? Notes { get; init; }
+}
+
+/// <summary>One task's result, as it was committed.</summary>
+/// <param name="Status"><c>succeeded</c>, <c>failed</c>, <c>expired</c> or <c>cancelled</c>.</param>
+/// <param name="Output">Bytes as stored; null when it did not succeed, and when they were too many to send: then read the row.</param>
+/// <param name="Turns">Model executions it took.</param>
+/// <param name="CostPico">Pico-USD.</param>
+/// <param name="QueuedUs">Microseconds from acceptance to dispatch; then to the device, on the device, and from acceptance to result.</param>
+public sealed record TaskAnswer(
+    JobId Job,
+    int Seq,
+    string CustomId,
+    string Status,
+    byte[]? Output,
+    string? ContentType,
+    string? ErrorCode,
+    string? ErrorMessage,
+    string Model,
+    int Turns,
+    long CostPico,
+    long QueuedUs,
+    int StagedUs,
+    int DeviceUs,
+    long TotalUs
+);
+
+/// <summary>
+/// Results are committed, to the ingest instance that waits for them. Direct exchange, key <c>&lt;instance&gt;</c>; not persistent. It may be
+/// lost: who waits reads the rows before giving up.
+/// </summary>
+public sealed record TaskAnswered
+{
+    public int Version { get; init; } = 1;
+
+    /// <summary>The instance, as <see cref="ChunkSubmitted.ReplyTo"/> named it.</summary>
+    public required Guid ReplyTo { get; init; }
+    public required IReadOnlyList<TaskAnswer> Answers { get; init; }
 }
 
 /// <summary>How a slice of a dispatch ended.</summary>

@@ -74,7 +74,8 @@ internal sealed partial class WorkerLife : Pack.IOutput, Run.IOutput, IDisposabl
         _fetch = new(parts.Database);
         _pack = new(parts.Models, meter);
         _run = new(_queue, meter, parts.Epoch, time, parts.Logs.CreateLogger<Run>());
-        _write = new(parts.Database, worker, options.PricePerHourPico, meter, options, time, parts.Logs.CreateLogger<Write>());
+        var answers = new Answers(parts.Bus, options, time, parts.Logs.CreateLogger<Answers>());
+        _write = new(parts.Database, worker, options.PricePerHourPico, meter, answers, options, time, parts.Logs.CreateLogger<Write>());
     }
 
     public WorkerId Worker => _worker;

@@ -46,6 +46,15 @@ public sealed record WorkerOptions
     /// <summary>How long rows of a bulk dispatch that goes on may wait for more before they are committed.</summary>
     public TimeSpan WriteWaitMax { get; init; } = TimeSpan.FromMilliseconds(100);
 
+    /// <summary>Bytes of outputs one answer to a waiting ingest instance carries; a longer output is read from its row.</summary>
+    public int AnswerBytesMax { get; init; } = 128 * 1024;
+
+    /// <summary>Answers on their way to the broker; what comes on top is left out, and who waits reads the rows.</summary>
+    public int AnswersUnderWayMax { get; init; } = 1024;
+
+    /// <summary>How long the broker may take to accept an answer.</summary>
+    public TimeSpan AnswerTimeMax { get; init; } = TimeSpan.FromSeconds(5);
+
     /// <summary>First pause after PostgreSQL failed; each next is twice as long, up to <see cref="RetryPauseMax"/>.</summary>
     public TimeSpan RetryPauseMin { get; init; } = TimeSpan.FromMilliseconds(50);
 
@@ -100,6 +109,14 @@ public sealed record WorkerOptions
             WriteWaitMax
         );
         mistakes.Expect(WriteRowsMax is >= 1 and <= 100_000, nameof(WriteRowsMax), "1 to 100000", WriteRowsMax);
+        mistakes.Expect(AnswerBytesMax is >= 0 and <= 16 << 20, nameof(AnswerBytesMax), "0 to 16777216", AnswerBytesMax);
+        mistakes.Expect(AnswersUnderWayMax is >= 0 and <= 100_000, nameof(AnswersUnderWayMax), "0 to 100000", AnswersUnderWayMax);
+        mistakes.Expect(
+            AnswerTimeMax > TimeSpan.Zero && AnswerTimeMax <= TimeSpan.FromMinutes(1),
+            nameof(AnswerTimeMax),
+            "more than 0 and at most 1 minute",
+            AnswerTimeMax
+        );
         mistakes.Expect(
             RetryPauseMin > TimeSpan.Zero && RetryPauseMin <= RetryPauseMax,
             nameof(RetryPauseMin),

@@ -18,6 +18,10 @@ internal sealed record AnnouncedJob(JobOrder Order, DateTimeOffset QueuedAt, IRe
 /// Announces committed chunks to the scheduler: many publishes in flight, each confirmed by the broker, then one update that marks them.
 /// Jobs take turns, express ones first, so that a small job never waits behind all the chunks of a large one. What was not confirmed is
 /// found by <see cref="SweepOnceAsync"/> and published again; hearing of a chunk twice does no harm.
+/// <para>
+/// A chunk that somebody waits for is published by itself, at once, and marked some time later, with others: by then it has ended as a rule,
+/// and needs no mark. (The mark would lock the row that its worker is about to lock, and hold it for the time of a commit.)
+/// </para>
 /// </summary>
 internal sealed partial class ChunkPublisher(
     IBus bus,
@@ -33,6 +37,7 @@ internal sealed partial class ChunkPublisher(
     private readonly Channel<Waiting> _arrivals = Channel.CreateUnbounded<Waiting>(new() { SingleReader = true });
     private readonly ConcurrentDictionary<JobId, byte> _waiting = new();
     private readonly Queue<Waiting>[] _queues = [new(), new(), new()];
+    private readonly ConcurrentQueue<(ChunkSubmitted Chunk, long At)> _unmarked = new();
 
     /// <summary>Takes a job that was just queued. When too many wait already it is left to the sweep.</summary>
     public void Announce(AnnouncedJob job)
@@ -43,8 +48,77 @@ internal sealed partial class ChunkPublisher(
         }
     }
 
+    /// <summary>Publishes a committed chunk that somebody waits for. Returns at once; what cannot be published is left to the sweep.</summary>
+    public void AnnounceAtOnce(ChunkSubmitted chunk)
+    {
+        if (_waiting.Count < options.AnnounceQueueMax && _waiting.TryAdd(chunk.Job, 0))
+        {
+            _ = PublishAtOnceAsync(chunk);
+        }
+    }
+
+    /// <summary>Marks what was announced at once a while ago and has not ended. Gives how many were looked at.</summary>
+    public async Task<int> MarkOnceAsync(CancellationToken stop)
+    {
+        var due = new List<ChunkSubmitted>();
+        while (
+            due.Count < options.MarkGroupMax
+            && _unmarked.TryPeek(out var next)
+            && time.GetElapsedTime(next.At) >= options.MarkAfter
+            && _unmarked.TryDequeue(out next)
+        )
+        {
+            due.Add(next.Chunk);
+        }
+
+        try
+        {
+            if (due.Count > 0)
+            {
+                await MarkAsync(due, stop);
+            }
+        }
+        finally
+        {
+            due.ForEach(chunk => _waiting.TryRemove(chunk.Job, out _));
+        }
+
+        return due.Count;
+    }
+
+    private async Task PublishAtOnceAsync(ChunkSubmitted chunk)
+    {
+        using var patience = new CancellationTokenSource(options.PublishWaitMax, time);
+        if (await TryPublishAsync(chunk, patience.Token) is { } error)
+        {
+            LogNotConfirmed(log, 1, 1, error.Message);
+            _waiting.TryRemove(chunk.Job, out _);
+        }
+        else
+        {
+            _unmarked.Enqueue((chunk, time.GetTimestamp()));
+        }
+    }
+
+    private async Task MarkLoopAsync(CancellationToken stop)
+    {
+        using var timer = new PeriodicTimer(options.MarkAfter, time);
+        while (await timer.WaitForNextTickAsync(stop))
+        {
+            try
+            {
+                while (await MarkOnceAsync(stop) == options.MarkGroupMax) { }
+            }
+            catch (Exception e) when (e is NpgsqlException || Problems.IsLostServer(e))
+            {
+                LogLeftToSweep(log, _unmarked.Count, e.Message);
+            }
+        }
+    }
+
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
+        var marks = MarkLoopAsync(stoppingToken);
         try
         {
             while (!stoppingToken.IsCancellationRequested)
@@ -59,6 +133,13 @@ internal sealed partial class ChunkPublisher(
         {
             // What still waits is announced by the sweep of the next start.
         }
+
+        await marks.ContinueWith(
+            static _ => { },
+            CancellationToken.None,
+            TaskContinuationOptions.ExecuteSynchronously,
+            TaskScheduler.Default
+        );
     }
 
     /// <summary>One turn: publishes and marks one group. False when nothing waits.</summary>
@@ -174,6 +255,7 @@ internal sealed partial class ChunkPublisher(
             """
             WITH locked AS (
               SELECT c.job, c.no FROM unnest($1, $2) AS u (job, no) JOIN chunks c ON c.job = u.job AND c.no = u.no
+              WHERE c.remaining > 0
               ORDER BY c.job, c.no FOR NO KEY UPDATE OF c
             )
             UPDATE chunks c SET announced_at = $3 FROM locked WHERE c.job = locked.job AND c.no = locked.no

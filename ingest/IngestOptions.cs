@@ -42,6 +42,52 @@ internal sealed record IngestOptions
     /// <summary>Jobs whose chunks wait to be announced; what comes on top is left to the sweep.</summary>
     public int AnnounceQueueMax { get; init; } = 10_000;
 
+    /// <summary>How long after its announcement a chunk that somebody waits for is marked as announced, if it has not ended by then.</summary>
+    public TimeSpan MarkAfter { get; init; } = TimeSpan.FromSeconds(1);
+
+    /// <summary>Such chunks marked by one statement.</summary>
+    public int MarkGroupMax { get; init; } = 1024;
+
+    /// <summary>Requests of <c>POST /v1/infer</c> that wait for their answer at the same time; more are answered 429.</summary>
+    public int ExpressWaitersMax { get; init; } = 10_000;
+
+    /// <summary>Inputs of one such request; they are one chunk, so 512 at most.</summary>
+    public int ExpressInputsMax { get; init; } = 64;
+
+    /// <summary>Bytes of the body of one such request.</summary>
+    public int ExpressBodyBytesMax { get; init; } = 4 * 1024 * 1024;
+
+    /// <summary>Bytes of a chunk that travel with its announcement; of a longer one the worker reads the row.</summary>
+    public int InlinePayloadBytesMax { get; init; } = 16 * 1024;
+
+    /// <summary>How long such a request is waited for at most; then it is answered 202, and the work goes on.</summary>
+    public TimeSpan ExpressWaitMax { get; init; } = TimeSpan.FromSeconds(30);
+
+    /// <summary>A stream in which nothing happens for so long gets a comment, which keeps proxies from closing it.</summary>
+    public TimeSpan StreamHeartbeat { get; init; } = TimeSpan.FromSeconds(10);
+
+    /// <summary>Requests a second one API key may send to the express path, so many at once after a pause, and so many at the same time.</summary>
+    public int KeyRatePerSecond { get; init; } = 1000;
+    public int KeyBurstMax { get; init; } = 2000;
+    public int KeyConcurrentMax { get; init; } = 1000;
+
+    /// <summary>Express jobs stored by one commit; what comes while it is under way shares the next.</summary>
+    public int ExpressGroupMax { get; init; } = 64;
+
+    /// <summary>Such commits under way at the same time, and jobs that wait for one.</summary>
+    public int ExpressWriters { get; init; } = 4;
+    public int ExpressWritesWaitingMax { get; init; } = 4096;
+
+    /// <summary>
+    /// An answer may be lost on its way. Who waits longer than this looks at the rows, again and again, each pause twice as long as the one
+    /// before, up to <see cref="AnswerLookPauseMax"/>.
+    /// </summary>
+    public TimeSpan AnswerLookAfter { get; init; } = TimeSpan.FromMilliseconds(500);
+    public TimeSpan AnswerLookPauseMax { get; init; } = TimeSpan.FromSeconds(2);
+
+    /// <summary>Waiting jobs one look asks for.</summary>
+    public int AnswerLookMax { get; init; } = 500;
+
     /// <summary>How long the broker may take to confirm.</summary>
     public TimeSpan PublishWaitMax { get; init; } = TimeSpan.FromSeconds(15);
 
@@ -88,6 +134,33 @@ internal sealed record IngestOptions
         mistakes.Expect(StoreBytesMax is >= 1 and <= 256 * MiB, nameof(StoreBytesMax), "1 to 268435456", StoreBytesMax);
         mistakes.Expect(PublishGroupMax is >= 1 and <= 10_000, nameof(PublishGroupMax), "1 to 10000", PublishGroupMax);
         mistakes.Expect(AnnounceQueueMax is >= 1 and <= 1_000_000, nameof(AnnounceQueueMax), "1 to 1000000", AnnounceQueueMax);
+        mistakes.Expect(MarkGroupMax is >= 1 and <= 100_000, nameof(MarkGroupMax), "1 to 100000", MarkGroupMax);
+        mistakes.Expect(ExpressWaitersMax is >= 1 and <= 1_000_000, nameof(ExpressWaitersMax), "1 to 1000000", ExpressWaitersMax);
+        mistakes.Expect(
+            ExpressInputsMax is >= 1 and <= ChunkPayload.TasksMax,
+            nameof(ExpressInputsMax),
+            $"1 to {ChunkPayload.TasksMax}",
+            ExpressInputsMax
+        );
+        mistakes.Expect(ExpressBodyBytesMax is >= 1 and <= 64 * MiB, nameof(ExpressBodyBytesMax), "1 to 67108864", ExpressBodyBytesMax);
+        mistakes.Expect(InlinePayloadBytesMax is >= 0 and <= MiB, nameof(InlinePayloadBytesMax), "0 to 1048576", InlinePayloadBytesMax);
+        mistakes.Expect(KeyRatePerSecond is >= 1 and <= 1_000_000, nameof(KeyRatePerSecond), "1 to 1000000", KeyRatePerSecond);
+        mistakes.Expect(KeyBurstMax is >= 1 and <= 1_000_000, nameof(KeyBurstMax), "1 to 1000000", KeyBurstMax);
+        mistakes.Expect(KeyConcurrentMax is >= 1 and <= 1_000_000, nameof(KeyConcurrentMax), "1 to 1000000", KeyConcurrentMax);
+        mistakes.Expect(ExpressGroupMax is >= 1 and <= 1024, nameof(ExpressGroupMax), "1 to 1024", ExpressGroupMax);
+        mistakes.Expect(ExpressWriters is >= 1 and <= 64, nameof(ExpressWriters), "1 to 64", ExpressWriters);
+        mistakes.Expect(
+            ExpressWritesWaitingMax is >= 1 and <= 1_000_000,
+            nameof(ExpressWritesWaitingMax),
+            "1 to 1000000",
+            ExpressWritesWaitingMax
+        );
+        mistakes.Expect(AnswerLookMax is >= 1 and <= 10_000, nameof(AnswerLookMax), "1 to 10000", AnswerLookMax);
+        ExpectTime(mistakes, MarkAfter, nameof(MarkAfter), TimeSpan.FromMilliseconds(10), TimeSpan.FromMinutes(1));
+        ExpectTime(mistakes, StreamHeartbeat, nameof(StreamHeartbeat), TimeSpan.FromMilliseconds(50), TimeSpan.FromMinutes(10));
+        ExpectTime(mistakes, ExpressWaitMax, nameof(ExpressWaitMax), TimeSpan.Zero, TimeSpan.FromHours(1));
+        ExpectTime(mistakes, AnswerLookAfter, nameof(AnswerLookAfter), TimeSpan.FromMilliseconds(10), AnswerLookPauseMax);
+        ExpectTime(mistakes, AnswerLookPauseMax, nameof(AnswerLookPauseMax), TimeSpan.FromMilliseconds(10), TimeSpan.FromMinutes(1));
         ExpectTime(mistakes, PublishWaitMax, nameof(PublishWaitMax), TimeSpan.FromMilliseconds(100), TimeSpan.FromMinutes(10));
         ExpectTime(mistakes, SweepEvery, nameof(SweepEvery), TimeSpan.FromMilliseconds(10), TimeSpan.FromHours(1));
         ExpectTime(mistakes, IdempotencyKeyLife, nameof(IdempotencyKeyLife), TimeSpan.FromSeconds(1), TimeSpan.FromDays(365));

@@ -4,6 +4,7 @@ using Microsoft.AspNetCore.Routing;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
 using Pipeline.Hosting;
+using Pipeline.Ingest.Express;
 using Pipeline.Ingest.Storage;
 
 namespace Pipeline.Ingest;
@@ -18,6 +19,7 @@ public static class IngestServices
         services.AddSingleton(IngestOptions.Read(configuration));
         services.AddSingleton<ModelCatalog>();
         services.AddSingleton<Admission>();
+        services.AddSingleton<JobGate>();
         services.AddSingleton<JobStore>();
         services.AddSingleton<UploadLeases>();
         services.AddSingleton<Idempotency>();
@@ -30,12 +32,22 @@ public static class IngestServices
         services.AddSingleton<IBusPart>(static s => s.GetRequiredService<Forecasts>());
         services.AddSingleton<ChunkPublisher>();
         services.AddHostedService(static s => s.GetRequiredService<ChunkPublisher>());
+        services.AddSingleton<IngestMetrics>();
+        services.AddSingleton<Waiters>();
+        services.AddSingleton<IBusPart>(static s => s.GetRequiredService<Waiters>());
+        services.AddSingleton<LostAnswers>();
+        services.AddHostedService(static s => s.GetRequiredService<LostAnswers>());
+        services.AddSingleton<ExpressWriter>();
+        services.AddHostedService(static s => s.GetRequiredService<ExpressWriter>());
+        services.AddSingleton<ExpressPath>();
+        services.AddSingleton<KeyLimits>();
+        services.AddSingleton<Infer>();
         services.AddSingleton<IngestSweeper>();
         services.AddHostedService(static s => s.GetRequiredService<IngestSweeper>());
         return services;
     }
 
-    /// <summary>Maps <c>POST /v1/jobs</c> and the commands on a job. All need an API key.</summary>
+    /// <summary>Maps <c>POST /v1/jobs</c>, the commands on a job, and <c>POST /v1/infer</c>. All need an API key.</summary>
     public static IEndpointRouteBuilder MapIngest(this IEndpointRouteBuilder endpoints)
     {
         var jobs = endpoints.MapGroup("/v1/jobs").RequireApiKey();
@@ -44,6 +56,9 @@ public static class IngestServices
         jobs.MapPost("/{id}/pause", (string id, HttpContext http, JobCommands commands) => commands.PauseAsync(id, http));
         jobs.MapPost("/{id}/resume", (string id, HttpContext http, JobCommands commands) => commands.ResumeAsync(id, http));
         jobs.MapPost("/{id}/retry-failed", (string id, HttpContext http, RetryFailed retry) => retry.HandleAsync(id, http));
+        var express = endpoints.MapGroup("/v1").RequireApiKey().LimitByKey();
+        express.MapPost("/infer", (HttpContext http, Infer infer) => infer.HandleAsync(http));
+        express.MapGet("/infer/{id}", (string id, HttpContext http, Infer infer) => infer.FindAsync(id, http));
         return endpoints;
     }
 }

@@ -14,21 +14,26 @@ namespace Pipeline.Ingest;
 /// </summary>
 internal sealed class JobCommands(IBus bus, NpgsqlDataSource database, JobStore store, BrokerGate broker, TimeProvider time)
 {
+    private const string CancelSql = """
+        WITH changed AS (
+          UPDATE jobs SET state = 'cancelling' WHERE id = $1 AND tenant = $2 AND state IN ('queued', 'running') RETURNING id, tenant
+        )
+        INSERT INTO events (tenant, job, type, data, created_at)
+        SELECT tenant, id, 'job.cancelling', jsonb_build_object('job', id, 'state', 'cancelling'), $3 FROM changed
+        """;
+
+    /// <summary>Cancels a queued job for its owner, who has gone; one that has ended stays as it is.</summary>
+    public async Task CancelAsync(TenantId tenant, JobId job, CancellationToken stop)
+    {
+        if (await ExecuteAsync(CancelSql, tenant, job, stop) > 0)
+        {
+            await bus.Publish(new JobChanged { Job = job, Change = JobChange.Cancelled }, stop);
+        }
+    }
+
     /// <summary>Ends what has not ended. A job whose body is still coming in is taken back as if it had never been sent.</summary>
     public Task<IResult> CancelAsync(string id, HttpContext http) =>
-        ChangeAsync(
-            id,
-            http,
-            JobChange.Cancelled,
-            """
-            WITH changed AS (
-              UPDATE jobs SET state = 'cancelling' WHERE id = $1 AND tenant = $2 AND state IN ('queued', 'running') RETURNING id, tenant
-            )
-            INSERT INTO events (tenant, job, type, data, created_at)
-            SELECT tenant, id, 'job.cancelling', jsonb_build_object('job', id, 'state', 'cancelling'), $3 FROM changed
-            """,
-            static job => job.State is JobState.Cancelling or JobState.Cancelled
-        );
+        ChangeAsync(id, http, JobChange.Cancelled, CancelSql, static job => job.State is JobState.Cancelling or JobState.Cancelled);
 
     /// <summary>Holds back what is not dispatched yet.</summary>
     public Task<IResult> PauseAsync(string id, HttpContext http) => SetPausedAsync(id, http, paused: true);
@@ -90,14 +95,7 @@ internal sealed class JobCommands(IBus bus, NpgsqlDataSource database, JobStore 
             return Unknown(id);
         }
 
-        await using (var command = database.CreateCommand(sql))
-        {
-            command.Parameters.Add(new() { Value = job.Value });
-            command.Parameters.Add(new() { Value = tenant.Value });
-            command.Parameters.Add(new() { Value = time.GetUtcNow().UtcDateTime, NpgsqlDbType = NpgsqlDbType.TimestampTz });
-            await command.ExecuteNonQueryAsync(stop);
-        }
-
+        await ExecuteAsync(sql, tenant, job, stop);
         var view = await JobViews.FindAsync(database, tenant, job, stop);
         if (view is { State: JobState.Receiving } && change == JobChange.Cancelled && await store.DeleteReceivingAsync(job, stop))
         {
@@ -120,6 +118,15 @@ internal sealed class JobCommands(IBus bus, NpgsqlDataSource database, JobStore 
 
         await bus.Publish(new JobChanged { Job = job, Change = change }, stop);
         return Results.Json(view, ApiJson.Options);
+    }
+
+    private async Task<int> ExecuteAsync(string sql, TenantId tenant, JobId job, CancellationToken stop)
+    {
+        await using var command = database.CreateCommand(sql);
+        command.Parameters.Add(new() { Value = job.Value });
+        command.Parameters.Add(new() { Value = tenant.Value });
+        command.Parameters.Add(new() { Value = time.GetUtcNow().UtcDateTime, NpgsqlDbType = NpgsqlDbType.TimestampTz });
+        return await command.ExecuteNonQueryAsync(stop);
     }
 
     public static ProblemResult Unknown(string id) => Problems.Result(FailureKind.UnknownJob, $"There is no job \"{id}\".", "id");

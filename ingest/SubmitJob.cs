@@ -8,7 +8,6 @@ using Pipeline.Hosting;
 using Pipeline.Ingest.Body;
 using Pipeline.Ingest.Storage;
 using Pipeline.Ingest.Tasks;
-using Pipeline.Scheduler.Policy;
 
 namespace Pipeline.Ingest;
 
@@ -21,7 +20,7 @@ internal sealed partial class SubmitJob(
     JobStore store,
     UploadLeases leases,
     Idempotency keys,
-    Forecasts forecasts,
+    JobGate gate,
     ChunkPublisher publisher,
     BrokerGate broker,
     IngestOptions options,
@@ -144,66 +143,23 @@ internal sealed partial class SubmitJob(
             return Admission.Refuse(mistakes);
         }
 
-        var ruling = AdmissionRule.Decide(forecasts.Fresh, Ask(order, writer), LatencyClasses.Defaults, now);
-        if (ruling.Verdict != AdmissionVerdict.Accepted && (options.RefuseLateExpress || ruling.Verdict != AdmissionVerdict.ExpressRefused))
+        var asked = order.Class;
+        var ruling = gate.Rule(order, writer.Units, writer.Tasks, now);
+        if (ruling.Refused is { } refused)
         {
-            LogRefused(log, order.Id, writer.Tasks, order.Model.Ref, order.Class, ruling.Verdict);
-            return Refusal(order, ruling);
+            return refused;
         }
 
-        var asked = order.Class;
-        order = Under(ruling.Class, order, now);
+        order = ruling.Order;
         writer.Reclass(order);
-        var predictedAt = ruling.Predicted?.Completion;
-        var view = View(order, writer, now, predictedAt) with { RequestedClass = asked == order.Class ? null : asked };
+        var predictedAt = ruling.PredictedAt;
+        var view = View(order, writer.Tasks, writer.Units, now, predictedAt) with { RequestedClass = asked == order.Class ? null : asked };
         var answer = JsonSerializer.SerializeToUtf8Bytes(view, ApiJson.Options);
         var kept = claim is null ? null : new KeptAnswer(claim.Key, fingerprint!, StatusCodes.Status200OK, answer);
         await writer.QueueAsync(now, predictedAt, kept, stop);
         publisher.Announce(new AnnouncedJob(order, now, writer.Chunks));
         LogAccepted(log, order.Id, writer.Tasks, order.Model.Ref, order.Class);
         return Results.Bytes(answer, "application/json");
-    }
-
-    private static AdmissionAsk Ask(JobOrder order, JobWriter writer) =>
-        new(order.Model.Ref, order.Class, order.Fallback, writer.Units, writer.Tasks, order.DeadlineGiven ? order.Deadline : null);
-
-    /// <summary>The order under the class it is accepted in; a window nobody chose becomes that of the class.</summary>
-    private static JobOrder Under(LatencyClass accepted, JobOrder order, DateTimeOffset now) =>
-        accepted == order.Class
-            ? order
-            : order with
-            {
-                Class = accepted,
-                Deadline = order.DeadlineGiven ? order.Deadline : now + LatencyClasses.Defaults[accepted].CompletionWindow,
-            };
-
-    /// <summary>Says why the job is not let in, when it would be done, and what would be accepted instead.</summary>
-    private static ProblemResult Refusal(JobOrder order, Admitted ruling)
-    {
-        var hopeless = ruling.Verdict == AdmissionVerdict.Hopeless;
-        var done = ruling.Predicted is { } at ? $"It would be done at {at.Completion:O}, in 19 of 20 cases by {at.Late:O}." : null;
-        var detail =
-            hopeless
-                ? $"All workers together cannot be done by {order.Deadline:O}. {done} A deadline of {ruling.OfferedDeadline:O} would do."
-            : done is null
-                ? "Express is promised only while the scheduler tells when devices are free, and nobody tells it of this model now."
-            : $"Express is done within {LatencyClasses.Defaults[LatencyClass.Express].Target.TotalMilliseconds:0} ms. {done}";
-        var offer = hopeless
-            ? new Offer(null, ruling.OfferedDeadline, ruling.OfferedAt)
-            : new Offer(ruling.OfferedClass, null, ruling.OfferedAt);
-        var soft = hopeless
-            ? ""
-            : $" Class {ruling.OfferedClass?.Name()} takes it now; with fallback={ruling.OfferedClass?.Name()} that happens by itself.";
-        var kind = hopeless ? FailureKind.DeadlineInfeasible : FailureKind.ExpressUnavailable;
-        var problem = Problems.From(kind, $"{detail}{soft} Nothing was stored.", hopeless ? JobParameters.Deadline : JobParameters.Class);
-        return new ProblemResult(
-            problem with
-            {
-                PredictedAt = ruling.Predicted?.Completion,
-                Offer = offer,
-                RetryAfter = ruling.RetryAfter,
-            }
-        );
     }
 
     /// <summary>The same request gets the same answer; to tell that it is the same its body is read and hashed too.</summary>
@@ -254,7 +210,8 @@ internal sealed partial class SubmitJob(
             1
         );
 
-    private static JobView View(JobOrder order, JobWriter writer, DateTimeOffset queuedAt, DateTimeOffset? predictedAt) =>
+    /// <summary>A job that was just queued, as answers show it.</summary>
+    public static JobView View(JobOrder order, int tasks, long units, DateTimeOffset queuedAt, DateTimeOffset? predictedAt) =>
         new()
         {
             Id = order.Id,
@@ -262,8 +219,8 @@ internal sealed partial class SubmitJob(
             Class = order.Class,
             State = JobState.Queued,
             Paused = false,
-            Tasks = writer.Tasks,
-            Counts = new JobCounts(0, 0, 0, 0, writer.Tasks),
+            Tasks = tasks,
+            Counts = new JobCounts(0, 0, 0, 0, tasks),
             CreatedAt = order.CreatedAt,
             QueuedAt = queuedAt,
             StartedAt = null,
@@ -276,21 +233,11 @@ internal sealed partial class SubmitJob(
             Webhook = order.Webhook,
             RetryOf = order.RetryOf,
             Error = null,
-            UnitsLeft = writer.Units,
+            UnitsLeft = units,
         };
 
     [LoggerMessage(30, LogLevel.Debug, "Accepted job {Job}: {Tasks} tasks for {Model}, {Class}")]
     private static partial void LogAccepted(ILogger log, JobId job, int tasks, ModelRef model, LatencyClass @class);
-
-    [LoggerMessage(32, LogLevel.Information, "Refused job {Job}: {Tasks} tasks for {Model}, {Class}: {Verdict}")]
-    private static partial void LogRefused(
-        ILogger log,
-        JobId job,
-        int tasks,
-        ModelRef model,
-        LatencyClass @class,
-        AdmissionVerdict verdict
-    );
 
     [LoggerMessage(31, LogLevel.Information, "A body was cut off in line {Line} and nothing was stored: {Reason}")]
     private static partial void LogCutOff(ILogger log, long line, string reason);

@@ -238,24 +238,13 @@ internal sealed class Upload(
 
     private async Task<ReadOnlyMemory<byte>?> ReadWholeAsync(Stream body, CancellationToken stop)
     {
-        var bytes = GC.AllocateUninitializedArray<byte>(Math.Min(64 * 1024, options.InlineBodyBytesMax + 1));
-        var end = 0;
-        while (await body.ReadAsync(bytes.AsMemory(end), stop) is var read and > 0)
+        var bytes = await WholeBody.ReadAsync(body, options.InlineBodyBytesMax, stop);
+        if (bytes is null)
         {
-            end += read;
-            if (end > options.InlineBodyBytesMax)
-            {
-                mistakes.Add(null, $"a JSON body of at most {options.InlineBodyBytesMax} bytes; send more as application/x-ndjson", "more");
-                return null;
-            }
-
-            if (end == bytes.Length)
-            {
-                Array.Resize(ref bytes, (int)Math.Min(bytes.Length * 2L, options.InlineBodyBytesMax + 1L));
-            }
+            mistakes.Add(null, $"a JSON body of at most {options.InlineBodyBytesMax} bytes; send more as application/x-ndjson", "more");
         }
 
-        return bytes.AsMemory(0, end);
+        return bytes;
     }
 
     private ProblemResult Refuse()

@@ -118,6 +118,27 @@ public sealed class TaskEndRows
     /// <summary>Job, task and cost of a row.</summary>
     public (JobId Job, int Chunk, int Seq, long CostPico) this[int row] => (new JobId(_jobs[row]), _chunks[row], _seqs[row], _costs[row]);
 
+    /// <summary>A row as who waits for it is told.</summary>
+    /// <param name="outputBytesMax">A longer output is left out.</param>
+    public TaskAnswer AnswerOf(int row, int outputBytesMax) =>
+        new(
+            new JobId(_jobs[row]),
+            _seqs[row],
+            _customIds[row],
+            _outcomes[row],
+            _outputs[row]?.Length <= outputBytesMax ? _outputs[row] : null,
+            _contentTypes[row],
+            _errorCodes[row],
+            _errorMessages[row],
+            _models[row],
+            _turns[row],
+            _costs[row],
+            _queuedUs[row],
+            _stagedUs[row],
+            _deviceUs[row],
+            _totalUs[row]
+        );
+
     /// <summary>True when no task is there twice.</summary>
     internal bool AreDistinct()
     {

@@ -18,6 +18,7 @@ public interface IBusPart
 /// <code>
 /// pipeline.chunks      topic   &lt;class&gt;.&lt;model&gt;  ─> pipeline.scheduler (quorum, single active consumer)
 /// pipeline.dispatches  direct  &lt;worker&gt;.&lt;lane&gt;  ─> work.&lt;worker&gt;.&lt;lane&gt; (temporary)
+/// pipeline.answers     direct  &lt;instance&gt;       ─> pipeline.ingest.&lt;instance&gt;.answers (temporary)
 /// everything else      fanout                  ─> pipeline.scheduler, or a temporary queue of each instance
 /// answers to questions (none)                  ─> the temporary queue of the instance that asked
 /// </code>
@@ -133,6 +134,30 @@ public static class Bus
         }
     }
 
+    /// <summary>The routing key of answers to an ingest instance.</summary>
+    public static string AnswerKey(Guid instance) => instance.ToString("N");
+
+    /// <summary>
+    /// Where an ingest instance hears of the tasks it waits for: temporary. An answer to an instance that is gone is dropped by the broker,
+    /// and leaves nothing behind.
+    /// </summary>
+    public static void AsAnswerQueue(this IReceiveEndpointConfigurator endpoint, Guid instance, ushort prefetch)
+    {
+        endpoint.AsTemporary(prefetch);
+        if (endpoint is IRabbitMqReceiveEndpointConfigurator rabbit)
+        {
+            rabbit.Bind<TaskAnswered>(b =>
+            {
+                b.ExchangeType = "direct";
+                b.RoutingKey = AnswerKey(instance);
+            });
+        }
+        else
+        {
+            ((IInMemoryReceiveEndpointConfigurator)endpoint).Bind<TaskAnswered>(InMemoryExchange.Topic, AnswerKey(instance));
+        }
+    }
+
     /// <summary>Lets the endpoint hear every message of a kind (fan-out).</summary>
     public static void Hear<T>(this IReceiveEndpointConfigurator endpoint)
         where T : class
@@ -170,6 +195,7 @@ public static class Bus
         NameExchanges(bus);
         bus.Publish<ChunkSubmitted>(p => p.ExchangeType = "topic");
         bus.Publish<Dispatch>(p => p.ExchangeType = "direct");
+        bus.Publish<TaskAnswered>(p => p.ExchangeType = "direct");
         ConfigureBoth(context, bus);
     }
 
@@ -179,6 +205,7 @@ public static class Bus
         NameExchanges(bus);
         bus.Publish<ChunkSubmitted>(p => p.ExchangeType = InMemoryExchange.Topic);
         bus.Publish<Dispatch>(p => p.ExchangeType = InMemoryExchange.Topic);
+        bus.Publish<TaskAnswered>(p => p.ExchangeType = InMemoryExchange.Topic);
         ConfigureBoth(context, bus);
     }
 
@@ -187,6 +214,7 @@ public static class Bus
     {
         bus.Message<ChunkSubmitted>(m => m.SetEntityName("pipeline.chunks"));
         bus.Message<Dispatch>(m => m.SetEntityName("pipeline.dispatches"));
+        bus.Message<TaskAnswered>(m => m.SetEntityName("pipeline.answers"));
         bus.Message<DispatchFinished>(m => m.SetEntityName("pipeline.dispatches-finished"));
         bus.Message<WorkerHeartbeat>(m => m.SetEntityName("pipeline.heartbeats"));
         bus.Message<SchedulerTick>(m => m.SetEntityName("pipeline.scheduler-ticks"));
@@ -201,6 +229,7 @@ public static class Bus
     {
         bus.Send<ChunkSubmitted>(s => s.UseRoutingKeyFormatter(c => ChunkKey(c.Message)));
         bus.Send<Dispatch>(s => s.UseRoutingKeyFormatter(c => DispatchKey(c.Message.Worker, c.Message.Lane)));
+        bus.Send<TaskAnswered>(s => s.UseRoutingKeyFormatter(c => AnswerKey(c.Message.ReplyTo)));
         bus.ConfigurePublish(p => p.UseExecute(SetDelivery));
         foreach (var part in context.GetServices<IBusPart>())
         {
@@ -227,6 +256,7 @@ public static class Bus
                 or SendContext<Forecast>
                 or SendContext<AskJobDecisions>
                 or SendContext<Dispatch>
+                or SendContext<TaskAnswered>
         )
         {
             context.Durable = false;

@@ -45,6 +45,14 @@ public sealed record Problem
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     public Offer? Offer { get; init; }
 
+    /// <summary>When each slower class would have it done, soonest first.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public IReadOnlyList<Offer>? Offers { get; init; }
+
+    /// <summary>The job it is about, where there is one.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public JobId? Job { get; init; }
+
     /// <summary>When to come back, where that is known; told in the header.</summary>
     [JsonIgnore]
     public TimeSpan? RetryAfter { get; init; }

@@ -131,6 +131,9 @@ internal sealed class SliceRun(Slice slice)
     /// <summary>When the job was accepted.</summary>
     public DateTimeOffset QueuedAt { get; set; }
 
+    /// <summary>The ingest instance that waits for its results; null where nobody is known to.</summary>
+    public Guid? ReplyTo { get; set; }
+
     /// <summary>The chunk's tasks; null when nothing of the slice is to be run.</summary>
     public byte[]? Payload { get; set; }
 

@@ -7,7 +7,8 @@ namespace Pipeline.GpuWorker.Stages;
 /// <summary>
 /// Reads a dispatch's chunks in one round trip, and leaves out what need not run: chunks that are done, jobs that were cancelled or
 /// have ended. (A paused job's work runs once it is dispatched.) Only where a chunk is short of its count does a second round trip
-/// ask which of its tasks have results.
+/// ask which of its tasks have results. Chunks that came with the dispatch are not read at all: none of their tasks has run before, and
+/// should one have a result all the same, it stands.
 /// </summary>
 internal sealed class Fetch(NpgsqlDataSource database)
 {
@@ -16,14 +17,39 @@ internal sealed class Fetch(NpgsqlDataSource database)
     public async Task ReadAsync(DispatchRun run, CancellationToken stop)
     {
         var slices = run.Dispatch.Slices.Select(s => new SliceRun(s) { Open = s.Count }).ToArray();
+        TakeNotes(run.Dispatch, slices);
+        if (slices.Any(s => s.Payload is null))
+        {
+            await ReadRowsAsync(run.Dispatch, slices, stop);
+        }
+
+        run.Slices = slices;
+    }
+
+    private static void TakeNotes(Dispatch dispatch, SliceRun[] slices)
+    {
+        foreach (var note in dispatch.Notes ?? [])
+        {
+            if (note.Slice >= 0 && note.Slice < slices.Length)
+            {
+                var slice = slices[note.Slice];
+                (slice.ReplyTo, slice.FirstSeq, slice.QueuedAt) = (note.ReplyTo, note.FirstSeq, note.QueuedAt);
+                slice.Payload = note.Payload;
+            }
+        }
+    }
+
+    private async Task ReadRowsAsync(Dispatch dispatch, SliceRun[] slices, CancellationToken stop)
+    {
+        var asked = Enumerable.Range(0, slices.Length).Where(i => slices[i].Payload is null).ToArray();
         var found = new bool[slices.Length];
         var shortOfTasks = new List<SliceRun>();
-        await using (var command = ReadChunks(run.Dispatch.Slices))
+        await using (var command = ReadChunks([.. asked.Select(i => dispatch.Slices[i])]))
         await using (var reader = await command.ExecuteReaderAsync(stop))
         {
             while (await reader.ReadAsync(stop))
             {
-                var at = (int)reader.GetInt64(0) - 1;
+                var at = asked[(int)reader.GetInt64(0) - 1];
                 var slice = slices[at];
                 found[at] = true;
                 slice.FirstSeq = reader.GetInt32(1);
@@ -48,7 +74,7 @@ internal sealed class Fetch(NpgsqlDataSource database)
             }
         }
 
-        for (var i = 0; i < slices.Length; i++)
+        foreach (var i in asked)
         {
             if (!found[i])
             {
@@ -61,8 +87,6 @@ internal sealed class Fetch(NpgsqlDataSource database)
         {
             await ReadEndedAsync(shortOfTasks, stop);
         }
-
-        run.Slices = slices;
     }
 
     private NpgsqlCommand ReadChunks(IReadOnlyList<Slice> slices)

@@ -16,6 +16,7 @@ internal sealed partial class Write(
     WorkerId worker,
     long pricePerHourPico,
     DeviceMeter meter,
+    Answers answers,
     WorkerOptions options,
     TimeProvider time,
     ILogger log
@@ -24,6 +25,12 @@ internal sealed partial class Write(
     private const int ImpossibleMax = 3;
 
     private readonly TaskEndRows _rows = new();
+
+    /// <summary>Who waits for each row.</summary>
+    private readonly List<Guid?> _waitsFor = [];
+
+    /// <summary>What the last commit inserted; null when its answer was lost.</summary>
+    private EndedTasks? _ended;
 
     /// <summary>Spans taken from the meter and not yet committed: they begin where the ledger ends.</summary>
     private readonly List<DeviceSpan> _spans = [];
@@ -203,6 +210,11 @@ internal sealed partial class Write(
         {
             _spans.RemoveRange(0, spans.Count);
             _accountedNs = spans.Count > 0 ? spans[^1].ToNs : _accountedNs;
+            if (_ended is { Count: > 0 } ended)
+            {
+                answers.Send(_rows, _waitsFor, ended);
+            }
+
             Tell(group);
         }
 
@@ -213,6 +225,7 @@ internal sealed partial class Write(
     private BatchBooking?[] Book(IReadOnlyList<FinishedBatch> group)
     {
         _rows.Clear();
+        _waitsFor.Clear();
         var now = time.GetUtcNow();
         var booked = new BatchBooking?[group.Count];
         for (var i = 0; i < booked.Length; i++)
@@ -240,6 +253,7 @@ internal sealed partial class Write(
             var task = run.Tasks[batch.Tasks[row]];
             var slice = run.Slices[task.Slice];
             var (output, failure) = batch.Ends[row];
+            _waitsFor.Add(slice.ReplyTo);
             _rows.Add(
                 slice.Slice.Job,
                 slice.Slice.No,
@@ -270,6 +284,7 @@ internal sealed partial class Write(
         CancellationToken abort
     )
     {
+        _ended = null;
         await using var connection = await database.OpenConnectionAsync(abort);
         await using (var transaction = await connection.BeginTransactionAsync(abort))
         {
@@ -278,6 +293,7 @@ internal sealed partial class Write(
             if (await ExtendLedgerAsync(connection, transaction, group, booked, spans, ended, abort))
             {
                 await transaction.CommitAsync(abort);
+                _ended = ended;
                 return Commit.Done;
             }
         }

@@ -40,7 +40,8 @@ internal static class Deadlines
         return parsed && hasOffset;
     }
 
-    private static bool TryParseDuration(string text, out TimeSpan duration)
+    /// <summary>Reads a time like <c>90s</c> or <c>1h30m</c>; never negative.</summary>
+    public static bool TryParseDuration(string text, out TimeSpan duration)
     {
         duration = default;
         double seconds = 0;

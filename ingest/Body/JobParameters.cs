@@ -13,7 +13,8 @@ namespace Pipeline.Ingest.Body;
 /// (<c>Pipeline-Class: bulk</c>, <c>Pipeline-Metadata: {"team": "a"}</c>), and the body's first part (<c>{"job": {"class": "bulk"}}</c>).
 /// Unknown names are refused, and so are two values for one name: a typo is seen, not guessed at.
 /// </summary>
-internal sealed class JobParameters
+/// <param name="names">The names this request may give, besides metadata.</param>
+internal sealed class JobParameters(IReadOnlyList<string> names)
 {
     public const string Model = "model";
     public const string Class = "class";
@@ -23,11 +24,25 @@ internal sealed class JobParameters
     public const string MaxCost = "max_cost";
     public const string Metadata = "metadata";
 
+    /// <summary>Of <c>POST /v1/infer</c>: how long from now until the answer is of no use.</summary>
+    public const string Timeout = "timeout";
+
+    /// <summary>Of <c>POST /v1/infer</c>: name of its one task.</summary>
+    public const string CustomId = "custom_id";
+
+    /// <summary>Of <c>POST /v1/infer</c>: whether a closed connection cancels the work.</summary>
+    public const string CancelOnDisconnect = "cancel_on_disconnect";
+
+    /// <summary>What may be said about a job.</summary>
+    public static readonly IReadOnlyList<string> OfJobs = [Model, Class, Fallback, Deadline, Webhook, MaxCost];
+
+    /// <summary>What may be said about an inference that is waited for.</summary>
+    public static readonly IReadOnlyList<string> OfInference = [Model, Class, Fallback, Deadline, Timeout, CustomId, CancelOnDisconnect];
+
     private const string HeaderPrefix = "Pipeline-";
     private const int MetadataPairsMax = 16;
     private const int MetadataKeyMax = 64;
     private const int MetadataValueMax = 512;
-    private static readonly string[] Names = [Model, Class, Fallback, Deadline, Webhook, MaxCost];
     private readonly SortedDictionary<string, string> _values = new(StringComparer.Ordinal);
     private readonly SortedDictionary<string, string> _metadata = new(StringComparer.Ordinal);
 
@@ -37,9 +52,9 @@ internal sealed class JobParameters
     public IReadOnlyDictionary<string, string> MetadataPairs => _metadata;
 
     /// <summary>Reads query and headers.</summary>
-    public static JobParameters From(HttpRequest request, Mistakes mistakes)
+    public static JobParameters From(HttpRequest request, Mistakes mistakes, IReadOnlyList<string>? names = null)
     {
-        var parameters = new JobParameters();
+        var parameters = new JobParameters(names ?? OfJobs);
         foreach (var (name, values) in request.Query)
         {
             foreach (var value in values)
@@ -87,7 +102,9 @@ internal sealed class JobParameters
         }
         else
         {
-            var isText = value.ValueKind is JsonValueKind.String or JsonValueKind.Number;
+            var isText =
+                value.ValueKind is JsonValueKind.String or JsonValueKind.Number
+                || (value.ValueKind is JsonValueKind.True or JsonValueKind.False && name == CancelOnDisconnect);
             TakeValue(name, name, isText ? value.ToString() : null, place, mistakes);
         }
     }
@@ -171,15 +188,15 @@ internal sealed class JobParameters
         }
     }
 
-    private static bool CheckName(string name, string givenAs, TaskPlace place, Mistakes mistakes)
+    private bool CheckName(string name, string givenAs, TaskPlace place, Mistakes mistakes)
     {
-        if (Names.Contains(name))
+        if (names.Contains(name))
         {
             return true;
         }
 
         var shown = Excerpt.Of(givenAs);
-        mistakes.Add(shown, $"{string.Join(", ", Names.Order())} or {Metadata}[key]", $"the unknown name \"{shown}\"", place);
+        mistakes.Add(shown, $"{string.Join(", ", names.Order())} or {Metadata}[key]", $"the unknown name \"{shown}\"", place);
         return false;
     }
 

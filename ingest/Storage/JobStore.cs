@@ -12,6 +12,16 @@ internal sealed record JobTotals(int Tasks, long Units, int Chunks);
 /// <summary>The answer to remember under an <c>Idempotency-Key</c>, in the transaction that accepts the job.</summary>
 internal sealed record KeptAnswer(string Key, byte[] Fingerprint, int Status, byte[] Body);
 
+/// <summary>A job with all its chunks, to be stored and accepted at once.</summary>
+internal sealed record QueuedJob(
+    JobOrder Order,
+    JobTotals Totals,
+    IReadOnlyList<(ChunkHeader Header, byte[] Payload)> Chunks,
+    DateTimeOffset QueuedAt,
+    DateTimeOffset? PredictedAt,
+    KeptAnswer? Answer
+);
+
 /// <summary>
 /// How jobs come into the tables. A short body is stored in one round trip and one transaction; a long one as a job that is
 /// <c>receiving</c>, whose chunks are committed as they come, until one last transaction makes it <c>queued</c>.
@@ -102,18 +112,21 @@ internal sealed class JobStore(NpgsqlDataSource database)
         return await command.ExecuteScalarAsync(stop) is 1;
     }
 
-    /// <summary>Stores and accepts a job with all its chunks at once.</summary>
-    public async Task InsertQueuedAsync(
-        JobOrder order,
-        JobTotals totals,
-        IReadOnlyList<(ChunkHeader Header, byte[] Payload)> chunks,
-        DateTimeOffset queuedAt,
-        DateTimeOffset? predictedAt,
-        KeptAnswer? answer,
-        CancellationToken stop
-    )
+    /// <summary>Stores and accepts jobs with all their chunks, in one round trip and one transaction: all of them, or none.</summary>
+    public async Task InsertQueuedAsync(IReadOnlyList<QueuedJob> jobs, CancellationToken stop)
     {
         await using var batch = database.CreateBatch();
+        foreach (var job in jobs)
+        {
+            AddTo(batch, job);
+        }
+
+        await batch.ExecuteNonQueryAsync(stop);
+    }
+
+    private static void AddTo(NpgsqlBatch batch, QueuedJob job)
+    {
+        var (order, totals, chunks, queuedAt, predictedAt, answer) = job;
         batch.BatchCommands.Add(InsertJob(order, queuedAt, predictedAt, totals));
         batch.BatchCommands.Add(
             new(
@@ -171,9 +184,6 @@ internal sealed class JobStore(NpgsqlDataSource database)
                 }
             );
         }
-
-        // A batch is one transaction: all of it, or nothing.
-        await batch.ExecuteNonQueryAsync(stop);
     }
 
     /// <summary>Removes a job whose body never ended, with its chunks. One that was accepted after all stays.</summary>

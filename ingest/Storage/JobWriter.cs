@@ -82,7 +82,7 @@ internal sealed class JobWriter(JobOrder ordered, JobStore store, UploadLeases l
         if (_lease is null)
         {
             var chunks = _group.ConvertAll(c => (c.Header, c.Tasks.Finish()));
-            await store.InsertQueuedAsync(_order, totals, chunks, queuedAt, predictedAt, answer, stop);
+            await store.InsertQueuedAsync([new QueuedJob(_order, totals, chunks, queuedAt, predictedAt, answer)], stop);
         }
         else
         {

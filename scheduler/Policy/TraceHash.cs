@@ -110,6 +110,15 @@ internal sealed class TraceHash
         Add(dispatch.BatchCostUnits is { } cost ? BitConverter.DoubleToInt64Bits(cost) : -1);
         Add(dispatch.CommitRowsMax ?? -1);
         Add(dispatch.Reason);
+        // The policy sends none; the hash of what it does send stays what it was.
+        foreach (var note in dispatch.Notes ?? [])
+        {
+            Add(note.Slice);
+            Add(note.ReplyTo ?? Guid.Empty);
+            Add(note.FirstSeq);
+            Add(note.QueuedAt.UtcTicks);
+            Add(note.Payload is { } payload ? Convert.ToHexString(payload) : null);
+        }
     }
 
     private void Add(Slice slice)

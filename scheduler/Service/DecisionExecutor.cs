@@ -17,6 +17,7 @@ internal sealed partial class DecisionExecutor(
     WorkerBooks books,
     TaskFailures failures,
     Inbox inbox,
+    SliceNotes notes,
     SchedulerOptions options,
     TimeProvider time,
     ILogger<DecisionExecutor> log
@@ -34,7 +35,8 @@ internal sealed partial class DecisionExecutor(
         switch (decision)
         {
             case SendDispatch send:
-                Run(() => SendAsync(send.Dispatch, epoch, term));
+                var dispatch = notes.AddTo(send.Dispatch);
+                Run(() => SendAsync(dispatch, epoch, term));
                 break;
             case EndChunks end:
                 Run(() => EndAsync(end, epoch, term));

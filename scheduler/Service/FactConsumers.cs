@@ -10,7 +10,7 @@ namespace Pipeline.Scheduler.Service;
 /// What the scheduler listens to. The shared queue is acknowledged as soon as the fact is in the inbox: PostgreSQL is the truth, and
 /// whoever takes over reads it again. Heartbeats and take-overs come to a queue of this instance alone, where none is ever old.
 /// </summary>
-internal sealed class FactConsumers(Inbox inbox, SchedulerOptions options) : IBusPart
+internal sealed class FactConsumers(Inbox inbox, SliceNotes notes, SchedulerOptions options) : IBusPart
 {
     private readonly string _own = $"pipeline.scheduler.{Guid.NewGuid():N}";
 
@@ -21,9 +21,9 @@ internal sealed class FactConsumers(Inbox inbox, SchedulerOptions options) : IBu
             endpoint =>
             {
                 endpoint.AsSchedulerQueue((ushort)options.Prefetch);
-                Take<ChunkSubmitted>(endpoint, static chunk => new Happened(new ChunkArrived(ChunkHeader.From(chunk))));
+                Take<ChunkSubmitted>(endpoint, ArrivalOf);
                 Hear<JobChanged>(endpoint, static changed => new Happened(FactOf(changed)));
-                Hear<DispatchFinished>(endpoint, static report => new Happened(new DispatchEnded(report)));
+                Hear<DispatchFinished>(endpoint, EndOf);
                 Hear<SchedulerTick>(endpoint, static tick => new Ticked(tick));
                 endpoint.Hear<AskJobDecisions>();
                 endpoint.Handler<AskJobDecisions>(context => inbox.PutAsync(QuestionOf(context), context.CancellationToken).AsTask());
@@ -68,6 +68,19 @@ internal sealed class FactConsumers(Inbox inbox, SchedulerOptions options) : IBu
                 }
             }
         );
+    }
+
+    /// <summary>The note comes first: the loop may send the chunk's dispatch at once.</summary>
+    private Happened ArrivalOf(ChunkSubmitted chunk)
+    {
+        notes.Take(chunk);
+        return new Happened(new ChunkArrived(ChunkHeader.From(chunk)));
+    }
+
+    private Happened EndOf(DispatchFinished report)
+    {
+        notes.Take(report);
+        return new Happened(new DispatchEnded(report));
     }
 
     private static Fact FactOf(JobChanged changed) =>

@@ -44,6 +44,15 @@ internal sealed record SchedulerOptions
     /// <summary>Messages the broker hands over ahead; they are acknowledged as soon as they are in the inbox.</summary>
     public int Prefetch { get; init; } = 512;
 
+    /// <summary>Chunks whose reply address is kept beside the index; of more the oldest are forgotten, and who waits reads the results.</summary>
+    public int NotesMax { get; init; } = 65_536;
+
+    /// <summary>Bytes of payloads that came with such chunks; what comes on top is read from the row by its worker.</summary>
+    public long NotedBytesMax { get; init; } = 64L * 1024 * 1024;
+
+    /// <summary>Bytes of payloads one dispatch carries; the worker reads the rows of the rest.</summary>
+    public int DispatchBytesMax { get; init; } = 128 * 1024;
+
     /// <summary>How long a dispatch may take to be confirmed by the broker.</summary>
     public TimeSpan SendTimeMax { get; init; } = TimeSpan.FromSeconds(5);
 
@@ -76,6 +85,9 @@ internal sealed record SchedulerOptions
         Between(mistakes, nameof(SignalsMax), SignalsMax, 16, 10_000_000);
         Between(mistakes, nameof(SignalsPerTurnMax), SignalsPerTurnMax, 1, SignalsMax);
         Between(mistakes, nameof(Prefetch), Prefetch, 1, ushort.MaxValue);
+        Between(mistakes, nameof(NotesMax), NotesMax, 1, 10_000_000);
+        Between(mistakes, nameof(NotedBytesMax), NotedBytesMax, 0, 1L << 40);
+        Between(mistakes, nameof(DispatchBytesMax), DispatchBytesMax, 0, 16 * 1024 * 1024);
         Between(mistakes, nameof(DecisionsRemembered), DecisionsRemembered, 4096, 10_000_000);
 
         var journal = new OptionsCheck($"{Section}:{nameof(Journal)}");

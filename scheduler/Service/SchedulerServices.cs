@@ -12,6 +12,7 @@ public static class SchedulerServices
         services.AddSingleton(SchedulerOptions.Read(configuration));
         services.AddSingleton(new SchedulerInstance(Guid.NewGuid()));
         services.AddSingleton<Inbox>();
+        services.AddSingleton<SliceNotes>();
         services.AddSingleton<IBusPart, FactConsumers>();
         services.AddSingleton<Recovery>();
         services.AddSingleton<WorkerBooks>();

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Globalization;
 using System.Text.Json;
 using Pipeline.Hosting;
+using Pipeline.Standalone.Host;
 using Pipeline.Tests.Support;
 
 namespace Pipeline.Bench;
@@ -19,10 +20,13 @@ internal static class Figures
     }
 
     /// <summary>CPU seconds each service has used so far, by name.</summary>
-    public static Dictionary<string, double> CpuSeconds(ProcessRig rig)
+    public static Dictionary<string, double> CpuSeconds(ProcessRig rig) => CpuSeconds(rig.Services.All, rig);
+
+    /// <summary>The same for services that the rig did not start.</summary>
+    public static Dictionary<string, double> CpuSeconds(IEnumerable<ServiceProcess> services, ProcessRig rig)
     {
         var seconds = new Dictionary<string, double>();
-        foreach (var service in rig.Services.All)
+        foreach (var service in services)
         {
             using var process = Process.GetProcessById(service.ProcessId);
             seconds[service.Name] = process.TotalProcessorTime.TotalSeconds;
@@ -38,6 +42,10 @@ internal static class Figures
 
     public static double PeakServiceMemoryMb(ProcessRig rig) =>
         Math.Round(rig.Services.All.Max(service => service.PeakMemoryBytes) / 1e6, 1);
+
+    /// <summary>The value that so many percent of the values do not exceed; 0 for none.</summary>
+    public static double Percentile(double[] sorted, double percent) =>
+        sorted.Length == 0 ? 0 : sorted[Math.Clamp((int)Math.Ceiling(sorted.Length * percent / 100) - 1, 0, sorted.Length - 1)];
 
     public static void Say(string what) => Console.Error.WriteLine($"bench: {what}");
 

@@ -8,6 +8,7 @@ var root = new RootCommand("Measures the pipeline on this machine, side by side 
     BulkBench.Create(),
     SmallJobsBench.Create(),
     LimitBench.Create(),
+    ExpressBench.Create(),
     FidelityBench.Create(),
     SchedulerBench.Create(),
     PeerCommand.Create(),
@@ -17,6 +18,7 @@ root.SetAction(
         await BulkBench.RunAsync(new(), stop)
         + await SmallJobsBench.RunAsync(new(), stop)
         + await LimitBench.RunAsync(new(), stop)
+        + await ExpressBench.RunAsync(new(), stop)
         + await FidelityBench.RunAsync(new(), stop)
 );
 return await root.Parse(args).InvokeAsync();

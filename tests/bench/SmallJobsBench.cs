@@ -87,10 +87,10 @@ internal static class SmallJobsBench
             {
                 benchmark = "small-jobs",
                 jobs_per_s = Math.Round(settings.Jobs / (finished - started).TotalSeconds, 1),
-                submit_p50_ms = Math.Round(Percentile(submits, 50), 1),
-                submit_p99_ms = Math.Round(Percentile(submits, 99), 1),
-                job_p50_s = Math.Round(Percentile(waits, 50), 2),
-                job_p99_s = Math.Round(Percentile(waits, 99), 2),
+                submit_p50_ms = Math.Round(Figures.Percentile(submits, 50), 1),
+                submit_p99_ms = Math.Round(Figures.Percentile(submits, 99), 1),
+                job_p50_s = Math.Round(Figures.Percentile(waits, 50), 2),
+                job_p99_s = Math.Round(Figures.Percentile(waits, 99), 2),
                 job_max_s = Math.Round(waits[^1], 2),
                 class_target_s = target,
                 jobs_beyond_target = waits.Count(wait => wait > target),
@@ -171,7 +171,4 @@ internal static class SmallJobsBench
             await Task.Delay(200, stop);
         }
     }
-
-    private static double Percentile(double[] sorted, double percent) =>
-        sorted[Math.Min(sorted.Length - 1, (int)Math.Ceiling(sorted.Length * percent / 100) - 1)];
 }

@@ -34,6 +34,8 @@ public sealed class MessagesTests
             Tasks = 512,
             Units = 30_000,
             UnitsMax = 512,
+            ReplyTo = Guid.CreateVersion7(Now),
+            Payload = [1, 0, 255],
         },
         new Dispatch
         {
@@ -47,6 +49,16 @@ public sealed class MessagesTests
             PaddedUnitsMax = 65_536,
             CommitRowsMax = 1,
             Reason = "express_first",
+            Notes = [new SliceNote(0, Guid.CreateVersion7(Now), 1536, Now, [1, 0, 255])],
+        },
+        new TaskAnswered
+        {
+            ReplyTo = Guid.CreateVersion7(Now),
+            Answers =
+            [
+                new TaskAnswer(Job, 0, "a-1", "succeeded", [123, 125], "application/json", null, null, "m@1", 1, 556, 12, 3, 4, 25),
+                new TaskAnswer(Job, 1, "a-2", "failed", null, null, "model_failed", "no", "m@1", 1, 0, 12, 3, 4, 25),
+            ],
         },
         new DispatchFinished
         {

@@ -82,6 +82,7 @@ internal sealed class Exemplar
             type.IsPrimitive
             || type.IsEnum
             || type == typeof(string)
+            || type == typeof(byte[])
             || type == typeof(Guid)
             || type == typeof(TimeSpan)
             || type == typeof(DateTimeOffset);
@@ -96,6 +97,7 @@ internal sealed class Exemplar
         return type switch
         {
             _ when type == typeof(string) => $"text {number}",
+            _ when type == typeof(byte[]) => BitConverter.GetBytes(number),
             _ when type == typeof(Guid) => new Guid(number, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10),
             _ when type == typeof(TimeSpan) => new TimeSpan(number),
             _ when type == typeof(DateTimeOffset) => new DateTimeOffset(PolicyWorld.Start.Ticks + number, TimeSpan.Zero),

@@ -1,14 +1,16 @@
 using System.Text;
+using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.Features;
 
-namespace Pipeline.ResultsApi.Events;
+namespace Pipeline.Hosting;
 
 /// <summary>Writes server-sent events (HTML standard, section 9.2). A write waits while the reader is slower; nothing is queued.</summary>
-internal sealed class EventStream(HttpResponse response)
+public sealed class EventStream(HttpResponse response)
 {
     /// <summary>How soon a browser should come back, in milliseconds.</summary>
     private const int RetryMs = 2000;
 
+    /// <summary>Sends the headers and the pace of coming back.</summary>
     public Task BeginAsync(CancellationToken stop)
     {
         response.ContentType = "text/event-stream";

@@ -1,0 +1,74 @@
+using System.Text;
+using System.Text.Json;
+using System.Text.Unicode;
+using Pipeline.Contracts;
+using Pipeline.Ingest.Storage;
+using Pipeline.Ingest.Tasks;
+
+namespace Pipeline.Ingest.Express;
+
+/// <summary>The inputs of one request that is waited for, checked as its model wants them and packed into one chunk.</summary>
+internal sealed class ExpressTasks(ModelManifest model, IngestOptions options, Mistakes mistakes)
+{
+    private readonly TaskInput _input = TaskInput.For(model, options.TaskBytesMax);
+    private readonly ChunkPayloadWriter _chunk = new();
+    private readonly bool _isText = model.Kind == ModelKind.Text;
+
+    public int Count => _chunk.Count;
+
+    /// <summary>Units of all tasks, as estimated at the door.</summary>
+    public long Units => _chunk.Units;
+
+    /// <summary>Reads one input, a JSON value as in a task's <c>input</c>, and adds it; or tells what is wrong with it.</summary>
+    /// <param name="customId">1 to 512 bytes of UTF-8.</param>
+    /// <param name="value">One JSON value.</param>
+    /// <param name="place">Where it stands in the request.</param>
+    public void Add(string customId, ReadOnlySpan<byte> value, TaskPlace place)
+    {
+        if (!Utf8.IsValid(value))
+        {
+            mistakes.Add("input", "UTF-8", "bytes that are not", place);
+            return;
+        }
+
+        var json = new Utf8JsonReader(value);
+        try
+        {
+            json.Read();
+            if (!_input.TryRead(ref json, place, mistakes, out var stored, out var units))
+            {
+                return;
+            }
+
+            if (_isText && stored.IsEmpty)
+            {
+                mistakes.Add("input", "text that is not empty", "\"\"", place);
+                return;
+            }
+
+            Span<byte> id = stackalloc byte[TaskReader.CustomIdBytesMax];
+            id = id[..Encoding.UTF8.GetBytes(customId, id)];
+            if (!_chunk.Fits(id.Length, stored.Length))
+            {
+                mistakes.Add("input", $"at most {ChunkPayload.BodyBytesMax} bytes of inputs together", "more", place);
+                return;
+            }
+
+            _chunk.Add(id, stored, units);
+        }
+        catch (JsonException e)
+        {
+            mistakes.Add("input", "a JSON value", $"not JSON at byte {e.BytePositionInLine}", place);
+        }
+    }
+
+    /// <summary>Adds a text as it is, for callers that have no JSON in hand.</summary>
+    public void AddText(string customId, string text, TaskPlace place) => Add(customId, JsonSerializer.SerializeToUtf8Bytes(text), place);
+
+    /// <summary>The one chunk, packed.</summary>
+    public (ChunkHeader Header, byte[] Payload) Finish()
+    {
+        var header = new ChunkHeader(0, 0, _chunk.Count, _chunk.Units, _chunk.UnitsMax);
+        return (header, _chunk.Finish());
+    }
+}

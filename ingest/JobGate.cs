@@ -1,0 +1,99 @@
+using Microsoft.Extensions.Logging;
+using Pipeline.Contracts;
+using Pipeline.Hosting;
+using Pipeline.Ingest.Body;
+using Pipeline.Scheduler.Policy;
+
+namespace Pipeline.Ingest;
+
+/// <summary>What the gate says of an order.</summary>
+/// <param name="Order">As it is let in, perhaps under a slower class.</param>
+/// <param name="PredictedAt">When it should be done; null when nobody knows.</param>
+/// <param name="Refused">The problem to answer with, where it is not let in.</param>
+internal sealed record GateRuling(JobOrder Order, DateTimeOffset? PredictedAt, ProblemResult? Refused);
+
+/// <summary>
+/// Lets a checked order in, or says why not and what would do: by the scheduler's last forecast and with the policy's own rule
+/// (<see cref="AdmissionRule"/>). Nothing is stored before.
+/// </summary>
+internal sealed partial class JobGate(Forecasts forecasts, IngestOptions options, ILogger<JobGate> log)
+{
+    public GateRuling Rule(JobOrder order, long units, int tasks, DateTimeOffset now)
+    {
+        var forecast = forecasts.Fresh;
+        var given = order.DeadlineGiven ? order.Deadline : (DateTimeOffset?)null;
+        var ask = new AdmissionAsk(order.Model.Ref, order.Class, order.Fallback, units, tasks, given);
+        var ruling = AdmissionRule.Decide(forecast, ask, LatencyClasses.Defaults, now);
+        if (ruling.Verdict != AdmissionVerdict.Accepted && (options.RefuseLateExpress || ruling.Verdict != AdmissionVerdict.ExpressRefused))
+        {
+            LogRefused(log, order.Id, tasks, order.Model.Ref, order.Class, ruling.Verdict);
+            var offers = forecast is null || ruling.Verdict == AdmissionVerdict.Hopeless ? null : Slower(forecast, ask, now);
+            return new GateRuling(order, null, Refusal(order, ruling, offers));
+        }
+
+        return new GateRuling(Under(ruling.Class, order, now), ruling.Predicted?.Completion, null);
+    }
+
+    /// <summary>Every slower class, with the time it would have the work done.</summary>
+    private static List<Offer> Slower(Forecast forecast, AdmissionAsk ask, DateTimeOffset now) =>
+        [
+            .. new[] { LatencyClass.Standard, LatencyClass.Bulk }
+                .Select(slower => (Class: slower, Predicted: Prediction.Of(forecast, ask.Model, slower, ask.Units, ask.Tasks)))
+                .Where(offer => offer.Predicted is not null)
+                .Select(offer => new Offer(
+                    offer.Class,
+                    null,
+                    offer.Predicted!.Value.Completion > now ? offer.Predicted.Value.Completion : now
+                )),
+        ];
+
+    /// <summary>The order under the class it is accepted in; a window nobody chose becomes that of the class.</summary>
+    private static JobOrder Under(LatencyClass accepted, JobOrder order, DateTimeOffset now) =>
+        accepted == order.Class
+            ? order
+            : order with
+            {
+                Class = accepted,
+                Deadline = order.DeadlineGiven ? order.Deadline : now + LatencyClasses.Defaults[accepted].CompletionWindow,
+            };
+
+    /// <summary>Says why the job is not let in, when it would be done, and what would be accepted instead.</summary>
+    private static ProblemResult Refusal(JobOrder order, Admitted ruling, IReadOnlyList<Offer>? offers)
+    {
+        var hopeless = ruling.Verdict == AdmissionVerdict.Hopeless;
+        var done = ruling.Predicted is { } at ? $"It would be done at {at.Completion:O}, in 19 of 20 cases by {at.Late:O}." : null;
+        var detail =
+            hopeless
+                ? $"All workers together cannot be done by {order.Deadline:O}. {done} A deadline of {ruling.OfferedDeadline:O} would do."
+            : done is null
+                ? "Express is promised only while the scheduler tells when devices are free, and nobody tells it of this model now."
+            : $"Express is done within {LatencyClasses.Defaults[LatencyClass.Express].Target.TotalMilliseconds:0} ms. {done}";
+        var offer = hopeless
+            ? new Offer(null, ruling.OfferedDeadline, ruling.OfferedAt)
+            : new Offer(ruling.OfferedClass, null, ruling.OfferedAt);
+        var soft = hopeless
+            ? ""
+            : $" Class {ruling.OfferedClass?.Name()} takes it now; with fallback={ruling.OfferedClass?.Name()} that happens by itself.";
+        var kind = hopeless ? FailureKind.DeadlineInfeasible : FailureKind.ExpressUnavailable;
+        var problem = Problems.From(kind, $"{detail}{soft} Nothing was stored.", hopeless ? JobParameters.Deadline : JobParameters.Class);
+        return new ProblemResult(
+            problem with
+            {
+                PredictedAt = ruling.Predicted?.Completion,
+                Offer = offer,
+                Offers = offers,
+                RetryAfter = ruling.RetryAfter,
+            }
+        );
+    }
+
+    [LoggerMessage(32, LogLevel.Information, "Refused job {Job}: {Tasks} tasks for {Model}, {Class}: {Verdict}")]
+    private static partial void LogRefused(
+        ILogger log,
+        JobId job,
+        int tasks,
+        ModelRef model,
+        LatencyClass @class,
+        AdmissionVerdict verdict
+    );
+}

@@ -1,0 +1,125 @@
+using System.Collections.Concurrent;
+using Pipeline.Contracts;
+
+namespace Pipeline.Scheduler.Service;
+
+/// <summary>
+/// What came with a chunk and is no business of the policy: who waits for its results, and a copy of its payload. Kept beside the index until
+/// a dispatch takes it along. All of it may be lost, by a take-over or because there is too much: then the worker reads the row, and who
+/// waits reads the results.
+/// </summary>
+internal sealed class SliceNotes(SchedulerOptions options)
+{
+    private readonly ConcurrentDictionary<ChunkKey, Note> _notes = new();
+    private readonly ConcurrentQueue<ChunkKey> _order = new();
+    private long _payloadBytes;
+
+    /// <summary>Notes held now.</summary>
+    public int Count => _notes.Count;
+
+    /// <summary>Keeps what came with the chunk, if anything did; the oldest notes go where there are too many.</summary>
+    public void Take(ChunkSubmitted chunk)
+    {
+        if (chunk.ReplyTo is null && chunk.Payload is null)
+        {
+            return;
+        }
+
+        var payload = chunk.Payload;
+        if (payload is not null && Interlocked.Add(ref _payloadBytes, payload.Length) > options.NotedBytesMax)
+        {
+            Interlocked.Add(ref _payloadBytes, -payload.Length);
+            payload = null;
+        }
+
+        var key = new ChunkKey(chunk.Job, chunk.No);
+        if (!_notes.TryAdd(key, new Note(chunk.ReplyTo, chunk.FirstSeq, chunk.QueuedAt, chunk.Tasks, payload)))
+        {
+            Release(payload);
+            return;
+        }
+
+        _order.Enqueue(key);
+        while (_order.Count > options.NotesMax && _order.TryDequeue(out var oldest))
+        {
+            Forget(oldest);
+        }
+    }
+
+    /// <summary>
+    /// The dispatch with what is known of its slices. A payload travels once, with the whole chunk: what is planned again may lack only some
+    /// results, and which ones the rows tell.
+    /// </summary>
+    public Dispatch AddTo(Dispatch dispatch)
+    {
+        if (_notes.IsEmpty)
+        {
+            return dispatch;
+        }
+
+        List<SliceNote>? notes = null;
+        var bytes = 0;
+        for (var i = 0; i < dispatch.Slices.Count; i++)
+        {
+            var slice = dispatch.Slices[i];
+            if (!_notes.TryGetValue(slice.Chunk, out var note))
+            {
+                continue;
+            }
+
+            var payload = note.TakePayload();
+            Release(payload);
+            if (slice.First != 0 || slice.Count != note.Tasks || bytes + payload?.Length > options.DispatchBytesMax)
+            {
+                payload = null;
+            }
+
+            bytes += payload?.Length ?? 0;
+            (notes ??= []).Add(new SliceNote(i, note.ReplyTo, note.FirstSeq, note.QueuedAt, payload));
+        }
+
+        return notes is null ? dispatch : dispatch with { Notes = notes };
+    }
+
+    /// <summary>Lets go of chunks that are done.</summary>
+    public void Take(DispatchFinished report)
+    {
+        if (_notes.IsEmpty)
+        {
+            return;
+        }
+
+        foreach (var slice in report.Slices)
+        {
+            if (slice.Outcome == SliceOutcome.Done)
+            {
+                Forget(new ChunkKey(slice.Job, slice.No));
+            }
+        }
+    }
+
+    private void Forget(ChunkKey chunk)
+    {
+        if (_notes.TryRemove(chunk, out var note))
+        {
+            Release(note.TakePayload());
+        }
+    }
+
+    private void Release(byte[]? payload) => Interlocked.Add(ref _payloadBytes, -(payload?.Length ?? 0));
+
+    private sealed class Note(Guid? replyTo, int firstSeq, DateTimeOffset queuedAt, int tasks, byte[]? payload)
+    {
+        private byte[]? _payload = payload;
+
+        public Guid? ReplyTo => replyTo;
+
+        public int FirstSeq => firstSeq;
+
+        public DateTimeOffset QueuedAt => queuedAt;
+
+        public int Tasks => tasks;
+
+        public byte[]? TakePayload() => Interlocked.Exchange(ref _payload, null);
+    }
+}
