@@ -29,6 +29,9 @@ internal sealed record IngestOptions
     /// <summary>Bytes of one uploaded file.</summary>
     public long FileBytesMax { get; init; } = 200 * 1024 * 1024;
 
+    /// <summary>How long an answer of <c>/v1/embeddings</c> and <c>/v1/moderations</c> is waited for; their clients know no 202.</summary>
+    public TimeSpan OpenAiWaitMax { get; init; } = TimeSpan.FromMinutes(10);
+
     /// <summary>Batches of OpenAI's API whose lines are read at the same time; others wait as <c>validating</c>.</summary>
     public int BatchIntakesMax { get; init; } = 2;
 
@@ -138,6 +141,7 @@ internal sealed record IngestOptions
         mistakes.Expect(BodyBytesMax >= 1, nameof(BodyBytesMax), "1 or more", BodyBytesMax);
         mistakes.Expect(InlineBodyBytesMax is >= 1 and <= 512 * MiB, nameof(InlineBodyBytesMax), "1 to 536870912", InlineBodyBytesMax);
         mistakes.Expect(FileBytesMax is >= 1 and <= 64L * 1024 * MiB, nameof(FileBytesMax), "1 to 68719476736 (64 GiB)", FileBytesMax);
+        ExpectTime(mistakes, OpenAiWaitMax, nameof(OpenAiWaitMax), TimeSpan.FromMilliseconds(100), TimeSpan.FromHours(1));
         mistakes.Expect(BatchIntakesMax is >= 1 and <= 64, nameof(BatchIntakesMax), "1 to 64", BatchIntakesMax);
         ExpectTime(mistakes, FileUploadMax, nameof(FileUploadMax), TimeSpan.FromMinutes(10), TimeSpan.FromDays(30));
         mistakes.Expect(MistakesMax is >= 1 and <= 10_000, nameof(MistakesMax), "1 to 10000", MistakesMax);

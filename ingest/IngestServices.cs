@@ -49,6 +49,7 @@ public static class IngestServices
         services.AddSingleton<BatchIntake>();
         services.AddHostedService(static s => s.GetRequiredService<BatchIntake>());
         services.AddSingleton<CreateBatch>();
+        services.AddSingleton<AnswerInputs>();
         services.AddSingleton<IngestSweeper>();
         services.AddHostedService(static s => s.GetRequiredService<IngestSweeper>());
         return services;
@@ -66,6 +67,8 @@ public static class IngestServices
         var express = endpoints.MapGroup("/v1").RequireApiKey().LimitByKey();
         express.MapPost("/infer", (HttpContext http, Infer infer) => infer.HandleAsync(http));
         express.MapGet("/infer/{id}", (string id, HttpContext http, Infer infer) => infer.FindAsync(id, http));
+        express.MapPost("/embeddings", (HttpContext http, AnswerInputs answer) => answer.HandleAsync(http, Endpoints.Embeddings));
+        express.MapPost("/moderations", (HttpContext http, AnswerInputs answer) => answer.HandleAsync(http, Endpoints.Moderations));
         var openAi = endpoints.MapGroup("/v1").RequireApiKey();
         openAi.MapPost("/files", (HttpContext http, UploadFile upload) => upload.HandleAsync(http));
         openAi.MapDelete("/files/{id}", (string id, HttpContext http, UploadFile upload) => upload.DeleteAsync(id, http));

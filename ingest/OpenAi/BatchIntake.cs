@@ -155,7 +155,7 @@ internal sealed partial class BatchIntake(
 
     private async Task ReceiveAsync(WaitingBatch batch, CancellationToken stop)
     {
-        if (await files.FindAsync(batch.Tenant, batch.InputFile, stop) is not { } file)
+        if (await files.FindForBatchAsync(batch.InputFile, stop) is not { } file)
         {
             var gone = new BatchError("file_not_found", $"The input file {batch.InputFile} is gone.", "input_file_id", null);
             await FailAsync(batch, [gone], 1, stop);
