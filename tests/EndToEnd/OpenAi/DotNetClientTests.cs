@@ -95,7 +95,6 @@ public sealed class DotNetClientTests(RunningSystem system)
     [Fact]
     public async Task Errors_are_the_clients_own()
     {
-        await system.AddUnservedEncoderAsync();
         var embeddings = Client().GetEmbeddingClient(SlowEncoder.Name);
         Task Embed(string input) => embeddings.GenerateEmbeddingsAsync([input], cancellationToken: Stop);
 
@@ -114,19 +113,14 @@ public sealed class DotNetClientTests(RunningSystem system)
         var first = await CreateAsync(file.Id, key: key);
         Assert.Equal(first.BatchId, (await CreateAsync(file.Id, key: key)).BatchId);
         await AssertFailsAsync(422, "idempotency_key_reused", () => CreateAsync(file.Id, window: "2h", key: key));
-        var refused = BinaryContent.CreateJson(
-            new
-            {
-                model = OpenAiSteps.Unserved,
-                input = "x",
-                service_tier = "priority",
-            }
-        );
+        var limited = await system.StartLimitedIngestAsync();
+        var impatient = Client(retries: 0, address: new Uri(limited.Address, "v1")).GetEmbeddingClient(SlowEncoder.Name);
         await AssertFailsAsync(
             429,
-            "express_unavailable",
-            () => Client(retries: 0).GetEmbeddingClient(OpenAiSteps.Unserved).GenerateEmbeddingsAsync(refused, Options())
+            "rate_limited",
+            () => Task.WhenAll(Enumerable.Range(0, 4).Select(_ => impatient.GenerateEmbeddingsAsync(["x"], cancellationToken: Stop)))
         );
+        limited.Kill();
     }
 
     [Fact]
@@ -162,10 +156,10 @@ public sealed class DotNetClientTests(RunningSystem system)
             }
         );
 
-    private OpenAIClient Client(string? key = null, int retries = 3) =>
+    private OpenAIClient Client(string? key = null, int retries = 3, Uri? address = null) =>
         new(
             new ApiKeyCredential(key ?? system.Rig.ApiKey),
-            new OpenAIClientOptions { Endpoint = system.OpenAiAddress(), RetryPolicy = new ClientRetryPolicy(retries) }
+            new OpenAIClientOptions { Endpoint = address ?? system.OpenAiAddress(), RetryPolicy = new ClientRetryPolicy(retries) }
         );
 
     private async Task<OpenAIFile> UploadAsync(params string[] lines) =>

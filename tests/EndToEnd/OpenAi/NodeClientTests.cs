@@ -16,7 +16,7 @@ public sealed class NodeClientTests(RunningSystem system)
             Directory.Exists(Path.Combine(folder, "node_modules", "openai")),
             $"Run \"npm ci\" in {folder}, or ./pipeline test."
         );
-        await system.AddUnservedEncoderAsync();
+        var limited = await system.StartLimitedIngestAsync();
         var start = new ProcessStartInfo("node")
         {
             WorkingDirectory = folder,
@@ -28,13 +28,14 @@ public sealed class NodeClientTests(RunningSystem system)
         start.ArgumentList.Add(system.Rig.ApiKey);
         start.ArgumentList.Add(SlowEncoder.Name);
         start.ArgumentList.Add(RunningSystem.SmallModel);
-        start.ArgumentList.Add(OpenAiSteps.Unserved);
+        start.ArgumentList.Add(new Uri(limited.Address, "v1").ToString());
 
         using var node = Process.Start(start)!;
         var output = node.StandardOutput.ReadToEndAsync(TestContext.Current.CancellationToken);
         var errors = node.StandardError.ReadToEndAsync(TestContext.Current.CancellationToken);
         await node.WaitForExitAsync(TestContext.Current.CancellationToken);
 
+        limited.Kill();
         if (node.ExitCode != 0)
         {
             system.TellLogs();

@@ -1,10 +1,10 @@
 // OpenAI's own client for Node, unchanged, against a running system:
-//   node client.mjs BASE_URL API_KEY EMBEDDING_MODEL LABELS_MODEL UNSERVED_MODEL
+//   node client.mjs BASE_URL API_KEY EMBEDDING_MODEL LABELS_MODEL LIMITED_BASE_URL
 // Ends with code 0 when everything held.
 import assert from "node:assert/strict";
 import OpenAI, { toFile } from "openai";
 
-const [baseURL, apiKey, embedder, labeller, unserved] = process.argv.slice(2);
+const [baseURL, apiKey, embedder, labeller, limitedURL] = process.argv.slice(2);
 const client = new OpenAI({ baseURL, apiKey });
 const once = new OpenAI({ baseURL, apiKey, maxRetries: 0 });
 
@@ -15,7 +15,7 @@ const upload = async (lines, name = "in.jsonl") =>
   client.files.create({ file: await toFile(Buffer.from(lines.join("\r\n") + "\r\n"), name), purpose: "batch" });
 
 async function until(id, isDone) {
-  for (const end = Date.now() + 60_000; Date.now() < end; ) {
+  for (const end = Date.now() + 120_000; Date.now() < end; ) {
     const { data, response } = await client.batches.retrieve(id).withResponse();
     if (isDone(data)) return data;
     if (!["completed", "failed", "expired", "cancelled"].includes(data.status)) {
@@ -29,6 +29,12 @@ async function until(id, isDone) {
 const isEnd = (batch) => ["completed", "failed", "expired", "cancelled"].includes(batch.status);
 const create = (file, more = {}) =>
   client.batches.create({ input_file_id: file.id, endpoint: "/v1/embeddings", completion_window: "24h", ...more });
+
+// A batch whose job is paused in the middle: at the end of this script its minute is over.
+const many = Array.from({ length: 6000 }, (_, i) => line(`e-${i}`, `a text that has to wait ${i} `.repeat(5)));
+const expiring = await create(await upload(many), { completion_window: "1m" });
+const { job } = await until(expiring.id, (batch) => batch.status === "in_progress");
+await client.post(`/jobs/${job}/pause`);
 
 // Files: a name of any kind, list by pages, content by range, delete.
 const strange = await upload([line("x", "hello")], 'größe "1".txt');
@@ -136,7 +142,19 @@ await rejects(once.batches.create({ ...body, completion_window: "24 hours" }), O
 await rejects(once.batches.retrieve("batch_nothing"), OpenAI.NotFoundError, "batch_not_found");
 await rejects(new OpenAI({ baseURL, apiKey: "wrong", maxRetries: 0 }).models.list(), OpenAI.AuthenticationError, "invalid_api_key");
 await rejects(client.batches.cancel(done.id), OpenAI.ConflictError, "invalid_state");
-await rejects(once.embeddings.create({ model: unserved, input: "x", service_tier: "priority" }), OpenAI.RateLimitError, "express_unavailable");
+const limited = (maxRetries) => new OpenAI({ baseURL: limitedURL, apiKey, maxRetries });
+const four = (client) => Promise.all(Array.from({ length: 4 }, () => client.embeddings.create({ model: embedder, input: "x" })));
+await rejects(four(limited(0)), OpenAI.RateLimitError, "rate_limited");
+assert.equal((await four(limited(8))).length, 4, "Retry-After brings a patient client through");
 await rejects(once.files.create({ file: await toFile(Buffer.from("x"), "x"), purpose: "nothing" }), OpenAI.BadRequestError);
 await rejects(once.chat.completions.create({ model: embedder, messages: [] }), OpenAI.NotFoundError, "route_not_found");
+
+// What was not done in its window is told line by line.
+const expired = await until(expiring.id, isEnd);
+assert.equal(expired.status, "expired", JSON.stringify(expired));
+const counts = expired.request_counts;
+assert.ok(counts.total === many.length && counts.completed + counts.failed === many.length && counts.failed > 0, JSON.stringify(counts));
+const late = (await (await client.files.content(expired.error_file_id)).text()).trim().split("\n").map((text) => JSON.parse(text));
+assert.equal(late.length, counts.failed);
+assert.ok(late.every((l) => l.response === null && l.error.code === "batch_expired"));
 console.log("every call held");
