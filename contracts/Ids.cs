@@ -52,6 +52,28 @@ public readonly record struct TenantId(Guid Value) : IEntityId<TenantId>
     public override string ToString() => Value.ToString();
 }
 
+/// <summary>Names a file that a client uploaded or that a job's results were written to; shown as <c>file-</c> and 32 hex digits.</summary>
+[JsonConverter(typeof(EntityIdJsonConverter<FileId>))]
+public readonly record struct FileId(Guid Value) : IEntityId<FileId>
+{
+    private const string Prefix = "file-";
+
+    public static FileId New(DateTimeOffset now) => new(Guid.CreateVersion7(now));
+
+    public static FileId From(Guid value) => new(value);
+
+    /// <summary>Reads the form the API shows.</summary>
+    public static bool TryParse(string? text, out FileId id)
+    {
+        var value = Guid.Empty;
+        var ok = text?.StartsWith(Prefix, StringComparison.Ordinal) == true && Guid.TryParseExact(text[Prefix.Length..], "N", out value);
+        id = new FileId(value);
+        return ok;
+    }
+
+    public override string ToString() => $"{Prefix}{Value:N}";
+}
+
 /// <summary>Names a dispatch: what the scheduler sends to a worker.</summary>
 [JsonConverter(typeof(EntityIdJsonConverter<DispatchId>))]
 public readonly record struct DispatchId(Guid Value) : IEntityId<DispatchId>

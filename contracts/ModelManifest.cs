@@ -137,6 +137,9 @@ public sealed record ResultSpec
     /// <summary><c>labels</c>: apply softmax to the output (it is logits).</summary>
     public bool Softmax { get; init; }
 
+    /// <summary><c>labels</c>: those that flag a text in <c>/v1/moderations</c>, from a score of a half on; by default every label does.</summary>
+    public IReadOnlyList<string>? Flagged { get; init; }
+
     /// <summary><c>embedding</c>: how token vectors become one vector.</summary>
     public Pooling Pooling { get; init; } = Pooling.None;
 

@@ -26,6 +26,18 @@ internal sealed record IngestOptions
     /// <summary>Bytes of a body with inline tasks (<c>application/json</c>), which is read as a whole.</summary>
     public int InlineBodyBytesMax { get; init; } = 16 * 1024 * 1024;
 
+    /// <summary>Bytes of one uploaded file.</summary>
+    public long FileBytesMax { get; init; } = 200 * 1024 * 1024;
+
+    /// <summary>How long an answer of <c>/v1/embeddings</c> and <c>/v1/moderations</c> is waited for; their clients know no 202.</summary>
+    public TimeSpan OpenAiWaitMax { get; init; } = TimeSpan.FromMinutes(10);
+
+    /// <summary>Batches of OpenAI's API whose lines are read at the same time; others wait as <c>validating</c>.</summary>
+    public int BatchIntakesMax { get; init; } = 2;
+
+    /// <summary>Age at which a file that is still not whole is taken for a broken upload.</summary>
+    public TimeSpan FileUploadMax { get; init; } = TimeSpan.FromHours(24);
+
     /// <summary>Mistakes of a body that are told in full; the rest is counted.</summary>
     public int MistakesMax { get; init; } = 100;
 
@@ -128,6 +140,10 @@ internal sealed record IngestOptions
         mistakes.Expect(TasksMax is >= 1 and <= 100_000_000, nameof(TasksMax), "1 to 100000000", TasksMax);
         mistakes.Expect(BodyBytesMax >= 1, nameof(BodyBytesMax), "1 or more", BodyBytesMax);
         mistakes.Expect(InlineBodyBytesMax is >= 1 and <= 512 * MiB, nameof(InlineBodyBytesMax), "1 to 536870912", InlineBodyBytesMax);
+        mistakes.Expect(FileBytesMax is >= 1 and <= 64L * 1024 * MiB, nameof(FileBytesMax), "1 to 68719476736 (64 GiB)", FileBytesMax);
+        ExpectTime(mistakes, OpenAiWaitMax, nameof(OpenAiWaitMax), TimeSpan.FromMilliseconds(100), TimeSpan.FromHours(1));
+        mistakes.Expect(BatchIntakesMax is >= 1 and <= 64, nameof(BatchIntakesMax), "1 to 64", BatchIntakesMax);
+        ExpectTime(mistakes, FileUploadMax, nameof(FileUploadMax), TimeSpan.FromMinutes(10), TimeSpan.FromDays(30));
         mistakes.Expect(MistakesMax is >= 1 and <= 10_000, nameof(MistakesMax), "1 to 10000", MistakesMax);
         mistakes.Expect(UploadsMax is >= 1 and <= 100_000, nameof(UploadsMax), "1 to 100000", UploadsMax);
         mistakes.Expect(StoreChunksMax is >= 1 and <= 1024, nameof(StoreChunksMax), "1 to 1024", StoreChunksMax);

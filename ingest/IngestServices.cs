@@ -5,7 +5,9 @@ using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
 using Pipeline.Hosting;
 using Pipeline.Ingest.Express;
+using Pipeline.Ingest.OpenAi;
 using Pipeline.Ingest.Storage;
+using Pipeline.OpenAi;
 
 namespace Pipeline.Ingest;
 
@@ -42,12 +44,18 @@ public static class IngestServices
         services.AddSingleton<ExpressPath>();
         services.AddSingleton<KeyLimits>();
         services.AddSingleton<Infer>();
+        services.AddOpenAiReads();
+        services.AddSingleton<UploadFile>();
+        services.AddSingleton<BatchIntake>();
+        services.AddHostedService(static s => s.GetRequiredService<BatchIntake>());
+        services.AddSingleton<CreateBatch>();
+        services.AddSingleton<AnswerInputs>();
         services.AddSingleton<IngestSweeper>();
         services.AddHostedService(static s => s.GetRequiredService<IngestSweeper>());
         return services;
     }
 
-    /// <summary>Maps <c>POST /v1/jobs</c>, the commands on a job, and <c>POST /v1/infer</c>. All need an API key.</summary>
+    /// <summary>Maps <c>POST /v1/jobs</c>, the commands on a job, <c>POST /v1/infer</c>, and the writes of OpenAI's API. All need an API key.</summary>
     public static IEndpointRouteBuilder MapIngest(this IEndpointRouteBuilder endpoints)
     {
         var jobs = endpoints.MapGroup("/v1/jobs").RequireApiKey();
@@ -59,6 +67,13 @@ public static class IngestServices
         var express = endpoints.MapGroup("/v1").RequireApiKey().LimitByKey();
         express.MapPost("/infer", (HttpContext http, Infer infer) => infer.HandleAsync(http));
         express.MapGet("/infer/{id}", (string id, HttpContext http, Infer infer) => infer.FindAsync(id, http));
+        express.MapPost("/embeddings", (HttpContext http, AnswerInputs answer) => answer.HandleAsync(http, Endpoints.Embeddings));
+        express.MapPost("/moderations", (HttpContext http, AnswerInputs answer) => answer.HandleAsync(http, Endpoints.Moderations));
+        var openAi = endpoints.MapGroup("/v1").RequireApiKey();
+        openAi.MapPost("/files", (HttpContext http, UploadFile upload) => upload.HandleAsync(http));
+        openAi.MapDelete("/files/{id}", (string id, HttpContext http, UploadFile upload) => upload.DeleteAsync(id, http));
+        openAi.MapPost("/batches", (HttpContext http, CreateBatch create) => create.HandleAsync(http));
+        openAi.MapPost("/batches/{id}/cancel", (string id, HttpContext http, CreateBatch create) => create.CancelAsync(id, http));
         return endpoints;
     }
 }

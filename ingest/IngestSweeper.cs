@@ -3,6 +3,7 @@ using Microsoft.Extensions.Logging;
 using Npgsql;
 using Pipeline.Hosting;
 using Pipeline.Ingest.Storage;
+using Pipeline.OpenAi.Files;
 
 namespace Pipeline.Ingest;
 
@@ -13,6 +14,7 @@ internal sealed partial class IngestSweeper(
     UploadSweep uploads,
     UploadLeases leases,
     Idempotency keys,
+    FileStore files,
     IngestOptions options,
     TimeProvider time,
     ILogger<IngestSweeper> log
@@ -41,6 +43,7 @@ internal sealed partial class IngestSweeper(
         await SweepAsync("cancelled jobs", commands.SweepOnceAsync, stop);
         await SweepAsync("broken uploads", uploads.SweepOnceAsync, stop);
         await SweepAsync("old idempotency keys", keys.SweepOnceAsync, stop);
+        await SweepAsync("files past their time", turn => files.SweepOnceAsync(options.FileUploadMax, turn), stop);
         await SweepAsync("leases", KeepLeasesAsync, stop);
     }
 

@@ -2,6 +2,7 @@
 
 using Pipeline.Hosting;
 using Pipeline.Ingest;
+using Pipeline.OpenAi;
 
 try
 {
@@ -13,6 +14,7 @@ try
     app.UseProblems();
     app.MapHealth();
     app.MapIngest();
+    app.MapOpenAiReads();
 
     await app.Services.WaitForServersAsync(app.Lifetime.ApplicationStopping);
     await app.RunAsync();

@@ -25,6 +25,9 @@ public sealed class PipelineDb(DbContextOptions<PipelineDb> options) : DbContext
     public DbSet<BatchRow> Batches => Set<BatchRow>();
     public DbSet<WorkerRow> Workers => Set<WorkerRow>();
     public DbSet<LedgerRow> Ledger => Set<LedgerRow>();
+    public DbSet<FileRow> Files => Set<FileRow>();
+    public DbSet<FilePartRow> FileParts => Set<FilePartRow>();
+    public DbSet<OpenAiBatchRow> OpenAiBatches => Set<OpenAiBatchRow>();
     public DbSet<SchedulerEpochRow> SchedulerEpochs => Set<SchedulerEpochRow>();
 
     /// <summary>Options for a context on the process's shared connection pool.</summary>
@@ -35,6 +38,7 @@ public sealed class PipelineDb(DbContextOptions<PipelineDb> options) : DbContext
     {
         configurationBuilder.Properties<TenantId>().HaveConversion<IdConverter<TenantId>>();
         configurationBuilder.Properties<JobId>().HaveConversion<IdConverter<JobId>>();
+        configurationBuilder.Properties<FileId>().HaveConversion<IdConverter<FileId>>();
         configurationBuilder.Properties<BatchId>().HaveConversion<IdConverter<BatchId>>();
         configurationBuilder.Properties<DispatchId>().HaveConversion<IdConverter<DispatchId>>();
         configurationBuilder.Properties<WorkerId>().HaveConversion<IdConverter<WorkerId>>();

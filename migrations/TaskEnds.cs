@@ -319,7 +319,8 @@ public static class TaskEnds
 
     /// <summary>
     /// The rows are locked by the statement before, and this one's snapshot is newer than the lock: so the sums over the chunks see
-    /// every writer that came earlier, and exactly one writer sees the count reach zero.
+    /// every writer that came earlier, and exactly one writer sees the count reach zero. A job whose output files are still to be made
+    /// is finalizing: who has made them completes it and writes its event.
     /// </summary>
     private const string CloseSql = """
         WITH counted AS (
@@ -336,9 +337,11 @@ public static class TaskEnds
             state = CASE WHEN n.open_chunks > 0 THEN CASE j.state WHEN 'queued' THEN 'running' ELSE j.state END
                          WHEN j.state = 'cancelling' THEN 'cancelled'
                          WHEN s.expired > 0 THEN 'expired'
+                         WHEN EXISTS (SELECT FROM openai_batches b WHERE b.job = j.id) THEN 'finalizing'
                          ELSE 'completed' END,
             succeeded = s.succeeded, failed = s.failed, expired = s.expired, cancelled = s.cancelled, cost_pico = s.cost_pico,
-            finished_at = CASE WHEN n.open_chunks = 0 THEN $3 END
+            finished_at = CASE WHEN n.open_chunks = 0 AND (j.state = 'cancelling' OR s.expired > 0
+              OR NOT EXISTS (SELECT FROM openai_batches b WHERE b.job = j.id)) THEN $3 END
           FROM counted n LEFT JOIN totals s ON s.job = n.id
           WHERE j.id = n.id
           RETURNING j.*

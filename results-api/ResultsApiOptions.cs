@@ -32,6 +32,12 @@ public sealed record ResultsApiOptions
     /// <summary>How long the scheduler may take to tell what it decided.</summary>
     public TimeSpan DecisionsWaitMax { get; init; } = TimeSpan.FromSeconds(2);
 
+    /// <summary>How often it is looked for batches whose output files are due.</summary>
+    public TimeSpan OutputFilesEvery { get; init; } = TimeSpan.FromMilliseconds(500);
+
+    /// <summary>Bytes of one line of a batch's input file, at least what ingest allows.</summary>
+    public int LineBytesMax { get; init; } = 32 * 1024 * 1024;
+
     /// <exception cref="OptionsException">One or more options are out of range.</exception>
     public static ResultsApiOptions Read(IConfiguration configuration)
     {
@@ -51,6 +57,8 @@ public sealed record ResultsApiOptions
         ExpectTime(check, options.EventsHeartbeat, nameof(EventsHeartbeat), TimeSpan.FromSeconds(1), TimeSpan.FromMinutes(5));
         ExpectTime(check, options.ForecastAgeMax, nameof(ForecastAgeMax), TimeSpan.FromSeconds(1), TimeSpan.FromMinutes(5));
         ExpectTime(check, options.DecisionsWaitMax, nameof(DecisionsWaitMax), TimeSpan.FromMilliseconds(50), TimeSpan.FromMinutes(1));
+        ExpectTime(check, options.OutputFilesEvery, nameof(OutputFilesEvery), TimeSpan.FromMilliseconds(10), TimeSpan.FromMinutes(5));
+        check.Expect(options.LineBytesMax is >= 64 and <= 512 * 1024 * 1024, nameof(LineBytesMax), "64 to 536870912", options.LineBytesMax);
         check.ThrowIfAny();
         return options;
     }

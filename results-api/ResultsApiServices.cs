@@ -1,7 +1,9 @@
 using Pipeline.Hosting;
+using Pipeline.OpenAi;
 using Pipeline.ResultsApi.Events;
 using Pipeline.ResultsApi.Fleet;
 using Pipeline.ResultsApi.Jobs;
+using Pipeline.ResultsApi.OutputFiles;
 using Pipeline.ResultsApi.Results;
 
 namespace Pipeline.ResultsApi;
@@ -16,8 +18,10 @@ public static class ResultsApiServices
         services.AddSingleton(ResultsApiOptions.Read(configuration));
         services.AddSingleton<Forecasts>();
         services.AddSingleton<IBusPart>(provider => provider.GetRequiredService<Forecasts>());
+        services.AddOpenAiReads();
         services.AddSingleton<JobWatch>();
         services.AddHostedService(provider => provider.GetRequiredService<JobWatch>());
+        services.AddHostedService<OutputFilesMaker>();
         return services;
     }
 
@@ -30,8 +34,8 @@ public static class ResultsApiServices
         v1.MapDecisions();
         v1.MapResults();
         v1.MapEvents();
-        v1.MapModels();
         v1.MapWorkers();
+        endpoints.MapOpenAiReads();
         return endpoints;
     }
 }

@@ -53,6 +53,10 @@ public sealed record Problem
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     public JobId? Job { get; init; }
 
+    /// <summary>False where sending the same again cannot help; told to OpenAI's clients in <c>x-should-retry</c>, which spare themselves the tries.</summary>
+    [JsonIgnore]
+    public bool Retry { get; init; } = true;
+
     /// <summary>When to come back, where that is known; told in the header.</summary>
     [JsonIgnore]
     public TimeSpan? RetryAfter { get; init; }
@@ -89,6 +93,7 @@ public static partial class Problems
             Title = info.Title,
             Status = info.HttpStatus,
             Detail = detail,
+            Retry = info.Retry,
             Error = new OpenAiError(detail, info.Fault == Fault.Client ? "invalid_request_error" : "server_error", param, info.Code),
             Errors = mistakes,
             ErrorsTotal = total,
@@ -103,11 +108,16 @@ public static partial class Problems
         long? total = null
     ) => new(From(kind, detail, param, mistakes, total));
 
-    /// <summary>Writes a problem as the whole reply. 429 and 503 always say when to come back.</summary>
+    /// <summary>Writes a problem as the whole reply. What may succeed later always says when to come back.</summary>
     public static Task WriteAsync(HttpContext http, Problem problem)
     {
         http.Response.StatusCode = problem.Status;
-        if (problem.Status is 429 or 503)
+        if (!problem.Retry)
+        {
+            http.Response.Headers["x-should-retry"] = "false";
+        }
+
+        if (problem.Status is 429 or >= 500 || (problem.Status == 409 && problem.Retry))
         {
             var seconds = problem.RetryAfter is { } after ? Math.Max(1, (long)Math.Ceiling(after.TotalSeconds)) : RetryAfterSeconds;
             http.Response.Headers.RetryAfter = seconds.ToString(System.Globalization.CultureInfo.InvariantCulture);
@@ -116,9 +126,35 @@ public static partial class Problems
         return http.Response.WriteAsJsonAsync(problem, ApiJson.Options, "application/problem+json", http.RequestAborted);
     }
 
-    /// <summary>The last net under every endpoint: a lost server answers 503, anything else 500, both as problem bodies.</summary>
-    public static IApplicationBuilder UseProblems(this IApplicationBuilder app) =>
-        app.UseExceptionHandler(
+    /// <summary>
+    /// The last net under every endpoint: a lost server answers 503, anything else 500, what no endpoint took 404 or 405, all as problem
+    /// bodies. Every reply, good or bad, has an <c>x-request-id</c>.
+    /// </summary>
+    public static IApplicationBuilder UseProblems(this IApplicationBuilder app)
+    {
+        app.Use(
+            static (http, next) =>
+            {
+                var id = $"req_{Guid.CreateVersion7():N}";
+                http.TraceIdentifier = id;
+                http.Response.OnStarting(
+                    static state =>
+                    {
+                        var reply = (HttpContext)state;
+                        reply.Response.Headers["x-request-id"] = reply.TraceIdentifier;
+                        return Task.CompletedTask;
+                    },
+                    http
+                );
+                return next(http);
+            }
+        );
+        app.UseStatusCodePages(static context =>
+            context.HttpContext.Response.StatusCode is 404 or 405 or 415
+                ? WriteAsync(context.HttpContext, NoEndpoint(context.HttpContext))
+                : Task.CompletedTask
+        );
+        return app.UseExceptionHandler(
             new ExceptionHandlerOptions
             {
                 SuppressDiagnosticsCallback = static context => context.Exception is NpgsqlException or MassTransit.MassTransitException,
@@ -149,6 +185,17 @@ public static partial class Problems
                 },
             }
         );
+    }
+
+    private static Problem NoEndpoint(HttpContext http)
+    {
+        var status = http.Response.StatusCode;
+        var what = $"There is no {http.Request.Method} {http.Request.Path}";
+        return From(FailureKind.UnknownRoute, status == 404 ? $"{what}." : $"{what} of that kind; see Allow and Content-Type.") with
+        {
+            Status = status,
+        };
+    }
 
     /// <summary>True when PostgreSQL or the broker is away, and the same call may succeed later.</summary>
     public static bool IsLostServer(Exception? error) =>

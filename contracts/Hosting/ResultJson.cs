@@ -48,7 +48,15 @@ public static class ResultJson
     {
         json.WriteString(Name.Status, Name.Succeeded);
         json.WritePropertyName(Name.Output);
-        if (contentType is null)
+        WriteOutputValue(json, output, contentType);
+    }
+
+    /// <summary>The output alone, as a value.</summary>
+    /// <param name="output">As stored; line breaks in it may be overwritten.</param>
+    /// <param name="contentType">Null for JSON.</param>
+    public static void WriteOutputValue(Utf8JsonWriter json, byte[] output, string? contentType)
+    {
+        if (contentType is null or Json)
         {
             // A line break outside of a string is white space to JSON, and the end of the line to NDJSON.
             output.AsSpan().Replace((byte)'\n', (byte)' ');

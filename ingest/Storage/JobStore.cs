@@ -170,28 +170,30 @@ internal sealed class JobStore(NpgsqlDataSource database)
         );
         if (answer is not null)
         {
-            batch.BatchCommands.Add(
-                new(
-                    """
-                    UPDATE idempotency_keys SET fingerprint = $3, job = $4, status = $5, response = $6, finished_at = $7
-                    WHERE tenant = $1 AND key = $2
-                    """
-                )
-                {
-                    Parameters =
-                    {
-                        new() { Value = order.Tenant.Value },
-                        new() { Value = answer.Key },
-                        new() { Value = answer.Fingerprint },
-                        new() { Value = order.Id.Value },
-                        new() { Value = answer.Status },
-                        new() { Value = answer.Body },
-                        Moment(queuedAt),
-                    },
-                }
-            );
+            batch.BatchCommands.Add(Keep(order.Tenant, answer, order.Id, queuedAt));
         }
     }
+
+    /// <summary>The statement that keeps an answer under its key, for the transaction that makes the answer true.</summary>
+    public static NpgsqlBatchCommand Keep(TenantId tenant, KeptAnswer answer, JobId job, DateTimeOffset at) =>
+        new(
+            """
+            UPDATE idempotency_keys SET fingerprint = $3, job = $4, status = $5, response = $6, finished_at = $7
+            WHERE tenant = $1 AND key = $2
+            """
+        )
+        {
+            Parameters =
+            {
+                new() { Value = tenant.Value },
+                new() { Value = answer.Key },
+                new() { Value = answer.Fingerprint },
+                new() { Value = job.Value },
+                new() { Value = answer.Status },
+                new() { Value = answer.Body },
+                Moment(at),
+            },
+        };
 
     /// <summary>Removes a job whose body never ended, with its chunks. One that was accepted after all stays.</summary>
     public async Task<bool> DeleteReceivingAsync(JobId job, CancellationToken stop)

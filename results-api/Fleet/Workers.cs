@@ -46,7 +46,7 @@ internal static class Workers
             workers.Add(WorkerView.Read(reader));
         }
 
-        return TypedResults.Json(ListView<WorkerView>.Of(workers, limit, worker => worker.Id.ToString()), ApiJson.Options);
+        return TypedResults.Json(ListView.Of(workers, limit, worker => worker.Id.ToString()), ApiJson.Options);
 
         void Add(object? value, NpgsqlDbType type) =>
             command.Parameters.Add(new NpgsqlParameter { Value = value ?? DBNull.Value, NpgsqlDbType = type });

@@ -42,7 +42,7 @@ internal static class ListJobs
             jobs.Add(job with { PredictedAt = PredictedEnd.Of(job, forecast, now) });
         }
 
-        return TypedResults.Json(ListView<JobView>.Of(jobs, limit, job => job.Id.ToString()), ApiJson.Options);
+        return TypedResults.Json(ListView.Of(jobs, limit, job => job.Id.ToString()), ApiJson.Options);
     }
 
     /// <summary>

@@ -1,14 +1,14 @@
 using System.Globalization;
+using Microsoft.AspNetCore.Http;
 using Pipeline.Contracts;
-using Pipeline.Hosting;
 
-namespace Pipeline.ResultsApi;
+namespace Pipeline.Hosting;
 
 /// <summary>
 /// Reads a request's query. What is not understood is remembered, and <see cref="Refusal"/> tells all of it at once: a parameter that
 /// nobody asked for is a mistake too, since a misspelt filter would otherwise answer with everything.
 /// </summary>
-internal sealed class QueryParameters(IQueryCollection query)
+public sealed class QueryParameters(IQueryCollection query)
 {
     private readonly HashSet<string> _asked = new(StringComparer.Ordinal);
     private readonly List<Mistake> _mistakes = [];

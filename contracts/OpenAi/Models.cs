@@ -1,11 +1,14 @@
 using System.Text.Json;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.HttpResults;
+using Microsoft.AspNetCore.Routing;
 using Npgsql;
 using Pipeline.Contracts;
 using Pipeline.Hosting;
 using Pipeline.Migrations;
 
-namespace Pipeline.ResultsApi.Fleet;
+namespace Pipeline.OpenAi;
 
 /// <summary>
 /// <c>GET /v1/models</c> and <c>/v1/models/{model}</c>: what can be asked, as OpenAI's clients read it and with the manifest.
@@ -27,7 +30,7 @@ internal static class Models
 
         var models = await ModelRegistry.ReadAllAsync(database, http.RequestAborted);
         var views = models.Select(ModelView.Of).ToList();
-        return TypedResults.Json(ListView<ModelView>.Of(views, views.Count, view => view.Id), ApiJson.Options);
+        return TypedResults.Json(ListView.Of(views, views.Count, view => view.Id), ApiJson.Options);
     }
 
     /// <param name="model">A name, for the version that answers to it, or <c>name@version</c>.</param>

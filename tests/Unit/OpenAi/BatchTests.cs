@@ -1,0 +1,115 @@
+using System.Text;
+using Pipeline.Contracts;
+using Pipeline.Ingest.OpenAi;
+using Pipeline.OpenAi;
+using Pipeline.OpenAi.Batches;
+using Xunit;
+
+namespace Pipeline.Tests.Unit.OpenAi;
+
+public sealed class BatchTests
+{
+    [Theory]
+    [InlineData(null, false, false, false, "validating")]
+    [InlineData(JobState.Receiving, false, false, false, "validating")]
+    [InlineData(null, true, true, false, "failed")]
+    [InlineData(JobState.Failed, false, true, false, "failed")]
+    [InlineData(JobState.Queued, false, false, false, "in_progress")]
+    [InlineData(JobState.Running, false, false, false, "in_progress")]
+    [InlineData(JobState.Finalizing, false, false, false, "finalizing")]
+    [InlineData(JobState.Expired, false, false, false, "finalizing")]
+    [InlineData(JobState.Completed, false, true, false, "completed")]
+    [InlineData(JobState.Expired, false, true, false, "expired")]
+    [InlineData(null, false, false, true, "cancelling")]
+    [InlineData(JobState.Running, false, false, true, "cancelling")]
+    [InlineData(JobState.Cancelling, false, false, false, "cancelling")]
+    [InlineData(JobState.Cancelled, false, false, false, "cancelling")]
+    [InlineData(JobState.Cancelled, false, true, true, "cancelled")]
+    [InlineData(null, false, true, true, "cancelled")]
+    public void Where_a_batch_stands_follows_from_its_row_and_its_jobs(
+        JobState? job,
+        bool failed,
+        bool finished,
+        bool cancelling,
+        string status
+    ) => Assert.Equal(status, BatchStore.Status(job, failed, finished, cancelling));
+
+    [Theory]
+    [InlineData("24h", 1440)]
+    [InlineData("90m", 90)]
+    [InlineData("7d", 7 * 1440)]
+    [InlineData("24", null)]
+    [InlineData("h", null)]
+    [InlineData("1h30m", null)]
+    [InlineData("-1h", null)]
+    [InlineData("1.5h", null)]
+    [InlineData("24 h", null)]
+    [InlineData(null, null)]
+    public void A_completion_window_is_one_whole_number_and_a_unit(string? text, int? minutes)
+    {
+        var good = CreateBatch.TryParseWindow(text, out var length);
+
+        Assert.Equal(minutes is not null, good);
+        Assert.Equal(TimeSpan.FromMinutes(minutes ?? 0), good ? length : TimeSpan.Zero);
+    }
+
+    [Fact]
+    public async Task Lines_end_with_LF_or_CRLF_or_the_file_and_keep_their_numbers()
+    {
+        var lines = await ReadAsync("\uFEFF{\"a\":1}\r\n\r\n{\"b\":2}\n  \n{\"c\":3}", 64);
+
+        Assert.Equal([(1L, "{\"a\":1}", false), (3L, "{\"b\":2}", false), (5L, "{\"c\":3}", false)], lines);
+    }
+
+    [Theory]
+    [InlineData(100)]
+    [InlineData(300_000)]
+    public async Task A_line_that_is_too_long_is_told_once_and_the_next_is_read(int length)
+    {
+        var lines = await ReadAsync($"one\n{new string('x', length)}\nthree\n", 64);
+
+        Assert.Equal([(1L, false), (2L, true), (3L, false)], lines.Select(line => (line.Number, line.TooLong)));
+        Assert.Equal("three", lines[^1].Text);
+    }
+
+    [Fact]
+    public void Every_mistake_of_a_line_is_told()
+    {
+        var told = new List<(string Code, string? Param)>();
+
+        var line = BatchLine.Read(
+            """{"method":"GET","url":"/v1/x","more":1,"body":{"input":["",[],3],"dimensions":-1,"encoding_format":"int8"}}"""u8,
+            Endpoints.Embeddings,
+            (code, param, _) => told.Add((code, param))
+        );
+
+        Assert.Null(line);
+        Assert.Equal(
+            [
+                ("unknown_parameter", "more"),
+                ("missing_required_parameter", "custom_id"),
+                ("invalid_method", "method"),
+                ("invalid_url", "url"),
+                ("missing_required_parameter", "body.model"),
+                ("invalid_value", "body.encoding_format"),
+                ("invalid_value", "body.dimensions"),
+                ("empty_input", "body.input[0]"),
+                ("empty_input", "body.input[1]"),
+                ("invalid_value", "body.input[2]"),
+            ],
+            told
+        );
+    }
+
+    private static async Task<List<(long Number, string Text, bool TooLong)>> ReadAsync(string text, int lineBytesMax)
+    {
+        var lines = new List<(long, string, bool)>();
+        using var file = new MemoryStream(Encoding.UTF8.GetBytes(text));
+        await foreach (var line in FileLines.ReadAsync(file, lineBytesMax, TestContext.Current.CancellationToken))
+        {
+            lines.Add((line.Number, Encoding.UTF8.GetString(line.Bytes.Span), line.TooLong));
+        }
+
+        return lines;
+    }
+}
