@@ -5,6 +5,7 @@ using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
 using Pipeline.Hosting;
 using Pipeline.Ingest.Express;
+using Pipeline.Ingest.OpenInference;
 using Pipeline.Ingest.Storage;
 
 namespace Pipeline.Ingest;
@@ -42,12 +43,13 @@ public static class IngestServices
         services.AddSingleton<ExpressPath>();
         services.AddSingleton<KeyLimits>();
         services.AddSingleton<Infer>();
+        services.AddSingleton<InferenceProtocol>();
         services.AddSingleton<IngestSweeper>();
         services.AddHostedService(static s => s.GetRequiredService<IngestSweeper>());
         return services;
     }
 
-    /// <summary>Maps <c>POST /v1/jobs</c>, the commands on a job, and <c>POST /v1/infer</c>. All need an API key.</summary>
+    /// <summary>Maps <c>POST /v1/jobs</c>, the commands on a job, <c>POST /v1/infer</c>, and the Open Inference Protocol. All need an API key.</summary>
     public static IEndpointRouteBuilder MapIngest(this IEndpointRouteBuilder endpoints)
     {
         var jobs = endpoints.MapGroup("/v1/jobs").RequireApiKey();
@@ -59,6 +61,7 @@ public static class IngestServices
         var express = endpoints.MapGroup("/v1").RequireApiKey().LimitByKey();
         express.MapPost("/infer", (HttpContext http, Infer infer) => infer.HandleAsync(http));
         express.MapGet("/infer/{id}", (string id, HttpContext http, Infer infer) => infer.FindAsync(id, http));
+        endpoints.MapOpenInference();
         return endpoints;
     }
 }

@@ -62,6 +62,19 @@ internal sealed class ExpressTasks(ModelManifest model, IngestOptions options, M
         }
     }
 
+    /// <summary>Adds an input that was checked, as it is stored. False when the inputs together are too large for one request.</summary>
+    public bool TryAddStored(string customId, ReadOnlySpan<byte> stored, int units)
+    {
+        var id = Encoding.UTF8.GetBytes(customId);
+        if (!_chunk.Fits(id.Length, stored.Length))
+        {
+            return false;
+        }
+
+        _chunk.Add(id, stored, units);
+        return true;
+    }
+
     /// <summary>Adds a text as it is, for callers that have no JSON in hand.</summary>
     public void AddText(string customId, string text, TaskPlace place) => Add(customId, JsonSerializer.SerializeToUtf8Bytes(text), place);
 
