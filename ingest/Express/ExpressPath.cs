@@ -60,7 +60,7 @@ internal sealed class ExpressPath(
             return new ExpressOutcome(null, refused);
         }
 
-        if (waiters.TryAdd(order.Id, tasks.Count, options.AnswerLookAfter) is not { } waiter)
+        if (waiters.TryAdd(order.Id, tasks.Count, options.AnswerLookAfter, isStored: false) is not { } waiter)
         {
             return new ExpressOutcome(null, Full());
         }
@@ -75,6 +75,7 @@ internal sealed class ExpressPath(
         try
         {
             await StoreAsync(order, tasks, view, claim, fingerprint, stop);
+            waiter.Stored();
         }
         catch
         {

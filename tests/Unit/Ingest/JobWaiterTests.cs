@@ -35,6 +35,17 @@ public class JobWaiterTests
         );
 
     [Fact]
+    public void The_rows_of_a_job_that_is_not_committed_yet_are_not_looked_at()
+    {
+        var waiters = new Waiters(new IngestOptions(), TimeProvider.System);
+        var waiter = waiters.TryAdd(Job, 1, TimeSpan.Zero, isStored: false)!;
+        Assert.Empty(waiters.Due());
+
+        waiter.Stored();
+        Assert.Same(waiter, Assert.Single(waiters.Due()));
+    }
+
+    [Fact]
     public void No_more_wait_than_may()
     {
         var waiters = new Waiters(new IngestOptions { ExpressWaitersMax = 1 }, TimeProvider.System);
