@@ -55,7 +55,9 @@ internal sealed class InferenceProtocol(
 
     public static IResult Live() => Json(new { live = true });
 
-    /// <summary>Ready means that work is accepted: PostgreSQL and the broker answer. The specification calls the member "live"; clients look for "ready".</summary>
+    /// <summary>
+    /// Ready means that work is accepted: PostgreSQL and the broker answer. The specification calls the member "live"; clients look for "ready".
+    /// </summary>
     public async Task<IResult> ReadyAsync(HttpContext http)
     {
         var report = await health.CheckHealthAsync(check => check.Tags.Contains("ready"), http.RequestAborted);

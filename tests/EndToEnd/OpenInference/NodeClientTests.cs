@@ -45,7 +45,7 @@ public sealed class NodeClientTests(RunningSystem system)
         }
     }
 
-    private static IEnumerable<JsonElement> Data(JsonElement outputs, string name) =>
+    private static JsonElement.ArrayEnumerator Data(JsonElement outputs, string name) =>
         outputs.EnumerateArray().Single(output => output.GetProperty("name").GetString() == name).GetProperty("data").EnumerateArray();
 
     private async Task<JsonElement> RunAsync(string model, string[] texts)
