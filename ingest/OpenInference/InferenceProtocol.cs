@@ -1,6 +1,6 @@
+using System.Buffers.Binary;
 using System.Globalization;
 using System.Reflection;
-using System.Text.Json;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Routing;
@@ -114,13 +114,12 @@ internal sealed class InferenceProtocol(
             return problem;
         }
 
-        if (JsonLength(http.Request, body.Length, mistakes) is not { } length)
+        var tensors = ModelTensors.Of(model);
+        if (ReadRequest(http.Request, ref body, tensors, mistakes) is not { } request)
         {
             return Admission.Refuse(mistakes);
         }
 
-        var request = InferenceRequest.Read(body.Span, length, mistakes);
-        var tensors = ModelTensors.Of(model);
         CheckOutputs(request, tensors, mistakes);
         var (order, refused) = await admission.AdmitAsync(http.Tenant(), Parameters(model, request), mistakes, 0, http.RequestAborted);
         if (order is null)
@@ -216,22 +215,35 @@ internal sealed class InferenceProtocol(
         }
     }
 
-    /// <summary>How many bytes of the body are JSON: all, unless the header says otherwise.</summary>
-    private static int? JsonLength(HttpRequest request, int bodyBytes, Mistakes mistakes)
+    /// <summary>The body is JSON, unless the header says that only a part of it is, or nothing.</summary>
+    private static InferenceRequest? ReadRequest(HttpRequest http, ref ReadOnlyMemory<byte> body, ModelTensors tensors, Mistakes mistakes)
     {
-        var header = request.Headers[InferenceAnswer.JsonLengthHeader].ToString();
+        var header = http.Headers[InferenceAnswer.JsonLengthHeader].ToString();
         if (header.Length == 0)
         {
-            return bodyBytes;
+            return InferenceRequest.Read(body.Span, body.Length, mistakes);
         }
 
-        if (int.TryParse(header, NumberStyles.None, CultureInfo.InvariantCulture, out var length) && length > 0 && length <= bodyBytes)
+        if (!int.TryParse(header, NumberStyles.None, CultureInfo.InvariantCulture, out var length) || length > body.Length)
         {
-            return length;
+            mistakes.Add(InferenceAnswer.JsonLengthHeader, $"0 to {body.Length}, the bytes of the body", $"\"{Excerpt.Of(header)}\"");
+            return null;
         }
 
-        mistakes.Add(InferenceAnswer.JsonLengthHeader, $"1 to {bodyBytes}, the bytes of the body", $"\"{Excerpt.Of(header)}\"");
-        return null;
+        if (length > 0)
+        {
+            return InferenceRequest.Read(body.Span, length, mistakes);
+        }
+
+        if (tensors.Inputs is [{ Type: TensorElementType.String }])
+        {
+            var text = new byte[sizeof(int) + body.Length];
+            BinaryPrimitives.WriteInt32LittleEndian(text, body.Length);
+            body.CopyTo(text.AsMemory(sizeof(int)));
+            body = text;
+        }
+
+        return InferenceRequest.Raw(body.Length, tensors, mistakes);
     }
 
     private ValueTask<ModelManifest?> FindAsync(string name, string? version, CancellationToken stop) =>

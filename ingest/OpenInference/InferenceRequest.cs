@@ -1,6 +1,7 @@
 using System.Text;
 using System.Text.Json;
 using System.Text.Unicode;
+using Pipeline.Contracts;
 using Pipeline.Ingest.Tasks;
 
 namespace Pipeline.Ingest.OpenInference;
@@ -97,6 +98,39 @@ internal sealed class InferenceRequest
             mistakes.Add("parameters", "text whose surrogates come in pairs", "half of a pair");
         }
 
+        return request;
+    }
+
+    /// <summary>
+    /// A body that is one raw tensor and nothing else ("Raw Binary Request" of Triton's extension): one row of a model with one input, whose shape
+    /// the number of bytes tells; BYTES are one element, without its length before it.
+    /// </summary>
+    /// <param name="bodyBytes">Bytes of the tensor as <see cref="TensorData.TryReadBinary"/> takes it.</param>
+    public static InferenceRequest Raw(int bodyBytes, ModelTensors model, Mistakes mistakes)
+    {
+        const string Field = InferenceAnswer.JsonLengthHeader;
+        var request = new InferenceRequest(mistakes, 0, bodyBytes) { BinaryOutput = true };
+        if (model.Inputs is not [var tensor])
+        {
+            mistakes.Add(Field, "JSON before the tensors, since the model has several inputs", "0");
+            return request;
+        }
+
+        long[] shape = [.. tensor.Shape.Select((dim, axis) => axis == tensor.BatchAxis ? 1 : dim)];
+        var open = Array.IndexOf(shape, -1);
+        if (tensor.Type == TensorElementType.String ? shape.Any(dim => dim != 1) : shape.Count(dim => dim < 0) > 1)
+        {
+            mistakes.Add(Field, $"JSON before the tensor, since bytes alone do not tell a shape like {tensor.ShapeText}", "0");
+            return request;
+        }
+
+        if (open >= 0)
+        {
+            shape[open] = 1;
+            shape[open] = Math.Max(1, bodyBytes / Math.Max(1, TensorForm.Product(shape) * tensor.Type.Size()));
+        }
+
+        request._inputs.Add(new RequestInput(tensor.Name, tensor.Type.Datatype(), shape, null, (0, bodyBytes)));
         return request;
     }
 

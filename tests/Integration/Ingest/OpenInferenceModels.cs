@@ -5,7 +5,7 @@ namespace Pipeline.Tests.Integration.Ingest;
 
 /// <summary>
 /// Models as registration completes them: <c>mymodel</c> of the specification's examples, <c>echo</c> with an input and an output of every
-/// datatype, <c>stack</c> whose batch is not the first axis, <c>languages</c> and <c>vectors</c>, which take text.
+/// datatype, <c>stack</c> whose batch is not the first axis, <c>row</c> with one input, <c>languages</c> and <c>vectors</c>, which take text.
 /// </summary>
 internal static class OpenInferenceModels
 {
@@ -47,6 +47,7 @@ internal static class OpenInferenceModels
                 [("state", Spec(1, "int32", 2, -1, -1)), ("rate", Spec(null, "int64"))]
             )
         );
+        await PutAsync(host, Model("row", [("cells", Spec(0, "int16", -1, 2, -1))], [("cells", Spec(0, "int16", -1, 2, -1))]));
         var text = TestModels.Words("1") with { Outputs = Named([("probabilities", Spec(0, "float32", -1, 10))]) };
         await PutAsync(
             host,

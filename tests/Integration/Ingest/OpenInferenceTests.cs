@@ -583,8 +583,56 @@ public sealed class OpenInferenceTests : IAsyncLifetime
         Assert.Contains(expected, Error(await response.JsonAsync()).Error, StringComparison.Ordinal);
     }
 
+    [Fact]
+    public async Task A_raw_tensor_is_a_request_by_itself()
+    {
+        var waiting = RawAsync("row", Convert.FromHexString("010002000300040005000600"));
+        var rows = await WorkAsync(input => (input.ToArray(), PackedTensors.ContentType));
+        Assert.Equal([2, 3], Assert.Single(Assert.Single(rows)).Shape);
+        using var response = await waiting.WaitAsync(Patience);
+        var (answer, binary) = await BinaryAsync(response);
+        AssertJson(
+            """[{"name":"cells","datatype":"INT16","shape":[1,2,3],"parameters":{"binary_data_size":12}}]""",
+            answer.GetProperty("outputs")
+        );
+        Assert.Equal("010002000300040005000600", Convert.ToHexString(binary));
+
+        var text = RawAsync("languages", "Guten Morgen"u8.ToArray());
+        var chunk = await Host.Scheduler.NextChunkAsync();
+        Assert.Equal("Guten Morgen", Encoding.UTF8.GetString(Inputs(chunk).Single()));
+        await AnswerAsync(chunk, ("""{"labels":[{"label":"de","score":0.5}]}"""u8.ToArray(), "application/json"));
+        using var labels = await text.WaitAsync(Patience);
+        Assert.Equal("02000000" + "6465" + "0000003F", Convert.ToHexString((await BinaryAsync(labels)).Binary));
+    }
+
     [Theory]
-    [InlineData("0")]
+    [InlineData("row", 6, "\"inputs[0].parameters.binary_data_size\" expects 4 for INT16 of shape [1, 2, 1], given 6")]
+    [InlineData("mymodel", 16, "since the model has several inputs, given 0")]
+    [InlineData("languages", 0, "\"inputs[0].data[0]\" expects text that is not empty")]
+    public async Task A_raw_tensor_whose_shape_is_not_plain_is_refused(string model, int bytes, string expected)
+    {
+        using var response = await RawAsync(model, new byte[bytes]);
+
+        Assert.Equal(HttpStatusCode.BadRequest, response.StatusCode);
+        Assert.Contains(expected, Error(await response.JsonAsync()).Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Nobody_waits_longer_than_anybody_may()
+    {
+        await using var host = await IngestHost.StartAsync(("Ingest:ExpressWaitMax", "00:00:00.2"));
+        using var content = new StringContent("""{"inputs":[{"name":"text","datatype":"BYTES","shape":[1],"data":["a"]}]}""");
+        var waiting = host.Client.PostAsync("/v2/models/words/infer", content);
+        var chunk = await host.Scheduler.NextChunkAsync();
+
+        using var response = await waiting.WaitAsync(Patience);
+        var body = await response.JsonAsync();
+        Assert.Equal((HttpStatusCode.GatewayTimeout, "deadline_passed"), (response.StatusCode, Error(body).Code));
+        Assert.Equal(chunk.Job.ToString(), body.GetProperty("job").GetString());
+        Assert.True(chunk.Deadline - chunk.QueuedAt <= TimeSpan.FromSeconds(0.2));
+    }
+
+    [Theory]
     [InlineData("-1")]
     [InlineData("13")]
     [InlineData("x")]
@@ -595,7 +643,7 @@ public sealed class OpenInferenceTests : IAsyncLifetime
         using var response = await Host.Client.PostAsync("/v2/models/languages/infer", content);
 
         Assert.Equal(HttpStatusCode.BadRequest, response.StatusCode);
-        Assert.StartsWith($"\"{JsonLength}\" expects 1 to 12", Error(await response.JsonAsync()).Error, StringComparison.Ordinal);
+        Assert.StartsWith($"\"{JsonLength}\" expects 0 to 12", Error(await response.JsonAsync()).Error, StringComparison.Ordinal);
     }
 
     [Theory]
@@ -657,6 +705,13 @@ public sealed class OpenInferenceTests : IAsyncLifetime
             content.Headers.Add(JsonLength, $"{head.Length}");
         }
 
+        return await Host.Client.PostAsync($"/v2/models/{model}/infer", content);
+    }
+
+    private async Task<HttpResponseMessage> RawAsync(string model, byte[] tensor)
+    {
+        using var content = new ByteArrayContent(tensor);
+        content.Headers.Add(JsonLength, "0");
         return await Host.Client.PostAsync($"/v2/models/{model}/infer", content);
     }
 
