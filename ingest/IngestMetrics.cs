@@ -29,7 +29,7 @@ internal sealed class IngestMetrics : IDisposable
         _groups = _meter.CreateHistogram<int>("pipeline.ingest.infer.group", "jobs", "Express jobs that shared a commit");
     }
 
-    /// <param name="outcome"><c>answered</c> or <c>accepted</c> (202).</param>
+    /// <param name="outcome"><c>answered</c>, <c>accepted</c> (202), or <c>late</c> where the protocol knows no 202.</param>
     public void Answered(TimeSpan waited, string outcome) =>
         _answered.Record(waited.TotalMilliseconds, new KeyValuePair<string, object?>("outcome", outcome));
 

@@ -6,6 +6,7 @@ using Microsoft.Extensions.DependencyInjection;
 using Pipeline.Hosting;
 using Pipeline.Ingest.Express;
 using Pipeline.Ingest.OpenAi;
+using Pipeline.Ingest.OpenInference;
 using Pipeline.Ingest.Storage;
 using Pipeline.OpenAi;
 
@@ -50,12 +51,13 @@ public static class IngestServices
         services.AddHostedService(static s => s.GetRequiredService<BatchIntake>());
         services.AddSingleton<CreateBatch>();
         services.AddSingleton<AnswerInputs>();
+        services.AddSingleton<InferenceProtocol>();
         services.AddSingleton<IngestSweeper>();
         services.AddHostedService(static s => s.GetRequiredService<IngestSweeper>());
         return services;
     }
 
-    /// <summary>Maps <c>POST /v1/jobs</c>, the commands on a job, <c>POST /v1/infer</c>, and the writes of OpenAI's API. All need an API key.</summary>
+    /// <summary>Maps <c>POST /v1/jobs</c>, the commands on a job, <c>POST /v1/infer</c>, OpenAI's writes and the Open Inference Protocol.</summary>
     public static IEndpointRouteBuilder MapIngest(this IEndpointRouteBuilder endpoints)
     {
         var jobs = endpoints.MapGroup("/v1/jobs").RequireApiKey();
@@ -74,6 +76,7 @@ public static class IngestServices
         openAi.MapDelete("/files/{id}", (string id, HttpContext http, UploadFile upload) => upload.DeleteAsync(id, http));
         openAi.MapPost("/batches", (HttpContext http, CreateBatch create) => create.HandleAsync(http));
         openAi.MapPost("/batches/{id}/cancel", (string id, HttpContext http, CreateBatch create) => create.CancelAsync(id, http));
+        endpoints.MapOpenInference();
         return endpoints;
     }
 }

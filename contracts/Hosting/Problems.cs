@@ -73,6 +73,34 @@ public sealed record Offer(
 /// <summary>OpenAI's error member; all four fields are always present.</summary>
 public sealed record OpenAiError(string Message, string Type, string? Param, string Code);
 
+/// <summary>A problem as the Open Inference Protocol tells it: <c>error</c> is the message. The other members are ours.</summary>
+public sealed record OpenInferenceError(string Error, string Code)
+{
+    /// <summary>Where errors have this form.</summary>
+    public const string Paths = "/v2";
+
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public IReadOnlyList<Mistake>? Errors { get; init; }
+
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public long? ErrorsTotal { get; init; }
+
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public IReadOnlyList<Offer>? Offers { get; init; }
+
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public JobId? Job { get; init; }
+
+    public static OpenInferenceError Of(Problem problem) =>
+        new(problem.Detail, problem.Error.Code)
+        {
+            Errors = problem.Errors,
+            ErrorsTotal = problem.ErrorsTotal,
+            Offers = problem.Offers,
+            Job = problem.Job,
+        };
+}
+
 /// <summary>Makes problem bodies from failure kinds, and turns lost servers into 503 with <c>Retry-After</c>.</summary>
 public static partial class Problems
 {
@@ -123,7 +151,9 @@ public static partial class Problems
             http.Response.Headers.RetryAfter = seconds.ToString(System.Globalization.CultureInfo.InvariantCulture);
         }
 
-        return http.Response.WriteAsJsonAsync(problem, ApiJson.Options, "application/problem+json", http.RequestAborted);
+        return http.Request.Path.StartsWithSegments(OpenInferenceError.Paths)
+            ? http.Response.WriteAsJsonAsync(OpenInferenceError.Of(problem), ApiJson.Options, "application/json", http.RequestAborted)
+            : http.Response.WriteAsJsonAsync(problem, ApiJson.Options, "application/problem+json", http.RequestAborted);
     }
 
     /// <summary>

@@ -60,7 +60,7 @@ internal sealed class ExpressPath(
             return new ExpressOutcome(null, refused);
         }
 
-        if (waiters.TryAdd(order.Id, tasks.Count, options.AnswerLookAfter) is not { } waiter)
+        if (waiters.TryAdd(order.Id, tasks.Count, options.AnswerLookAfter, isStored: false) is not { } waiter)
         {
             return new ExpressOutcome(null, Full());
         }
@@ -105,7 +105,6 @@ internal sealed class ExpressPath(
             return new ExpressOutcome(null, Full());
         }
 
-        waiter.Stored();
         var accepted = new ExpressAccepted(view, waiter, waiters, isRepeat: true, time);
         try
         {

@@ -64,7 +64,7 @@ internal sealed partial class Infer(
         var parameters = JobParameters.From(http.Request, mistakes, JobParameters.OfInference);
         var preferences = Preferences.From(http.Request, mistakes);
         var key = Idempotency.KeyOf(http.Request, mistakes);
-        var (bytes, problem) = await ReadAsync(http, mistakes);
+        var (bytes, problem) = await ReadAsync(http, options, mistakes);
         if (problem is not null)
         {
             return problem;
@@ -224,7 +224,12 @@ internal sealed partial class Infer(
         }
     }
 
-    private async Task<(ReadOnlyMemory<byte> Body, IResult? Problem)> ReadAsync(HttpContext http, Mistakes mistakes)
+    /// <summary>Reads the body of a request that is waited for, or gives the problem to answer with.</summary>
+    public static async Task<(ReadOnlyMemory<byte> Body, IResult? Problem)> ReadAsync(
+        HttpContext http,
+        IngestOptions options,
+        Mistakes mistakes
+    )
     {
         try
         {

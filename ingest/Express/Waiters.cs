@@ -40,7 +40,8 @@ internal sealed class Waiters(IngestOptions options, TimeProvider time) : IBusPa
     /// <summary>Begins to wait for a job. Null where as many wait as may.</summary>
     /// <param name="tasks">How many results end the wait.</param>
     /// <param name="lookAfter">When to look at the rows for the first time.</param>
-    public JobWaiter? TryAdd(JobId job, int tasks, TimeSpan lookAfter)
+    /// <param name="isStored">False for a job that is not committed yet: nobody looks before <see cref="JobWaiter.Stored"/>.</param>
+    public JobWaiter? TryAdd(JobId job, int tasks, TimeSpan lookAfter, bool isStored = true)
     {
         if (Interlocked.Increment(ref _count) > options.ExpressWaitersMax)
         {
@@ -50,7 +51,7 @@ internal sealed class Waiters(IngestOptions options, TimeProvider time) : IBusPa
 
         while (true)
         {
-            var waiter = _waiters.GetOrAdd(job, _ => new JobWaiter(job, tasks, time.GetTimestamp(), lookAfter));
+            var waiter = _waiters.GetOrAdd(job, _ => new JobWaiter(job, tasks, time.GetTimestamp(), lookAfter, isStored));
             if (waiter.TryJoin())
             {
                 return waiter;
@@ -108,7 +109,7 @@ internal sealed class Waiters(IngestOptions options, TimeProvider time) : IBusPa
 /// One job that is waited for: its results as they land, in that order, each task once. It holds no more than the job has tasks, so a reader
 /// may be as slow as it likes.
 /// </summary>
-internal sealed class JobWaiter(JobId job, int tasks, long since, TimeSpan lookAfter)
+internal sealed class JobWaiter(JobId job, int tasks, long since, TimeSpan lookAfter, bool isStored)
 {
     /// <summary>The pause after a look that was asked for at once.</summary>
     private static readonly TimeSpan PauseMin = TimeSpan.FromMilliseconds(50);
@@ -120,7 +121,7 @@ internal sealed class JobWaiter(JobId job, int tasks, long since, TimeSpan lookA
     private TimeSpan _pause = lookAfter;
     private long _lookedAt = since;
     private int _joined;
-    private bool _isStored;
+    private bool _isStored = isStored;
 
     public JobId Job => job;
 
@@ -213,7 +214,7 @@ internal sealed class JobWaiter(JobId job, int tasks, long since, TimeSpan lookA
         }
     }
 
-    /// <summary>The job is committed: from now on no row means that it is gone.</summary>
+    /// <summary>The job is committed. Before, a look at the rows would take it for one that was removed.</summary>
     public void Stored()
     {
         lock (_lock)

@@ -44,15 +44,17 @@ internal sealed class Mistakes(int keptMax)
 }
 
 /// <summary>
-/// Where a task stands: on a line of the body (from 1), or in the array <c>tasks</c> (from 0), or as a bare input in the array <c>inputs</c>.
+/// Where a task stands: on a line of the body (from 1), or in the array <c>tasks</c> (from 0), or as a bare input in the array <c>inputs</c>
+/// or <paramref name="Array"/>.
 /// </summary>
-internal readonly record struct TaskPlace(long? Line, int? Index = null, bool IsBare = false)
+internal readonly record struct TaskPlace(long? Line, int? Index = null, bool IsBare = false, string? Array = null)
 {
     private const string Input = "input";
 
     public string? Field(string? name) =>
         Index is not { } index ? name
-        : IsBare ? $"inputs[{index}]{(name?.StartsWith(Input, StringComparison.Ordinal) == true ? name[Input.Length..] : name)}"
+        : IsBare
+            ? $"{Array ?? "inputs"}[{index}]{(name?.StartsWith(Input, StringComparison.Ordinal) == true ? name[Input.Length..] : name)}"
         : name is null ? $"tasks[{index}]"
         : $"tasks[{index}].{name}";
 

@@ -2,6 +2,7 @@ using System.Buffers;
 using System.Buffers.Binary;
 using System.Buffers.Text;
 using System.Text.Json;
+using System.Text.Unicode;
 using Pipeline.Contracts;
 
 namespace Pipeline.Ingest.Tasks;
@@ -9,7 +10,7 @@ namespace Pipeline.Ingest.Tasks;
 /// <summary>What is wrong with an element. <paramref name="Where"/> is its place in the data, <c>[2][17]</c>, or empty.</summary>
 internal readonly record struct ElementMistake(string Where, string Expected, string Given);
 
-/// <summary>The elements of one tensor, from JSON numbers, nested or flat, or from base64; checked one by one.</summary>
+/// <summary>The elements of one tensor, from JSON numbers, nested or flat, from base64, or from raw bytes; checked one by one.</summary>
 internal sealed class TensorData(int bytesMax)
 {
     private const int RankMax = 32;
@@ -51,6 +52,14 @@ internal sealed class TensorData(int bytesMax)
     public bool TryReadBase64(ReadOnlySpan<byte> base64, out ElementMistake mistake)
     {
         var good = TryDecode(base64) && TryCheckDecoded();
+        mistake = _mistake;
+        return good;
+    }
+
+    /// <summary>Reads elements as they lie in memory: little-endian, and each string behind its length in four bytes.</summary>
+    public bool TryReadBinary(ReadOnlySpan<byte> bytes, out ElementMistake mistake)
+    {
+        var good = _type == TensorElementType.String ? TryReadStrings(bytes) : TryCopy(bytes) && TryCheckDecoded();
         mistake = _mistake;
         return good;
     }
@@ -226,9 +235,56 @@ internal sealed class TensorData(int bytesMax)
         }
 
         _bytes.Advance(written);
+        return TryCount(written);
+    }
+
+    private bool TryCopy(ReadOnlySpan<byte> bytes)
+    {
+        if (bytes.Length > bytesMax)
+        {
+            return Mistake($"at most {bytesMax} bytes", $"{bytes.Length} bytes");
+        }
+
+        _bytes.Write(bytes);
+        return TryCount(bytes.Length);
+    }
+
+    private bool TryCount(int bytes)
+    {
         var size = _type.Size();
-        Count = written / size;
-        return written % size == 0 || Mistake($"whole {_type.Name()} elements of {size} bytes", $"{written} bytes");
+        Count = bytes / size;
+        return bytes % size == 0 || Mistake($"whole {_type.Name()} elements of {size} bytes", $"{bytes} bytes");
+    }
+
+    private bool TryReadStrings(ReadOnlySpan<byte> bytes)
+    {
+        _depth = 1;
+        for (; !bytes.IsEmpty; Count++)
+        {
+            _path[0] = Count;
+            if (bytes.Length < sizeof(uint))
+            {
+                return Mistake("four bytes of length", $"{bytes.Length} bytes at the end");
+            }
+
+            var length = BinaryPrimitives.ReadUInt32LittleEndian(bytes);
+            bytes = bytes[sizeof(uint)..];
+            if (length > bytes.Length)
+            {
+                return Mistake($"{length} bytes, as its length says", $"{bytes.Length} bytes at the end");
+            }
+
+            var text = bytes[..(int)length];
+            if (!Utf8.IsValid(text))
+            {
+                return Mistake("UTF-8", $"the bytes {Convert.ToHexString(text[..Math.Min(text.Length, 16)])}");
+            }
+
+            PackedTensors.WriteString(_bytes, text);
+            bytes = bytes[text.Length..];
+        }
+
+        return true;
     }
 
     private bool TryCheckDecoded()
