@@ -44,8 +44,9 @@ internal sealed class Inbox(SchedulerOptions options)
             return;
         }
 
-        using var over = CancellationTokenSource.CreateLinkedTokenSource(stop);
-        using var timer = time.CreateTimer(static o => ((CancellationTokenSource)o!).Cancel(), over, atMost, Timeout.InfiniteTimeSpan);
+        // Its own timer, and not one that cancels it: a timer may fire while it is disposed of, and what is thrown there ends the process.
+        using var patience = new CancellationTokenSource(atMost, time);
+        using var over = CancellationTokenSource.CreateLinkedTokenSource(patience.Token, stop);
         try
         {
             await _signals.Reader.WaitToReadAsync(over.Token);
