@@ -164,22 +164,8 @@ internal sealed class ExpressRule(Backlog backlog, CostBook costs, Fleet fleet, 
         var amortised = (long)(AmortisedAlphas * costs.Of(pool, model).AlphaNs / TimeSpan.NanosecondsPerTick);
         var efficient = Math.Min(Options.BulkBatchTimeMax.Ticks, amortised);
         return allowed < efficient
-            ? (new TimeSpan(Math.Max(allowed, Math.Min(efficient, TightTicks(pool)))), Comes(now))
+            ? (new TimeSpan(Math.Max(allowed, Math.Min(efficient, TightTicks(pool)))), true)
             : (new TimeSpan(allowed), false);
-    }
-
-    /// <summary>True while express comes at least once in a target. Where it does not, bulk's batches stay short, and its dispatches are whole.</summary>
-    private bool Comes(long now)
-    {
-        foreach (var rate in _rates.Values)
-        {
-            if (rate.PerTick(now) * Target >= 1)
-            {
-                return true;
-            }
-        }
-
-        return false;
     }
 
     /// <summary>
@@ -208,7 +194,7 @@ internal sealed class ExpressRule(Backlog backlog, CostBook costs, Fleet fleet, 
             {
                 _time.Set(costs.Of(pool, model), Options);
                 var perTick = Math.Max(rate.PerTick(now) * rate.UnitsMean, 1e-9);
-                var company = Math.Min(Options.ExpressDeferShare * Target, _time.UnitsAmortised / perTick);
+                var company = Math.Min(DeferTicks, _time.UnitsAmortised / perTick);
                 var left = Target - company - Options.ExpressLead.Ticks;
                 var own = _time.Ticks(Math.Min(Math.Max(rate.UnitsMean, perTick * company), _time.UnitsWithin((long)(left / 2))));
                 most = Math.Min(most, (long)((left - own) * SlackShare));
@@ -281,6 +267,9 @@ internal sealed class ExpressRule(Backlog backlog, CostBook costs, Fleet fleet, 
 
     private long Start(FleetWorker worker, ModelRef model, long now) =>
         worker.ExpressStart(now) + (worker.Models.Contains(model) ? 0 : fleet.LoadTicks(worker.Pool, model));
+
+    /// <summary>How long an express batch may wait for company.</summary>
+    private double DeferTicks => Math.Min(Options.ExpressDeferShare * Target, Options.ExpressDeferMax.Ticks);
 
     private long Target =>
         Options.Classes.TryGetValue(LatencyClass.Express, out var express) ? express.Target.Ticks : TimeSpan.TicksPerSecond;
@@ -457,9 +446,7 @@ internal sealed class ExpressRule(Backlog backlog, CostBook costs, Fleet fleet, 
         var batch = bulk is null ? 0 : Math.Min(bulk.BatchTicks > 0 ? bulk.BatchTicks : bulk.EstimatedTicks, bulk.EstimatedTicks);
         var latest = queue.DueShared - _time.Ticks(queue.Units + mean) - batch - Options.ExpressLead.Ticks;
         var calm = Math.Min(1, LeftShare(choice.Worker.Pool) / (1 - BusyShare)); // A busy fleet has no time to wait.
-        var company = _time.IsAmortised(queue.Units)
-            ? now
-            : Math.Min(head.Job.QueuedAt + (long)(calm * Options.ExpressDeferShare * Target), latest);
+        var company = _time.IsAmortised(queue.Units) ? now : Math.Min(head.Job.QueuedAt + (long)(calm * DeferTicks), latest);
         var boundary = choice.Start - Options.ExpressLead.Ticks - (long)(HoldEarly * batch);
         return choice.Start <= latest && choice.Worker.Lane(Lane.Express).Flights.Count == 0 ? Math.Max(company, boundary) : company;
     }

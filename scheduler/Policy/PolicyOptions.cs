@@ -41,6 +41,9 @@ internal sealed record PolicyOptions
     /// </summary>
     public double ExpressDeferShare { get; init; } = 0.5;
 
+    /// <summary>The longest it waits for company, however long its target is: who waits for an answer notices.</summary>
+    public TimeSpan ExpressDeferMax { get; init; } = TimeSpan.FromMilliseconds(20);
+
     /// <summary>
     /// The share of express tasks that may step aside so that the rest make their target. 1: as many as it takes. What could not make
     /// it anyhow is not counted.

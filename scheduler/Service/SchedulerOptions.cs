@@ -107,6 +107,7 @@ internal sealed record SchedulerOptions
         Between(policy, nameof(p.ExpressLead), p.ExpressLead, TimeSpan.Zero, TimeSpan.FromSeconds(1));
         Between(policy, nameof(p.ExpressBandShare), p.ExpressBandShare, 0, 10);
         Between(policy, nameof(p.ExpressDeferShare), p.ExpressDeferShare, 0, 1);
+        Between(policy, nameof(p.ExpressDeferMax), p.ExpressDeferMax, TimeSpan.Zero, TimeSpan.FromMinutes(1));
         Between(policy, nameof(p.ExpressRelegateShareMax), p.ExpressRelegateShareMax, 0, 1);
         Between(policy, nameof(p.StageLead), p.StageLead, TimeSpan.Zero, TimeSpan.FromMinutes(1));
         Between(policy, nameof(p.SlicesMax), p.SlicesMax, 1, 4096);

@@ -67,19 +67,6 @@ public sealed class TightTargetTests
     }
 
     [Fact]
-    public void Where_no_express_comes_bulk_goes_in_whole_dispatches_of_short_batches()
-    {
-        var world = new PolicyWorld(Options(Target)).Knows(profile: Slow);
-        world.Worker();
-        world.Chunk(tasks: 512, unitsPerTask: 1);
-
-        var sent = world.Sends()[0];
-
-        Assert.True(sent.BatchTimeMax < Target);
-        Assert.True(sent.Slices.Sum(s => s.Count) > 10 * sent.PaddedUnitsMax);
-    }
-
-    [Fact]
     public void Express_that_two_pools_share_does_not_keep_bulk_out_of_either()
     {
         // 150 a second, mostly alone: 0.9 of one device's time, which is too much for one pool and well within two.
