@@ -76,7 +76,7 @@ internal sealed class DispatchBuilder(Backlog backlog, CostBook costs, long epoc
 
         if (fillUnits > 0 && flight.Slices.Count > 0)
         {
-            tasks += FillUp(flight, fillUnits);
+            tasks += FillUp(flight, fillUnits, pace.RowsMax - tasks);
         }
 
         return flight.Slices.Count == 0
@@ -158,7 +158,7 @@ internal sealed class DispatchBuilder(Backlog backlog, CostBook costs, long epoc
     /// task: they make no row longer.
     /// </summary>
     /// <returns>How many.</returns>
-    private int FillUp(Flight flight, double units)
+    private int FillUp(Flight flight, double units, int rows)
     {
         var unitsMax = flight.Slices.Max(s => s.Chunk.UnitsMax);
         ClassQueue[] queues = [backlog.QueueOf(flight.Model, LatencyClass.Standard), backlog.QueueOf(flight.Model, LatencyClass.Bulk)];
@@ -176,7 +176,7 @@ internal sealed class DispatchBuilder(Backlog backlog, CostBook costs, long epoc
                 continue;
             }
 
-            var fits = (int)(units * chunk.Tasks / chunk.Units);
+            var fits = (int)Math.Min(rows - tasks, units * chunk.Tasks / Math.Max(1, chunk.Units));
             if (fits < 1 || chunk.UnitsMax > unitsMax)
             {
                 backlog.Stand(chunk);

@@ -20,7 +20,7 @@ internal sealed record ExpressWait(long Until) : ExpressStep;
 /// allows. When not all can make it, the <see cref="Lookahead"/> says whether a few should step aside so that the rest make it.
 /// <para>
 /// It defers on purpose only where that spares device time for others: while bulk has the device, a batch may wait for company for
-/// <see cref="PolicyOptions.ExpressDeferShare"/> of its target, and never beyond its latest start (Symphony's window: from
+/// <see cref="PolicyOptions.ExpressDeferShare"/> of its target (<see cref="PolicyOptions.ExpressDeferMax"/> at most), and never beyond its latest start (Symphony's window: from
 /// due − l(b + 1), when waiting admits no more, to due − l(b)). Express alone is not deferred: it costs latency, and the look-ahead
 /// does most of what deferring was for. Beyond capacity Symphony's keeps a little more (tests/simulator/REPORT.md, chapter 2).
 /// </para>
@@ -359,7 +359,8 @@ internal sealed class ExpressRule(Backlog backlog, CostBook costs, Fleet fleet, 
                 workers
             );
             setAside += model == bulkModel ? perTick * batchTime.Ticks : share * workers;
-            spares &= tight || taken <= BusyShare || taken * BurstFactor >= 1 || SparesNow(model, worker, portion, batchTime, now);
+            spares =
+                spares && (tight || taken <= BusyShare || taken * BurstFactor >= 1 || SparesNow(model, worker, portion, batchTime, now));
         }
 
         _left[worker.Pool] = (Math.Max(0, 1 - taken), Math.Max(0, 1 - sustained));
