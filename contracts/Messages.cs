@@ -149,6 +149,9 @@ public sealed record DispatchFinished
     public required ModelRef Model { get; init; }
     public required IReadOnlyList<SliceReport> Slices { get; init; }
     public required IReadOnlyList<BatchFact> Batches { get; init; }
+
+    /// <summary>Why the worker could not load the model; nothing was run then. Null when it could.</summary>
+    public string? NotLoaded { get; init; }
 }
 
 /// <summary>A dispatch that a worker holds.</summary>

@@ -23,6 +23,9 @@ internal interface IModelSource
     Task<IModelLease> AcquireAsync(ModelRef model, CancellationToken stop);
 }
 
+/// <summary>The model could not be had on this worker; the message tells why. Nothing is wrong with the tasks, and other models run.</summary>
+internal sealed class ModelNotLoadedException(string message, Exception reason) : Exception(message, reason);
+
 /// <summary>A model that stays loaded while it is held.</summary>
 internal interface IModelLease : IDisposable
 {

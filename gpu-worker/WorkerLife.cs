@@ -299,6 +299,11 @@ internal sealed partial class WorkerLife : Pack.IOutput, Run.IOutput, IDisposabl
         {
             await _pack.PackAsync(run, this, _stop.Token);
         }
+        catch (ModelNotLoadedException e)
+        {
+            LogNotLoaded(_log, run.Dispatch.Model, run.Dispatch.Id, e.Message);
+            run.GiveBack(e);
+        }
         catch (Exception e) when (!_stop.IsCancellationRequested)
         {
             LogNotPacked(_log, e, run.Dispatch.Model, run.Dispatch.Id);
@@ -392,6 +397,9 @@ internal sealed partial class WorkerLife : Pack.IOutput, Run.IOutput, IDisposabl
     [LoggerMessage(6, LogLevel.Error, "Dispatch {Dispatch} could not be read")]
     private static partial void LogNotFetched(ILogger log, Exception reason, DispatchId dispatch);
 
-    [LoggerMessage(7, LogLevel.Error, "{Model} cannot run here (dispatch {Dispatch})")]
+    [LoggerMessage(7, LogLevel.Error, "Dispatch {Dispatch} of {Model} could not be packed")]
     private static partial void LogNotPacked(ILogger log, Exception reason, ModelRef model, DispatchId dispatch);
+
+    [LoggerMessage(8, LogLevel.Error, "{Model} cannot be loaded here (dispatch {Dispatch} is handed back): {Reason}")]
+    private static partial void LogNotLoaded(ILogger log, ModelRef model, DispatchId dispatch, string reason);
 }

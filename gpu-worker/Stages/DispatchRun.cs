@@ -74,22 +74,10 @@ internal sealed class DispatchRun(Dispatch dispatch, DateTimeOffset receivedAt)
     }
 
     /// <summary>Reports what is done, and gives back what is not.</summary>
-    public void Finish() =>
-        _finished.TrySetResult(
-            new DispatchFinished
-            {
-                Id = Dispatch.Id,
-                Epoch = Dispatch.Epoch,
-                Worker = Dispatch.Worker,
-                Lane = Dispatch.Lane,
-                Model = Dispatch.Model,
-                Slices =
-                    Slices.Length > 0
-                        ? [.. Slices.Select(s => s.Report())]
-                        : [.. Dispatch.Slices.Select(s => new SliceReport(s.Job, s.No, s.First, s.Count, SliceOutcome.HandedBack))],
-                Batches = [.. _batches],
-            }
-        );
+    public void Finish() => _finished.TrySetResult(Report());
+
+    /// <summary>The model could not be loaded here: all of it goes back, for another worker or a later time.</summary>
+    public void GiveBack(ModelNotLoadedException reason) => _finished.TrySetResult(Report() with { NotLoaded = reason.Message });
 
     /// <summary>It cannot be done here; whoever waits gets the reason.</summary>
     public void Fail(Exception reason) => _finished.TrySetException(reason);
@@ -118,6 +106,21 @@ internal sealed class DispatchRun(Dispatch dispatch, DateTimeOffset receivedAt)
 
         _lease?.Dispose();
     }
+
+    private DispatchFinished Report() =>
+        new()
+        {
+            Id = Dispatch.Id,
+            Epoch = Dispatch.Epoch,
+            Worker = Dispatch.Worker,
+            Lane = Dispatch.Lane,
+            Model = Dispatch.Model,
+            Slices =
+                Slices.Length > 0
+                    ? [.. Slices.Select(s => s.Report())]
+                    : [.. Dispatch.Slices.Select(s => new SliceReport(s.Job, s.No, s.First, s.Count, SliceOutcome.HandedBack))],
+            Batches = [.. _batches],
+        };
 }
 
 /// <summary>A slice as the fetch found it.</summary>

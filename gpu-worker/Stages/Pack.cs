@@ -18,7 +18,8 @@ internal sealed class Pack(IModelSource models, DeviceMeter meter)
         ValueTask FailedAsync(RanWork work, CancellationToken stop);
     }
 
-    /// <exception cref="Exception">The model could not be had, or a chunk's payload is damaged: nothing of the dispatch has run.</exception>
+    /// <exception cref="ModelNotLoadedException">The model could not be had: nothing of the dispatch has run.</exception>
+    /// <exception cref="Exception">A chunk's payload is damaged: nothing of the dispatch has run.</exception>
     public async Task PackAsync(DispatchRun run, IOutput output, CancellationToken stop)
     {
         var model = await AcquireAsync(run, stop);
@@ -56,6 +57,10 @@ internal sealed class Pack(IModelSource models, DeviceMeter meter)
         try
         {
             lease = await models.AcquireAsync(run.Dispatch.Model, stop);
+        }
+        catch (Exception e) when (!stop.IsCancellationRequested)
+        {
+            throw new ModelNotLoadedException(e.Message, e);
         }
         finally
         {

@@ -51,6 +51,7 @@ internal static class Reasons
     public const string JobCancelled = "cancel.job";
     public const string SuspectFound = "fail.suspect";
     public const string FaultsSpent = "fail.faults";
+    public const string LoadsSpent = "fail.loads";
     public const string WorkerSilent = "lost.silent";
     public const string WantDeadline = "want.deadline";
     public const string WantExpress = "want.express";

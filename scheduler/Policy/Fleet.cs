@@ -88,8 +88,13 @@ internal sealed class Fleet
 
         (worker.Heard, worker.Draining) = (true, heartbeat.Draining);
         worker.Models.Clear();
-        worker.Models.UnionWith(heartbeat.Models.Select(m => m.Model));
-        worker.Models.UnionWith(worker.Flights.Select(f => f.Model).Where(m => m.Name.Length > 0));
+        foreach (var (model, _, _) in heartbeat.Models)
+        {
+            worker.Models.Add(model);
+            worker.HasLoaded(model);
+        }
+
+        worker.Models.UnionWith(worker.Flights.Select(f => f.Model).Where(m => m.Name.Length > 0 && !worker.NotLoadable.Contains(m)));
         Settle(worker, pool, now);
     }
 
@@ -253,6 +258,19 @@ internal sealed class Fleet
         }
     }
 
+    /// <summary>The worker could not load the model: others are tried, and it again after a while, longer each time.</summary>
+    /// <returns>True when nobody is left who could be tried, and it has been tried often enough.</returns>
+    public bool CannotLoad(FleetWorker worker, ModelRef model, long now)
+    {
+        worker.CannotLoad(model, _options.LoadRetryFirst, _options.LoadRetryMax, now);
+        if (worker.Home is { } home)
+        {
+            Settle(worker, home.Pool, now);
+        }
+
+        return worker.LoadFailures(model) > _options.FaultsMax && !_pools.Exists(p => p.MayHave(model));
+    }
+
     /// <summary>Its queue was gone: nothing is sent to it until then.</summary>
     public void Shun(FleetWorker worker, long until, long now)
     {
@@ -343,14 +361,14 @@ internal sealed class Fleet
         return [.. loads.Where(l => l.Workers > 0)];
     }
 
-    /// <summary>When the next lane that is left alone may be used again; <see cref="long.MaxValue"/> when there is none.</summary>
+    /// <summary>When the next lane that is left alone may be used again, or a model be loaded that could not be; <see cref="long.MaxValue"/> when there is none.</summary>
     public long NextOpening(long now)
     {
         Advance(now);
         var next = long.MaxValue;
         foreach (var pool in _pools)
         {
-            next = Math.Min(next, pool.Holds.First?.Key ?? long.MaxValue);
+            next = Math.Min(next, Math.Min(pool.Holds.First?.Key ?? long.MaxValue, pool.Retries.First?.Key ?? long.MaxValue));
         }
 
         return next;
@@ -360,9 +378,10 @@ internal sealed class Fleet
     /// A worker without any work; else the one that will be soonest is kept free for it. Null when none is idle yet. It looks at all
     /// workers, which happens only while a chunk waits that two workers have died over.
     /// </summary>
-    public FleetWorker? Reserve(long now)
+    /// <param name="model">Nobody who could not load it is chosen.</param>
+    public FleetWorker? Reserve(ModelRef model, long now)
     {
-        var willing = _workers.Values.Where(w => w.MayWork(now)).ToList();
+        var willing = _workers.Values.Where(w => w.MayWork(now) && !w.NotLoadable.Contains(model)).ToList();
         var chosen =
             willing.Find(w => w.IsIdle)
             ?? willing.Find(w => w.Reserved)
@@ -395,9 +414,16 @@ internal sealed class Fleet
     /// <summary>Places those again for whom a time has come: what they run became overdue, or a pause is over.</summary>
     internal void Advance(long now)
     {
-        while (_turning.First is { } first && first.Key <= now)
+        while (_turning.First is { Worker: var worker } first && first.Key <= now)
         {
-            Place(first.Worker, now);
+            if (worker.RetryLoads(now) && worker.Home is { } home)
+            {
+                Settle(worker, home.Pool, now);
+            }
+            else
+            {
+                Place(worker, now);
+            }
         }
     }
 
@@ -411,7 +437,16 @@ internal sealed class Fleet
             return;
         }
 
-        var turns = long.MaxValue;
+        var turns = worker.LoadRetryAt;
+        if (turns < long.MaxValue)
+        {
+            home.Pool.Retries.Put(worker.Retrying, turns);
+        }
+        else
+        {
+            worker.Retrying.Leave();
+        }
+
         var count = PoolCount.None;
         if (worker.MayWork(now))
         {
@@ -520,7 +555,7 @@ internal sealed class Fleet
     /// <summary>Lets a worker stand among those of this pool that have its models.</summary>
     private void Settle(FleetWorker worker, Pool pool, long now)
     {
-        var home = pool.SetOf(worker.Models);
+        var home = pool.SetOf(worker.Models, worker.NotLoadable);
         if (worker.Home != home)
         {
             Unsettle(worker);
@@ -546,6 +581,7 @@ internal sealed class Fleet
             worker.Held(lane).Leave();
         }
 
+        worker.Retrying.Leave();
         home.Pool.Count(worker.Counted, -1);
         (worker.Counted, worker.Home) = (PoolCount.None, null);
         if (--home.Members == 0)

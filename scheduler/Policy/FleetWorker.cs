@@ -8,6 +8,7 @@ internal sealed class FleetWorker
     private readonly LaneLoad[] _lanes = [new(), new()];
     private readonly WorkerNode[] _shelved;
     private readonly WorkerNode[] _held;
+    private readonly Dictionary<ModelRef, (int Times, long Until)> _loadFailures = [];
 
     public FleetWorker(WorkerId id)
     {
@@ -15,6 +16,7 @@ internal sealed class FleetWorker
         _shelved = [new(this), new(this)];
         _held = [new(this), new(this)];
         Turning = new WorkerNode(this);
+        Retrying = new WorkerNode(this);
         Living = new WorkerNode(this);
     }
 
@@ -25,6 +27,9 @@ internal sealed class FleetWorker
 
     /// <summary>Models it has, or is loading for what was sent to it.</summary>
     public HashSet<ModelRef> Models { get; } = [];
+
+    /// <summary>Models that it could not load when it last tried; none is sent to it again before a while has passed.</summary>
+    public HashSet<ModelRef> NotLoadable { get; } = [];
     public bool Draining { get; set; }
 
     /// <summary>False while only PostgreSQL spoke of it.</summary>
@@ -68,6 +73,33 @@ internal sealed class FleetWorker
         : Lane(Contracts.Lane.Bulk).Flights is [var bulk, ..] ? bulk.NextBoundary(now)
         : now;
 
+    /// <summary>How often in a row it could not load the model.</summary>
+    public int LoadFailures(ModelRef model) => _loadFailures.GetValueOrDefault(model).Times;
+
+    /// <summary>When the next of <see cref="NotLoadable"/> may be tried again; <see cref="long.MaxValue"/> when there is none.</summary>
+    public long LoadRetryAt => NotLoadable.Count == 0 ? long.MaxValue : NotLoadable.Min(m => _loadFailures[m].Until);
+
+    /// <summary>It could not load the model: not tried again for a while, longer each time.</summary>
+    public void CannotLoad(ModelRef model, TimeSpan retryFirst, TimeSpan retryMax, long now)
+    {
+        Models.Remove(model);
+        if (NotLoadable.Add(model))
+        {
+            var times = LoadFailures(model);
+            _loadFailures[model] = (times + 1, now + Math.Min(retryMax.Ticks, retryFirst.Ticks << Math.Min(times, 16)));
+        }
+    }
+
+    /// <summary>It has the model after all.</summary>
+    public void HasLoaded(ModelRef model)
+    {
+        NotLoadable.Remove(model);
+        _loadFailures.Remove(model);
+    }
+
+    /// <summary>Models whose time has come may be tried again; what is known of their failures stays.</summary>
+    public bool RetryLoads(long now) => NotLoadable.RemoveWhere(m => _loadFailures[m].Until <= now) > 0;
+
     /// <summary>The workers it stands among: those of its pool with the same models.</summary>
     internal LoadedSet? Home { get; set; }
 
@@ -80,6 +112,9 @@ internal sealed class FleetWorker
 
     /// <summary>When it stands elsewhere if nothing happens, and since when it was not heard.</summary>
     internal WorkerNode Turning { get; }
+
+    /// <summary>When a model that it could not load may be tried again.</summary>
+    internal WorkerNode Retrying { get; }
     internal WorkerNode Living { get; }
 }
 

@@ -26,7 +26,7 @@ internal static class Outlook
                 PricePerHourPico = pool.PricePerHourPico,
                 ExpressFreeAt = start < DateTimeOffset.MaxValue.UtcTicks ? new(Math.Max(start, now.UtcTicks), TimeSpan.Zero) : null,
             };
-            rows.AddRange(models.Select(model => Row(row, model, waiting, costs, options)));
+            rows.AddRange(models.Where(pool.MayHave).Select(model => Row(row, model, waiting, costs, options)));
         }
 
         return new Forecast { At = now, Pools = rows };

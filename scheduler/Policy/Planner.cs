@@ -429,6 +429,7 @@ internal sealed class Planner : IPolicy
         }
 
         var worker = ComeDown(flight, now);
+        var notLoadable = report.NotLoaded is not null && worker is not null && _fleet.CannotLoad(worker, flight.Model, now);
         foreach (var (chunk, range) in flight.Slices)
         {
             var rest = new TaskRanges();
@@ -438,6 +439,12 @@ internal sealed class Planner : IPolicy
                 rest.Subtract(new TaskRange(slice.First, slice.Count));
             }
 
+            if (notLoadable && rest.Count > 0)
+            {
+                Convict(chunk, range, Reasons.LoadsSpent, $"No worker can load {flight.Model}: {report.NotLoaded}");
+                continue;
+            }
+
             chunk.Job.UnitsTaken -= chunk.UnitsOf(rest.Count);
             rest.ToList().ForEach(r => _backlog.Return(chunk, r));
             _backlog.Land(chunk);
@@ -445,7 +452,7 @@ internal sealed class Planner : IPolicy
         }
 
         Learn(flight, report, now);
-        if (worker is null)
+        if (worker is null || report.NotLoaded is not null)
         {
             return;
         }
@@ -537,17 +544,21 @@ internal sealed class Planner : IPolicy
                 continue;
             }
 
-            _endings.Convict(
-                new FailTasks(
-                    new Slice(chunk.Job.Id, chunk.No, range.First, range.Count),
-                    FirstOnly: false,
-                    FailureKind.DispatchFailed,
-                    $"Workers failed to run this dispatch {faults} times: {faulted.Message}",
-                    new Why(Reasons.FaultsSpent, range.Count, chunk.UnitsOf(range.Count))
-                )
-            );
+            Convict(chunk, range, Reasons.FaultsSpent, $"Workers failed to run this dispatch {faults} times: {faulted.Message}");
         }
     }
+
+    /// <summary>Tasks in flight that nobody can run; those that have a result keep it.</summary>
+    private void Convict(WaitingChunk chunk, TaskRange range, string code, string message) =>
+        _endings.Convict(
+            new FailTasks(
+                new Slice(chunk.Job.Id, chunk.No, range.First, range.Count),
+                FirstOnly: false,
+                FailureKind.DispatchFailed,
+                message,
+                new Why(code, range.Count, chunk.UnitsOf(range.Count))
+            )
+        );
 
     private void ReturnAll(Flight flight)
     {
@@ -592,7 +603,7 @@ internal sealed class Planner : IPolicy
     {
         while (_gate.IsClear && _backlog.NextApart() is { } chunk)
         {
-            if (_fleet.Reserve(now) is not { } worker)
+            if (_fleet.Reserve(chunk.Job.Queue.Model, now) is not { } worker)
             {
                 return;
             }

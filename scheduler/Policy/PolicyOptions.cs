@@ -86,6 +86,12 @@ internal sealed record PolicyOptions
     /// <summary>What loading a model is taken to cost when workers are compared.</summary>
     public TimeSpan LoadTimeGuess { get; init; } = TimeSpan.FromSeconds(2);
 
+    /// <summary>A model that a worker could not load is tried there again after this, then after twice as long, and so on.</summary>
+    public TimeSpan LoadRetryFirst { get; init; } = TimeSpan.FromSeconds(1);
+
+    /// <summary>The longest such pause.</summary>
+    public TimeSpan LoadRetryMax { get; init; } = TimeSpan.FromMinutes(1);
+
     /// <summary>Longest pause of a lane that hands everything back without running it; the first pause is a 32nd of it.</summary>
     public TimeSpan RefusalPauseMax { get; init; } = TimeSpan.FromSeconds(8);
 

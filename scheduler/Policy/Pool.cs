@@ -26,6 +26,9 @@ internal sealed class Pool(Fleet fleet, string name)
     /// <summary>Lanes that are left alone for a while, by when that ends.</summary>
     internal WorkerHeap Holds { get; } = new();
 
+    /// <summary>Workers that could not load a model, by when that may be tried again.</summary>
+    internal WorkerHeap Retries { get; } = new();
+
     internal List<LoadedSet> Sets => _sets;
 
     /// <summary>Workers that hold nothing on this lane and have room on it.</summary>
@@ -72,17 +75,20 @@ internal sealed class Pool(Fleet fleet, string name)
     /// <summary>True when one of its workers has the model.</summary>
     public bool Has(ModelRef model) => _sets.Exists(s => s.Members > 0 && s.Models.Contains(model));
 
-    internal LoadedSet SetOf(IReadOnlySet<ModelRef> models)
+    /// <summary>True when one of its workers has the model, or has not failed to load it lately.</summary>
+    public bool MayHave(ModelRef model) => _sets.Exists(s => s.Members > 0 && !s.NotLoadable.Contains(model));
+
+    internal LoadedSet SetOf(IReadOnlySet<ModelRef> models, IReadOnlySet<ModelRef> notLoadable)
     {
         foreach (var known in _sets)
         {
-            if (known.Models.SetEquals(models))
+            if (known.Models.SetEquals(models) && known.NotLoadable.SetEquals(notLoadable))
             {
                 return known;
             }
         }
 
-        var set = new LoadedSet(this, [.. models]);
+        var set = new LoadedSet(this, [.. models], [.. notLoadable]);
         _sets.Add(set);
         return set;
     }
@@ -111,15 +117,16 @@ internal enum PoolCount
 }
 
 /// <summary>
-/// The workers of a pool that have the same models. A pool has few such sets, however many workers and models: a question about a
+/// The workers of a pool that have the same models, and failed to load the same others. A pool has few such sets, however many workers and models: a question about a
 /// model looks at each set's first worker.
 /// </summary>
-internal sealed class LoadedSet(Pool pool, HashSet<ModelRef> models)
+internal sealed class LoadedSet(Pool pool, HashSet<ModelRef> models, HashSet<ModelRef> notLoadable)
 {
     private readonly LaneShelf[] _shelves = [new(), new()];
 
     public Pool Pool { get; } = pool;
     public HashSet<ModelRef> Models { get; } = models;
+    public HashSet<ModelRef> NotLoadable { get; } = notLoadable;
     public int Members { get; set; }
 
     public LaneShelf Shelf(Lane lane) => _shelves[(int)lane];
@@ -251,7 +258,7 @@ internal struct StartChoice()
                 _loaded = Sooner(_loaded, soonest);
                 _fullUntil = Math.Min(_fullUntil, shelf.FullUntil(now));
             }
-            else if (soonest.Worker is not null)
+            else if (soonest.Worker is not null && !set.NotLoadable.Contains(model))
             {
                 soonest.Start += loadTicks;
                 _unloaded = Sooner(_unloaded, soonest);

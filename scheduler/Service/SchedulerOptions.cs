@@ -117,6 +117,8 @@ internal sealed record SchedulerOptions
         Between(policy, nameof(p.EndingChunksMax), p.EndingChunksMax, 1, 1024);
         Between(policy, nameof(p.EndingsOpenMax), p.EndingsOpenMax, 1, 64);
         Between(policy, nameof(p.EndingRetryAfter), p.EndingRetryAfter, TimeSpan.FromMilliseconds(1), TimeSpan.FromMinutes(10));
+        Between(policy, nameof(p.LoadRetryFirst), p.LoadRetryFirst, TimeSpan.FromMilliseconds(1), TimeSpan.FromMinutes(1));
+        Between(policy, nameof(p.LoadRetryMax), p.LoadRetryMax, p.LoadRetryFirst, TimeSpan.FromHours(1));
         Between(policy, nameof(p.RefusalPauseMax), p.RefusalPauseMax, TimeSpan.FromMilliseconds(1), TimeSpan.FromMinutes(1));
         Between(policy, nameof(p.PaceSpread), p.PaceSpread, 0, 100);
         Between(policy, nameof(p.PoolWorkersMax), p.PoolWorkersMax, 1, 1_000_000);

@@ -31,6 +31,11 @@ public sealed class PoisonTaskTests(RunningSystem system)
             await AssertOnlyTheCulpritFailedAsync(job);
             await LedgerCheck.AssertClosesAsync(system.Database);
         }
+        catch
+        {
+            system.TellLogs();
+            throw;
+        }
         finally
         {
             system.Worker.Terminate();

@@ -187,15 +187,17 @@ public sealed class WorkerTests
     }
 
     [Fact]
-    public async Task A_model_that_is_not_here_faults_the_dispatch()
+    public async Task A_dispatch_of_a_model_that_cannot_be_loaded_is_handed_back_with_the_reason()
     {
         await using var world = await WorkerWorld.StartAsync();
         var job = await world.SeedAsync(Texts(1));
 
-        var dispatch = await world.SendAsync(job, d => d with { Model = new ModelRef("nobody", "1") });
+        var finished = await world.RunAsync(job, d => d with { Model = new ModelRef("nobody", "1") });
 
-        Assert.Contains("nobody@1", await world.FaultAsync(dispatch), StringComparison.Ordinal);
+        Assert.Contains("nobody@1", finished.NotLoaded, StringComparison.Ordinal);
+        Assert.Equal([SliceOutcome.HandedBack], finished.Slices.Select(s => s.Outcome));
         Assert.Equal(0, world.Models.Lent);
+        Assert.Null((await world.RunAsync(job)).NotLoaded);
     }
 
     [Fact]

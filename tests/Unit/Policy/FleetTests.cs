@@ -179,7 +179,7 @@ public class FleetTests
         var (first, second) = (Worker(), Worker());
         Send(first, Lane.Bulk, 100);
         Send(second, Lane.Bulk, 900);
-        Assert.Null(_fleet.Reserve(_now));
+        Assert.Null(_fleet.Reserve(A, _now));
         Assert.True(first.Reserved);
         Assert.Same(second, Soonest(Lane.Express));
 

@@ -142,6 +142,73 @@ public class LifeAndDeathTests
         Assert.Contains("the disk is full", failed.Message, StringComparison.Ordinal);
     }
 
+    [Fact]
+    public void A_model_that_a_worker_cannot_load_runs_elsewhere_and_holds_no_other_model_up()
+    {
+        var other = new ModelRef("other", "1.0.0");
+        var world = new PolicyWorld(new PolicyOptions { DispatchesPerLaneMax = 1 }).Knows().Knows(other);
+        var broken = world.Worker(other);
+        world.Chunk(deadline: TimeSpan.FromMinutes(1));
+        world.NotLoaded(Assert.Single(world.Sends()));
+        world.Chunk(model: other);
+        Assert.Equal((broken, other), Assert.Single(world.Sends()) is var sent ? (sent.Worker, sent.Model) : default);
+
+        var whole = world.Worker();
+        sent = Assert.Single(world.Sends());
+        Assert.Equal((whole, PolicyWorld.Model, 512), (sent.Worker, sent.Model, sent.Slices.Sum(s => s.Count)));
+    }
+
+    [Fact]
+    public void A_model_that_no_worker_can_load_is_tried_ever_later_and_then_its_tasks_fail_with_the_reason()
+    {
+        var world = new PolicyWorld(new PolicyOptions { DispatchesPerLaneMax = 1 }).Knows();
+        var worker = world.Worker();
+        world.Chunk(tasks: 512);
+        Assert.Contains(world.Planner.Forecast(world.Now).Pools, p => p.Model == PolicyWorld.Model);
+        var tries = new List<double>();
+        FailTasks? failed = null;
+        while (failed is null)
+        {
+            foreach (var decision in world.Plan())
+            {
+                if (decision is SendDispatch { Dispatch: var sent })
+                {
+                    tries.Add((world.Now - PolicyWorld.Start).TotalSeconds);
+                    world.NotLoaded(sent);
+                    Assert.DoesNotContain(world.Planner.Forecast(world.Now).Pools, p => p.Model == PolicyWorld.Model);
+                }
+
+                failed = decision as FailTasks ?? failed;
+            }
+
+            Assert.True(failed is not null || world.Planner.NextWake(world.Now) - world.Now <= Second);
+            world.Wait(TimeSpan.FromSeconds(0.5));
+            world.Beat(worker, loaded: []);
+        }
+
+        Assert.Equal([0, 1, 3, 7], tries);
+        Assert.Equal((FailureKind.DispatchFailed, 512, Reasons.LoadsSpent), (failed.Kind, failed.Slice.Count, failed.Why.Code));
+        Assert.Contains("the file is damaged", failed.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_model_that_was_loaded_after_all_starts_with_no_failures()
+    {
+        var world = new PolicyWorld(new PolicyOptions { DispatchesPerLaneMax = 1 }).Knows();
+        var worker = world.Worker();
+        world.Chunk();
+        for (var i = 0; i < 3; i++)
+        {
+            world.NotLoaded(Assert.Single(world.Sends()));
+            world.Beat(worker, loaded: []);
+            Assert.Empty(world.Sends());
+            world.Beat(worker);
+        }
+
+        world.NotLoaded(Assert.Single(world.Sends()));
+        Assert.Empty(world.Plan().OfType<FailTasks>());
+    }
+
     [Theory]
     [InlineData(1, 64, Reasons.SuspectAlone)]
     [InlineData(2, 8, Reasons.SuspectAlone)]

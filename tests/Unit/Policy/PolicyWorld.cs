@@ -141,6 +141,10 @@ internal sealed class PolicyWorld
     public void Finish(Dispatch dispatch, SliceOutcome outcome = SliceOutcome.Done, params BatchFact[] batches) =>
         Observe(new DispatchEnded(Report(dispatch, outcome, batches)));
 
+    /// <summary>The worker could not load the model.</summary>
+    public void NotLoaded(Dispatch dispatch) =>
+        Observe(new DispatchEnded(Report(dispatch, SliceOutcome.HandedBack) with { NotLoaded = "the file is damaged" }));
+
     public static DispatchFinished Report(Dispatch dispatch, SliceOutcome outcome, params BatchFact[] batches) =>
         new()
         {

@@ -34,7 +34,7 @@ const create = (file, more = {}) =>
 const many = Array.from({ length: 6000 }, (_, i) => line(`e-${i}`, `a text that has to wait ${i} `.repeat(5)));
 const expiring = await create(await upload(many), { completion_window: "1m" });
 const { job } = await until(expiring.id, (batch) => batch.status === "in_progress");
-await client.post(`/jobs/${job}/pause`);
+const held = await client.post(`/jobs/${job}/pause`);
 
 // Files: a name of any kind, list by pages, content by range, delete.
 const strange = await upload([line("x", "hello")], 'größe "1".txt');
@@ -151,7 +151,8 @@ await rejects(once.chat.completions.create({ model: embedder, messages: [] }), O
 
 // What was not done in its window is told line by line.
 const expired = await until(expiring.id, isEnd);
-assert.equal(expired.status, "expired", JSON.stringify(expired));
+const story = async () => JSON.stringify({ held, expired, decisions: await client.get(`/jobs/${job}/decisions`) });
+assert.equal(expired.status, "expired", expired.status === "expired" ? "" : await story());
 const counts = expired.request_counts;
 assert.ok(counts.total === many.length && counts.completed + counts.failed === many.length && counts.failed > 0, JSON.stringify(counts));
 const late = (await (await client.files.content(expired.error_file_id)).text()).trim().split("\n").map((text) => JSON.parse(text));
