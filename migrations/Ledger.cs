@@ -75,48 +75,10 @@ public static class Ledger
         CancellationToken cancellationToken = default
     )
     {
-        var ns = entries.Sum(e => e.Ns);
-        if (toNs < fromNs || ns != toNs - fromNs)
-        {
-            throw new ArgumentException($"Entries from {fromNs} to {toNs} ns sum to {ns} ns, expected {toNs - fromNs}.", nameof(entries));
-        }
-
-        var real = entries.Where(e => e.Ns != 0 || e.Pico != 0).ToArray();
-        await using var command = new NpgsqlCommand(
-            """
-            WITH extended AS (
-              UPDATE workers SET accounted_ns = $3 WHERE id = $1 AND accounted_ns = $2 AND state = 'alive'
-              RETURNING id, price_per_hour_pico
-            ), written AS (
-              INSERT INTO ledger (worker, account, from_ns, to_ns, ns, pico, detail, at)
-              SELECT w.id, e.account, $2, $3, e.ns, e.pico, e.detail, now()
-              FROM extended w, unnest($4, $5, $6, $7) AS e (account, ns, pico, detail)
-            )
-            SELECT price_per_hour_pico FROM extended
-            """,
-            connection,
-            transaction
-        );
-        var p = command.Parameters;
-        p.Add(new() { Value = worker.Value });
-        p.Add(new() { Value = fromNs });
-        p.Add(new() { Value = toNs });
-        p.Add(new() { Value = real.Select(e => e.Account.Name()).ToArray() });
-        p.Add(new() { Value = real.Select(e => e.Ns).ToArray() });
-        p.Add(new() { Value = real.Select(e => e.Pico).ToArray() });
-        p.Add(new() { Value = real.Select(e => e.Detail).ToArray(), NpgsqlDbType = NpgsqlDbType.Array | NpgsqlDbType.Text });
-        if (await command.ExecuteScalarAsync(cancellationToken) is not long price)
-        {
-            return false;
-        }
-
-        var (pico, expected) = (entries.Sum(e => e.Pico), Cost.Interval(fromNs, toNs, price));
-        return pico == expected
-            ? true
-            : throw new ArgumentException(
-                $"Entries from {fromNs} to {toNs} ns sum to {pico} pico-USD, expected {expected}.",
-                nameof(entries)
-            );
+        await using var batch = new NpgsqlBatch(connection, transaction);
+        var extension = new LedgerExtension(worker, fromNs, toNs, entries);
+        batch.BatchCommands.Add(extension.Command());
+        return extension.Took(await batch.ExecuteScalarAsync(cancellationToken));
     }
 
     /// <summary>
@@ -173,5 +135,63 @@ public static class Ledger
         command.Parameters.Add(new() { Value = worker.Value });
         await using var reader = await command.ExecuteReaderAsync(cancellationToken);
         return await reader.ReadAsync(cancellationToken) ? (reader.GetInt64(0), reader.GetInt64(1), reader.GetInt64(2)) : null;
+    }
+}
+
+/// <summary>An interval that a worker's chain is to be extended by, as a command that can share a round trip with others.</summary>
+/// <param name="entries">Their times sum to the interval, their amounts to <see cref="Cost.Interval"/> at the worker's price.</param>
+public sealed class LedgerExtension(WorkerId worker, long fromNs, long toNs, IReadOnlyList<LedgerEntry> entries)
+{
+    /// <summary>Gives the worker's price, or no row: see <see cref="Took"/>.</summary>
+    /// <exception cref="ArgumentException">The entries do not sum to the interval.</exception>
+    public NpgsqlBatchCommand Command()
+    {
+        var ns = entries.Sum(e => e.Ns);
+        if (toNs < fromNs || ns != toNs - fromNs)
+        {
+            throw new ArgumentException($"Entries from {fromNs} to {toNs} ns sum to {ns} ns, expected {toNs - fromNs}.", nameof(entries));
+        }
+
+        var real = entries.Where(e => e.Ns != 0 || e.Pico != 0).ToArray();
+        return new(
+            """
+            WITH extended AS (
+              UPDATE workers SET accounted_ns = $3 WHERE id = $1 AND accounted_ns = $2 AND state = 'alive'
+              RETURNING id, price_per_hour_pico
+            ), written AS (
+              INSERT INTO ledger (worker, account, from_ns, to_ns, ns, pico, detail, at)
+              SELECT w.id, e.account, $2, $3, e.ns, e.pico, e.detail, now()
+              FROM extended w, unnest($4, $5, $6, $7) AS e (account, ns, pico, detail)
+            )
+            SELECT price_per_hour_pico FROM extended
+            """
+        )
+        {
+            Parameters =
+            {
+                new() { Value = worker.Value },
+                new() { Value = fromNs },
+                new() { Value = toNs },
+                new() { Value = real.Select(e => e.Account.Name()).ToArray() },
+                new() { Value = real.Select(e => e.Ns).ToArray() },
+                new() { Value = real.Select(e => e.Pico).ToArray() },
+                new() { Value = real.Select(e => e.Detail).ToArray(), NpgsqlDbType = NpgsqlDbType.Array | NpgsqlDbType.Text },
+            },
+        };
+    }
+
+    /// <summary>Takes the command's answer. False: the transaction must not be committed (see <see cref="Ledger.ExtendAsync"/>).</summary>
+    /// <exception cref="ArgumentException">The entries do not sum to the interval's price.</exception>
+    public bool Took(object? answer)
+    {
+        if (answer is not long price)
+        {
+            return false;
+        }
+
+        var (pico, expected) = (entries.Sum(e => e.Pico), Cost.Interval(fromNs, toNs, price));
+        return pico == expected
+            ? true
+            : throw new ArgumentException($"Entries from {fromNs} to {toNs} ns sum to {pico} pico-USD, expected {expected}.");
     }
 }

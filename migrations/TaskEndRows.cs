@@ -185,13 +185,17 @@ public sealed class EndedTasks
 {
     private readonly bool[] _inserted;
 
-    private EndedTasks(bool[] inserted)
+    private EndedTasks(bool[] inserted, IReadOnlyList<EndedChunk> chunks)
     {
         _inserted = inserted;
         Count = inserted.Count(i => i);
+        Chunks = chunks;
     }
 
-    internal static EndedTasks None { get; } = new([]);
+    internal static EndedTasks None { get; } = new([], []);
+
+    /// <summary>The chunks in which tasks ended.</summary>
+    internal IReadOnlyList<EndedChunk> Chunks { get; }
 
     /// <summary>Rows really inserted.</summary>
     public int Count { get; }
@@ -209,7 +213,7 @@ public sealed class EndedTasks
             inserted[row] = byKey.TryGetValue(new ChunkKey(job, chunk), out var ended) && ended.Take(seq);
         }
 
-        return new EndedTasks(inserted);
+        return new EndedTasks(inserted, chunks);
     }
 }
 

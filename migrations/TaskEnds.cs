@@ -6,8 +6,8 @@ namespace Pipeline.Migrations;
 
 /// <summary>
 /// Ending tasks: the one sequence of statements by which a task gets its result, whoever ends it. Workers end what they ran, the
-/// scheduler what never will. In the caller's transaction, in two round trips (three for a large
-/// write), by prepared statements: planning anew would halve the rate of small groups.
+/// scheduler what never will. In the caller's transaction, in two round trips (three for a large write), by prepared statements:
+/// planning anew would halve the rate of small groups. The second takes along what else the caller has to write.
 /// <list type="number">
 /// <item>lock the chunk rows in order; without that, two writers with the same tasks in another order deadlock;</item>
 /// <item>insert the results, leaving out those that are there, and take the rows really inserted off each chunk's count;</item>
@@ -36,16 +36,13 @@ public static class TaskEnds
         CancellationToken cancellationToken = default
     )
     {
-        if (rows.Count == 0)
+        var ended = await InsertAsync(connection, transaction, rows, now, cancellationToken);
+        await using var batch = new NpgsqlBatch(connection, transaction);
+        AddCounts(batch, ended, now);
+        if (batch.BatchCommands.Count > 0)
         {
-            return EndedTasks.None;
-        }
-
-        var chunks = await InsertAsync(connection, transaction, rows, now, cancellationToken);
-        var ended = EndedTasks.From(rows, chunks);
-        if (ended.Count > 0)
-        {
-            await CountAsync(connection, transaction, chunks, now, cancellationToken);
+            await batch.PrepareAsync(cancellationToken);
+            await batch.ExecuteNonQueryAsync(cancellationToken);
         }
 
         return ended;
@@ -158,10 +155,12 @@ public static class TaskEnds
         };
 
     /// <summary>
-    /// Steps 1 and 2. Each statement sees what was committed before it began, hence what the lock waited for. A large write looks at
-    /// the locked chunks first: where none has a result yet, nothing can be there already, and a plain INSERT is a third quicker.
+    /// Steps 1 and 2; <see cref="AddCounts"/> must follow in the same transaction. Each statement sees what was committed before it
+    /// began, hence what the lock waited for. A large write looks at the locked chunks first: where none has a result yet, nothing can
+    /// be there already, and a plain INSERT is a third quicker.
     /// </summary>
-    private static async Task<List<EndedChunk>> InsertAsync(
+    /// <inheritdoc cref="WriteAsync" path="/param|/returns|/exception"/>
+    public static async Task<EndedTasks> InsertAsync(
         NpgsqlConnection connection,
         NpgsqlTransaction transaction,
         TaskEndRows rows,
@@ -169,6 +168,11 @@ public static class TaskEnds
         CancellationToken cancellationToken
     )
     {
+        if (rows.Count == 0)
+        {
+            return EndedTasks.None;
+        }
+
         await using var batch = new NpgsqlBatch(connection, transaction);
         var sql = InsertMissingSql;
         if (rows.Count < LargeWriteMin)
@@ -191,7 +195,7 @@ public static class TaskEnds
             await reader.NextResultAsync(cancellationToken);
         }
 
-        return await ReadChunksAsync(reader, cancellationToken);
+        return EndedTasks.From(rows, await ReadChunksAsync(reader, cancellationToken));
     }
 
     /// <summary>Locks the chunks; true when no task of any of them has ended.</summary>
@@ -268,53 +272,51 @@ public static class TaskEnds
             LEFT JOIN jobs j ON j.id = n.job
             """;
 
-    /// <summary>Steps 3 and 4. Jobs are touched only by their first ending and where a chunk has closed.</summary>
-    private static async Task CountAsync(
-        NpgsqlConnection connection,
-        NpgsqlTransaction transaction,
-        List<EndedChunk> chunks,
-        DateTimeOffset now,
-        CancellationToken cancellationToken
-    )
+    /// <summary>Adds steps 3 and 4 to a batch. Jobs are touched only by their first ending and where a chunk has closed.</summary>
+    public static void AddCounts(NpgsqlBatch batch, EndedTasks ended, DateTimeOffset now)
     {
-        var touched = chunks
-            .Where(c => c.Closed || c.JobState == JobState.Queued)
-            .GroupBy(c => c.Key.Job)
-            .Select(g => (Job: g.Key, Closed: g.Count(c => c.Closed)))
-            .ToArray();
-        await using var batch = new NpgsqlBatch(connection, transaction);
+        var chunks = ended.Chunks;
+        if (chunks.Count == 0)
+        {
+            return;
+        }
+
         batch.BatchCommands.Add(
             new("INSERT INTO endings (job, chunk, tasks) SELECT * FROM unnest($1, $2, $3)")
             {
                 Parameters =
                 {
-                    Array(NpgsqlDbType.Uuid, chunks.ConvertAll(c => c.Key.Job.Value)),
-                    Array(NpgsqlDbType.Integer, chunks.ConvertAll(c => c.Key.No)),
-                    Array(NpgsqlDbType.Bytea, chunks.ConvertAll(c => c.Tasks)),
+                    Array(NpgsqlDbType.Uuid, chunks.Select(c => c.Key.Job.Value).ToArray()),
+                    Array(NpgsqlDbType.Integer, chunks.Select(c => c.Key.No).ToArray()),
+                    Array(NpgsqlDbType.Bytea, chunks.Select(c => c.Tasks).ToArray()),
                 },
             }
         );
-        if (touched.Length > 0)
+        var touched = chunks
+            .Where(c => c.Closed || c.JobState == JobState.Queued)
+            .GroupBy(c => c.Key.Job)
+            .Select(g => (Job: g.Key, Closed: g.Count(c => c.Closed)))
+            .ToArray();
+        if (touched.Length == 0)
         {
-            var jobs = touched.Select(t => t.Job.Value).ToArray();
-            batch.BatchCommands.Add(
-                new("SELECT FROM jobs WHERE id = ANY ($1) ORDER BY id FOR UPDATE") { Parameters = { Array(NpgsqlDbType.Uuid, jobs) } }
-            );
-            batch.BatchCommands.Add(
-                new(CloseSql)
-                {
-                    Parameters =
-                    {
-                        Array(NpgsqlDbType.Uuid, jobs),
-                        Array(NpgsqlDbType.Integer, touched.Select(t => t.Closed).ToArray()),
-                        new() { Value = now.ToUniversalTime(), NpgsqlDbType = NpgsqlDbType.TimestampTz },
-                    },
-                }
-            );
+            return;
         }
 
-        await batch.PrepareAsync(cancellationToken);
-        await batch.ExecuteNonQueryAsync(cancellationToken);
+        var jobs = touched.Select(t => t.Job.Value).ToArray();
+        batch.BatchCommands.Add(
+            new("SELECT FROM jobs WHERE id = ANY ($1) ORDER BY id FOR UPDATE") { Parameters = { Array(NpgsqlDbType.Uuid, jobs) } }
+        );
+        batch.BatchCommands.Add(
+            new(CloseSql)
+            {
+                Parameters =
+                {
+                    Array(NpgsqlDbType.Uuid, jobs),
+                    Array(NpgsqlDbType.Integer, touched.Select(t => t.Closed).ToArray()),
+                    new() { Value = now.ToUniversalTime(), NpgsqlDbType = NpgsqlDbType.TimestampTz },
+                },
+            }
+        );
     }
 
     /// <summary>

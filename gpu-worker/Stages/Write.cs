@@ -128,7 +128,11 @@ internal sealed partial class Write(
             {
                 await using var connection = await database.OpenConnectionAsync(abort);
                 await using var transaction = await connection.BeginTransactionAsync(abort);
-                await ExtendLedgerAsync(connection, transaction, [], [], _spans, null, abort);
+                await using var batch = new NpgsqlBatch(connection, transaction)
+                {
+                    BatchCommands = { Extension([], [], _spans, null).Command() },
+                };
+                await batch.ExecuteNonQueryAsync(abort);
                 await Ledger.CloseAsync(connection, transaction, worker, WorkerState.Stopped, time.GetUtcNow(), abort);
                 await transaction.CommitAsync(abort);
                 return Commit.Done;
@@ -288,9 +292,14 @@ internal sealed partial class Write(
         await using var connection = await database.OpenConnectionAsync(abort);
         await using (var transaction = await connection.BeginTransactionAsync(abort))
         {
-            var ended = await TaskEnds.WriteAsync(connection, transaction, _rows, time.GetUtcNow(), abort);
-            await WriteBatchesAsync(connection, transaction, group, booked, abort);
-            if (await ExtendLedgerAsync(connection, transaction, group, booked, spans, ended, abort))
+            var now = time.GetUtcNow();
+            var ended = await TaskEnds.InsertAsync(connection, transaction, _rows, now, abort);
+            await using var batch = new NpgsqlBatch(connection, transaction);
+            TaskEnds.AddCounts(batch, ended, now);
+            AddBatches(batch, group, booked);
+            var extension = Extension(group, booked, spans, ended);
+            batch.BatchCommands.Add(extension.Command());
+            if (extension.Took(await LastScalarAsync(batch, abort)))
             {
                 await transaction.CommitAsync(abort);
                 _ended = ended;
@@ -303,15 +312,22 @@ internal sealed partial class Write(
         return reached ? Commit.Done : Commit.Closed;
     }
 
-    private async Task WriteBatchesAsync(
-        NpgsqlConnection connection,
-        NpgsqlTransaction transaction,
-        IReadOnlyList<FinishedBatch> group,
-        BatchBooking?[] booked,
-        CancellationToken abort
-    )
+    /// <summary>Runs the batch; what its last command gave, or null when that gave no row.</summary>
+    private static async Task<object?> LastScalarAsync(NpgsqlBatch batch, CancellationToken abort)
     {
-        await using var batch = new NpgsqlBatch(connection, transaction);
+        await batch.PrepareAsync(abort);
+        await using var reader = await batch.ExecuteReaderAsync(abort);
+        object? last;
+        do
+        {
+            last = await reader.ReadAsync(abort) && reader.FieldCount > 0 ? reader.GetValue(0) : null;
+        } while (await reader.NextResultAsync(abort));
+
+        return last;
+    }
+
+    private void AddBatches(NpgsqlBatch batch, IReadOnlyList<FinishedBatch> group, BatchBooking?[] booked)
+    {
         if (booked.Any(b => b is not null))
         {
             batch.BatchCommands.Add(InsertBatches(group, booked));
@@ -325,11 +341,6 @@ internal sealed partial class Write(
         if (ended.Count > 0)
         {
             batch.BatchCommands.Add(Registration.UnmarkBegun(worker, ended));
-        }
-
-        if (batch.BatchCommands.Count > 0)
-        {
-            await batch.ExecuteNonQueryAsync(abort);
         }
     }
 
@@ -366,15 +377,7 @@ internal sealed partial class Write(
             new() { Value = ran.Select(value).ToArray(), NpgsqlDbType = NpgsqlDbType.Array | element };
     }
 
-    private Task<bool> ExtendLedgerAsync(
-        NpgsqlConnection connection,
-        NpgsqlTransaction transaction,
-        IReadOnlyList<FinishedBatch> group,
-        BatchBooking?[] booked,
-        List<DeviceSpan> spans,
-        EndedTasks? ended,
-        CancellationToken abort
-    )
+    private LedgerExtension Extension(IReadOnlyList<FinishedBatch> group, BatchBooking?[] booked, List<DeviceSpan> spans, EndedTasks? ended)
     {
         var sums = new LedgerSums();
         foreach (var span in spans)
@@ -394,7 +397,7 @@ internal sealed partial class Write(
         }
 
         var toNs = spans.Count > 0 ? spans[^1].ToNs : _accountedNs;
-        return Ledger.ExtendAsync(connection, transaction, worker, _accountedNs, toNs, sums.Entries, abort);
+        return new LedgerExtension(worker, _accountedNs, toNs, sums.Entries);
     }
 
     /// <summary>The rows are committed: opens gates, and lets dispatches that are done be reported and acknowledged.</summary>
