@@ -17,6 +17,7 @@ internal sealed partial class Write(
     long pricePerHourPico,
     DeviceMeter meter,
     Answers answers,
+    Unwritten unwritten,
     WorkerOptions options,
     TimeProvider time,
     ILogger log
@@ -176,7 +177,12 @@ internal sealed partial class Write(
                 group.Add(next!);
                 rows += next!.Tasks.Length;
             }
-        } while (rows > 0 && MayWait(group) && await MoreComesAsync(finished, options.WriteWaitMax - time.GetElapsedTime(started), abort));
+        } while (
+            rows > 0
+            && MayWait(group)
+            && unwritten.HasRoom
+            && await MoreComesAsync(finished, options.WriteWaitMax - time.GetElapsedTime(started), abort)
+        );
     }
 
     private static bool MayWait(List<FinishedBatch> group) =>
@@ -209,9 +215,11 @@ internal sealed partial class Write(
             : lastSpan is null ? []
             : _spans.GetRange(0, _spans.IndexOf(lastSpan) + 1);
         var booked = Book(group);
+        var began = time.GetTimestamp();
         var (outcome, refusal) = await RetryAsync(() => TryCommitAsync(group, booked, spans, abort), _rows.Count, abort);
         if (outcome == Commit.Done)
         {
+            unwritten.Remove(_rows.Count, time.GetElapsedTime(began));
             _spans.RemoveRange(0, spans.Count);
             _accountedNs = spans.Count > 0 ? spans[^1].ToNs : _accountedNs;
             if (_ended is { Count: > 0 } ended)
@@ -420,6 +428,7 @@ internal sealed partial class Write(
     private void Refuse(FinishedBatch batch, Exception reason)
     {
         LogRefused(log, reason, batch.Run.Dispatch.Id, batch.Tasks.Length);
+        unwritten.Remove(batch.Tasks.Length, null);
         if (batch.Device?.Span is { } span)
         {
             _spans[_spans.IndexOf(span)] = span with { Kind = SpanKind.Waste, Detail = "refused" };
