@@ -239,6 +239,15 @@ public sealed record PoolForecast(
     /// <summary>Price of an hour of one worker, in pico-USD.</summary>
     public long? PricePerHourPico { get; init; }
 
+    /// <summary>Tasks ahead, of all models, in the order of <see cref="UnitsAhead"/>: each is a row to be written, whatever ran it.</summary>
+    public IReadOnlyList<long>? TasksAhead { get; init; }
+
+    /// <summary>Nanoseconds that a row takes to be written; the time of work is that of its units or of its rows, whichever is longer.</summary>
+    public double? RowNs { get; init; }
+
+    /// <summary>As <see cref="ErrorBand"/>, of whole dispatches against what was reckoned for them.</summary>
+    public double? RowBand { get; init; }
+
     /// <summary>When express work sent now would start on the worker that is free first; absent when none may work.</summary>
     public DateTimeOffset? ExpressFreeAt { get; init; }
 }

@@ -52,10 +52,11 @@ internal static class PredictedEnd
         DateTimeOffset? earliest = null;
         foreach (var pool in forecast?.Pools ?? [])
         {
-            var ahead = pool.UnitsAhead.ElementAtOrDefault((int)job.Class);
+            var units = Math.Max(0, job.UnitsLeft - pool.UnitsAhead.ElementAtOrDefault((int)job.Class));
+            var tasks = Math.Max(0, job.Counts.Remaining - (pool.TasksAhead?.ElementAtOrDefault((int)job.Class) ?? 0));
             if (
                 pool.Model == job.Model
-                && Prediction.Completion(forecast!.At, pool, job.Class, Math.Max(0, job.UnitsLeft - ahead)) is { } end
+                && Prediction.Of(forecast!.At, pool, job.Class, units, tasks)?.Completion is { } end
                 && !(end >= earliest)
             )
             {

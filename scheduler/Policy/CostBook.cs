@@ -9,6 +9,7 @@ internal sealed class CostBook
     private readonly Dictionary<ModelRef, (ModelProfile? Profile, LimitSpec Limits)> _known = [];
     private readonly Dictionary<ModelRef, CostModel> _latest = [];
     private readonly Dictionary<string, string> _providers = [];
+    private readonly Dictionary<string, WriteModel> _writes = [];
     private static readonly LimitSpec LimitsUnknown = new();
 
     /// <summary>Models that are registered or were run, in order of name and version.</summary>
@@ -19,6 +20,17 @@ internal sealed class CostBook
 
     /// <summary>A pool's workers run on this provider: a profile measured on another tells little of its best batch size.</summary>
     public void SeePool(string pool, string provider) => _providers[pool] = provider;
+
+    /// <summary>What a pool's dispatches take beside their device time.</summary>
+    public WriteModel WritesOf(string pool)
+    {
+        if (!_writes.TryGetValue(pool, out var writes))
+        {
+            _writes[pool] = writes = new WriteModel();
+        }
+
+        return writes;
+    }
 
     /// <summary>The model's cost on a pool; the first question for a pair starts from the profile.</summary>
     public CostModel Of(string pool, ModelRef model)

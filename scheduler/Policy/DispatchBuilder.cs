@@ -103,6 +103,7 @@ internal sealed class DispatchBuilder(Backlog backlog, CostBook costs, long epoc
         int waiting
     )
     {
+        flight.Tasks = flight.Slices.Sum(s => s.Range.Count);
         flight.EstimatedTicks = (long)(ns / TimeSpan.NanosecondsPerTick);
         flight.BatchTicks = Math.Min(flight.EstimatedTicks, bounds.BatchTimeMax.Ticks);
         var first = flight.Slices[0].Chunk;
@@ -111,7 +112,7 @@ internal sealed class DispatchBuilder(Backlog backlog, CostBook costs, long epoc
             : first.Attempts > 0 ? Reasons.SuspectAlone
             : first.Faults > 0 ? Reasons.FaultSmaller
             : bounds.Reason;
-        var why = new Why(reason, flight.Slices.Sum(s => s.Range.Count), flight.Units, new TimeSpan(flight.EstimatedTicks), slack, waiting);
+        var why = new Why(reason, flight.Tasks, flight.Units, new TimeSpan(flight.EstimatedTicks), slack, waiting);
         return (flight, new SendDispatch(Message(flight, first, pace, bounds, reason), why));
     }
 

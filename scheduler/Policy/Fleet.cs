@@ -351,6 +351,7 @@ internal sealed class Fleet
                 load.Workers + 1,
                 load.ExpressTicks + worker.Lane(Lane.Express).Ahead(now),
                 load.BulkTicks + worker.Lane(Lane.Bulk).Ahead(now),
+                load.Tasks + worker.Lane(Lane.Bulk).Flights.Sum(f => (long)f.Tasks),
                 Math.Min(
                     load.Workers == 0 ? long.MaxValue : load.ExpressStart,
                     worker.MayWork(now) ? worker.ExpressStart(now) : long.MaxValue
@@ -659,5 +660,6 @@ internal sealed class Fleet
 /// <summary>What a pool's live workers hold.</summary>
 /// <param name="ExpressTicks">Device time their express lanes have ahead, by the estimates.</param>
 /// <param name="BulkTicks">The same of their bulk lanes.</param>
+/// <param name="Tasks">Tasks their bulk lanes hold.</param>
 /// <param name="ExpressStart">When express work sent now would start at the soonest; <see cref="long.MaxValue"/> when none may work.</param>
-internal readonly record struct PoolLoad(Pool Pool, int Workers, long ExpressTicks, long BulkTicks, long ExpressStart);
+internal readonly record struct PoolLoad(Pool Pool, int Workers, long ExpressTicks, long BulkTicks, long Tasks, long ExpressStart);

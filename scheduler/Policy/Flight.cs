@@ -15,6 +15,8 @@ internal sealed class Flight(DispatchId id, long epoch, WorkerId worker, string 
 
     public List<(WaitingChunk Chunk, TaskRange Range)> Slices { get; } = [];
 
+    public int Tasks { get; set; }
+
     /// <summary>Its units as estimated at the door, and the device time they are estimated to take.</summary>
     public long Units { get; set; }
     public long EstimatedTicks { get; set; }

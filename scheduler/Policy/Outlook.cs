@@ -16,14 +16,18 @@ internal static class Outlook
         var alive = loads.Sum(l => l.Workers);
         var models = costs.Models.ToList();
         var rows = new List<PoolForecast>(loads.Count * models.Count);
-        foreach (var (pool, workers, expressTicks, bulkTicks, start) in loads)
+        foreach (var (pool, workers, expressTicks, bulkTicks, tasks, start) in loads)
         {
             var waiting = WaitingNs(pool.Name, (double)workers / alive, backlog, costs, options);
             waiting[(int)LatencyClass.Express] += (double)expressTicks * TimeSpan.NanosecondsPerTick;
             waiting[(int)LatencyClass.Standard] += (double)bulkTicks * TimeSpan.NanosecondsPerTick;
+            var writes = costs.WritesOf(pool.Name);
             var row = new PoolForecast(pool.Name, default!, workers, [], 0, 0, 0)
             {
                 PricePerHourPico = pool.PricePerHourPico,
+                TasksAhead = TasksAhead((double)workers / alive, tasks, backlog),
+                RowNs = writes.RowNs,
+                RowBand = writes.Band,
                 ExpressFreeAt = start < DateTimeOffset.MaxValue.UtcTicks ? new(Math.Max(start, now.UtcTicks), TimeSpan.Zero) : null,
             };
             rows.AddRange(models.Where(pool.MayHave).Select(model => Row(row, model, waiting, costs, options)));
@@ -55,6 +59,21 @@ internal static class Outlook
             UnitsPerBatch = pace.UnitsPerBatch,
             ErrorBand = cost.UpperBand,
         };
+    }
+
+    /// <summary>Rows that are written before those of new work: each class waits for those before it.</summary>
+    private static long[] TasksAhead(double share, long inFlight, Backlog backlog)
+    {
+        var ahead = new long[3];
+        foreach (var queue in backlog.Queues.SelectMany(queues => queues))
+        {
+            ahead[(int)queue.Class] += (long)(share * queue.Tasks);
+        }
+
+        ahead[(int)LatencyClass.Standard] += inFlight;
+        ahead[1] += ahead[0];
+        ahead[2] += ahead[1];
+        return ahead;
     }
 
     /// <summary>Device time of what waits in each class, as far as it falls to this pool: its share of all live workers.</summary>

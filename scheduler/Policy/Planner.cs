@@ -489,6 +489,17 @@ internal sealed class Planner : IPolicy
         }
 
         _costs.Observe(flight.Pool, report.Model, report.Batches);
+        if (flight.Lane == Lane.Bulk && flight.LoadTicks == 0 && report.Slices.All(s => s.Outcome == SliceOutcome.Done))
+        {
+            _costs
+                .WritesOf(flight.Pool)
+                .Observe(
+                    report.Batches.Sum(b => (long)b.Rows),
+                    report.Batches.Sum(b => (double)b.DeviceNs),
+                    (double)(now - flight.StartedAt) * TimeSpan.NanosecondsPerTick
+                );
+        }
+
         if (flight.Lane == Lane.Express)
         {
             _expressLoad.Observe(flight.Pool, report.Batches.Sum(b => (double)Math.Max(0, b.DeviceNs)), now);

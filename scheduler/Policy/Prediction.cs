@@ -27,7 +27,7 @@ public static class Prediction
 
     /// <summary>
     /// The earliest completion among the pools that have the model: what is ahead of the work and the work itself, at the pool's pace.
-    /// A unit takes <c>β + α / units per batch</c> on one worker. Null when no live worker of any pool has the model.
+    /// A unit takes <c>β + α / units per batch</c> on one worker, and a task at least the time to write its row. Null when no live worker of any pool has the model.
     /// </summary>
     /// <param name="units">Units of the new work, as estimated at the door.</param>
     /// <param name="tasks">Its tasks: it never spreads over more workers than it has tasks, nor than it fills batches.</param>
@@ -99,17 +99,19 @@ public static class Prediction
         }
 
         // Less than a batch is left over at the end, and takes a whole batch's fixed time.
+        var rowNs = pool.RowNs ?? 0;
+        waitNs = Math.Max(waitNs, (double)(pool.TasksAhead?.ElementAtOrDefault((int)latencyClass) ?? 0) / pool.Workers * rowNs);
         waitNs = Math.Max(0, waitNs);
         var batches = Math.Ceiling((double)units / Math.Max(1, pool.UnitsPerBatch));
         var spread = Math.Clamp(Math.Min(batches, tasks), 1, pool.Workers);
-        var ownNs = Math.Max(0, pool.AlphaNs + (units / spread * UnitNs(pool)));
+        var ownNs = Math.Max(0, pool.AlphaNs + Math.Max(units / spread * UnitNs(pool), tasks / spread * rowNs));
         var deviceNs = Math.Max(0, (batches * pool.AlphaNs) + (units * pool.BetaNs));
-        var late = 1 + Band(pool);
+        var late = 1 + Math.Max(Band(pool), pool.RowBand ?? 0);
         return
             After(at, waitNs) is { } start
             && After(at, waitNs + ownNs) is { } completion
             && After(at, (waitNs + ownNs) * late) is { } latest
-            ? new(pool.Pool, start, completion, latest, CostOf(pool, deviceNs), CostOf(pool, deviceNs * late))
+            ? new(pool.Pool, start, completion, latest, CostOf(pool, deviceNs), CostOf(pool, deviceNs * (1 + Band(pool))))
             : null;
     }
 
@@ -140,14 +142,6 @@ public static class Prediction
 
         return unitsPerNs > 0 ? After(forecast.At, aheadNs + Math.Max(alphaNs, units / unitsPerNs)) : null;
     }
-
-    /// <inheritdoc cref="Of(Forecast, ModelRef, LatencyClass, long, long)"/>
-    public static DateTimeOffset? Completion(Forecast forecast, ModelRef model, LatencyClass latencyClass, long units) =>
-        Of(forecast, model, latencyClass, units, long.MaxValue)?.Completion;
-
-    /// <summary>Completion in one pool; null when it has no live worker.</summary>
-    public static DateTimeOffset? Completion(DateTimeOffset at, PoolForecast pool, LatencyClass latencyClass, long units) =>
-        Of(at, pool, latencyClass, units, long.MaxValue)?.Completion;
 
     private static double UnitNs(PoolForecast pool) => pool.BetaNs + (pool.AlphaNs / Math.Max(1, pool.UnitsPerBatch));
 

@@ -22,9 +22,9 @@ public sealed class PredictionTests
     {
         var pool = Pool(workers: 1, ahead: [1_000, 2_000, 3_000], alphaNs: 0, betaNs: 1_000_000, unitsPerBatch: 1);
         var forecast = new Forecast { At = Now, Pools = [pool] };
-        Assert.Equal(Now.AddSeconds(1.5), Prediction.Completion(forecast, Model, LatencyClass.Express, 500));
-        Assert.Equal(Now.AddSeconds(2.5), Prediction.Completion(forecast, Model, LatencyClass.Standard, 500));
-        Assert.Equal(Now.AddSeconds(3.5), Prediction.Completion(forecast, Model, LatencyClass.Bulk, 500));
+        Assert.Equal(Now.AddSeconds(1.5), Prediction.Of(forecast, Model, LatencyClass.Express, 500, 500)?.Completion);
+        Assert.Equal(Now.AddSeconds(2.5), Prediction.Of(forecast, Model, LatencyClass.Standard, 500, 500)?.Completion);
+        Assert.Equal(Now.AddSeconds(3.5), Prediction.Of(forecast, Model, LatencyClass.Bulk, 500, 500)?.Completion);
     }
 
     [Fact]
@@ -92,10 +92,52 @@ public sealed class PredictionTests
         Assert.Empty(world.Planner.Forecast(world.Now).Pools);
     }
 
+    [Fact]
+    public void Work_that_is_written_slower_than_it_runs_takes_the_time_of_its_rows()
+    {
+        var pool = Pool(workers: 2, ahead: [0, 0, 1_000], alphaNs: 0, betaNs: 1_000, unitsPerBatch: 100) with
+        {
+            TasksAhead = [0, 0, 4_000],
+            RowNs = 1_000_000,
+            RowBand = 0.5,
+            PricePerHourPico = Cost.PicoPerUsd,
+        };
+        var forecast = new Forecast { At = Now, Pools = [pool] };
+        var estimated = Prediction.Estimate(forecast, Model, LatencyClass.Bulk, 3_000_000, 1_000, Now.AddDays(1))!.Value;
+
+        // 4,000 rows ahead and 1,000 of its own on two workers; the device would be done with its own in 1.5 s.
+        Assert.Equal((Now.AddSeconds(2), Now.AddSeconds(3.5)), (estimated.Start, estimated.Completion));
+        Assert.Equal(Now.AddSeconds(5.25), estimated.Late);
+        var slow = Prediction.Estimate(forecast, Model, LatencyClass.Bulk, 1_000, 1_000, Now.AddDays(1))!.Value;
+        Assert.Equal(Now.AddSeconds(2.5), slow.Completion);
+
+        // What is paid for is the device.
+        Assert.Equal(Cost.PicoPerUsd / 3600 * 3, estimated.CostPico!.Value, 1_000_000.0);
+        Assert.Equal(Cost.PicoPerUsd / 3_600_000, slow.CostPico!.Value, 1_000_000.0);
+    }
+
+    [Fact]
+    public void Slower_classes_are_reckoned_in_the_cheapest_pool_that_meets_the_deadline()
+    {
+        var dear = Pool(workers: 1, ahead: [0, 0, 0], alphaNs: 0, betaNs: 1_000_000, unitsPerBatch: 1) with
+        {
+            PricePerHourPico = 4_000_000,
+        };
+        var cheap = dear with { Pool = "cheap", BetaNs = 2_000_000, PricePerHourPico = 1_000_000 };
+        var forecast = new Forecast { At = Now, Pools = [dear, cheap] };
+
+        Assert.Equal("cheap", PoolFor(LatencyClass.Bulk, Now.AddSeconds(3)));
+        Assert.Equal(dear.Pool, PoolFor(LatencyClass.Bulk, Now.AddSeconds(1.5)));
+        Assert.Equal(dear.Pool, PoolFor(LatencyClass.Express, Now.AddSeconds(3)));
+
+        string PoolFor(LatencyClass c, DateTimeOffset deadline) =>
+            Prediction.Estimate(forecast, Model, c, 1_000, 1_000, deadline)!.Value.Pool;
+    }
+
     private static Predicted? Of(PoolForecast pool, long units, long tasks) => Prediction.Of(Now, pool, LatencyClass.Bulk, units, tasks);
 
     private static DateTimeOffset? Complete(long units, params PoolForecast[] pools) =>
-        Prediction.Completion(new Forecast { At = Now, Pools = pools }, Model, LatencyClass.Bulk, units);
+        Prediction.Of(new Forecast { At = Now, Pools = pools }, Model, LatencyClass.Bulk, units, units)?.Completion;
 
     private static PoolForecast Pool(int workers, long[] ahead, double alphaNs, double betaNs, long unitsPerBatch) =>
         new("default", Model, workers, ahead, alphaNs, betaNs, unitsPerBatch);
