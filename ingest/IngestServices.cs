@@ -51,6 +51,7 @@ public static class IngestServices
         services.AddSingleton<BatchIntake>();
         services.AddHostedService(static s => s.GetRequiredService<BatchIntake>());
         services.AddSingleton<CreateBatch>();
+        services.AddSingleton<RetryFailedBatch>();
         services.AddSingleton<AnswerInputs>();
         services.AddSingleton<InferenceProtocol>();
         services.AddSingleton<IngestSweeper>();
@@ -80,6 +81,7 @@ public static class IngestServices
         openAi.MapPost("/files", (HttpContext http, UploadFile upload) => upload.HandleAsync(http));
         openAi.MapDelete("/files/{id}", (string id, HttpContext http, UploadFile upload) => upload.DeleteAsync(id, http));
         openAi.MapPost("/batches", (HttpContext http, CreateBatch create) => create.HandleAsync(http));
+        openAi.MapPost("/batches/{id}/retry-failed", (string id, HttpContext http, RetryFailedBatch retry) => retry.HandleAsync(id, http));
         openAi.MapPost("/batches/{id}/cancel", (string id, HttpContext http, CreateBatch create) => create.CancelAsync(id, http));
         endpoints.MapOpenInference();
         return endpoints;

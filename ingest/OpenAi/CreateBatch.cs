@@ -35,7 +35,9 @@ internal sealed class CreateBatch(
 
     private const int BodyBytesMax = 64 * 1024;
     private const int OutputSecondsMin = 3600;
-    private const int OutputSecondsMax = 30 * 24 * 3600;
+
+    /// <summary>Life of output files where nobody asks for a shorter one.</summary>
+    public const int OutputSecondsMax = 30 * 24 * 3600;
 
     private static readonly string[] Fields =
     [
@@ -116,13 +118,8 @@ internal sealed class CreateBatch(
         return ReadBatches.Answer(http, (await batches.FindAsync(tenant, job, stop))!, time);
     }
 
-    private async Task<IResult> AcceptAsync(
-        HttpContext http,
-        BatchOrder order,
-        KeyClaim? claim,
-        byte[]? fingerprint,
-        CancellationToken stop
-    )
+    /// <summary>Stores the order, with the answer under its key, and answers.</summary>
+    public async Task<IResult> AcceptAsync(HttpContext http, BatchOrder order, KeyClaim? claim, byte[]? fingerprint, CancellationToken stop)
     {
         if (await files.FindAsync(order.Tenant, order.InputFile, stop) is not { } file)
         {

@@ -158,4 +158,15 @@ assert.ok(counts.total === many.length && counts.completed + counts.failed === m
 const late = (await (await client.files.content(expired.error_file_id)).text()).trim().split("\n").map((text) => JSON.parse(text));
 assert.equal(late.length, counts.failed);
 assert.ok(late.every((l) => l.response === null && l.error.code === "batch_expired"));
+
+// What expired is sent again as a batch of its own, once however often it is asked.
+const sameKey = { headers: { "Idempotency-Key": `retry-${expired.id}` } };
+const retried = await client.post(`/batches/${expired.id}/retry-failed`, sameKey);
+assert.equal((await client.post(`/batches/${expired.id}/retry-failed`, sameKey)).id, retried.id);
+assert.equal(retried.metadata.retry_of, expired.id);
+const lines = (await (await client.files.content(retried.input_file_id)).text()).trim().split("\n").map((text) => JSON.parse(text));
+assert.deepEqual(lines.map((l) => l.custom_id).sort(), late.map((l) => l.custom_id).sort());
+assert.equal((await until(retried.id, (batch) => batch.request_counts.completed > 0)).request_counts.total, counts.failed);
+await client.batches.cancel(retried.id);
+await assert.rejects(once.post(`/batches/${done.id}/retry-failed`), (e) => e instanceof OpenAI.ConflictError && e.code === "invalid_state");
 console.log("every call held");
