@@ -14,7 +14,7 @@ namespace Pipeline.GpuWorker.Stages;
 internal sealed partial class Write(
     NpgsqlDataSource database,
     WorkerId worker,
-    long pricePerHourPico,
+    KnownPrices prices,
     DeviceMeter meter,
     Answers answers,
     WorkerOptions options,
@@ -128,11 +128,9 @@ internal sealed partial class Write(
             {
                 await using var connection = await database.OpenConnectionAsync(abort);
                 await using var transaction = await connection.BeginTransactionAsync(abort);
-                await using var batch = new NpgsqlBatch(connection, transaction)
-                {
-                    BatchCommands = { Extension([], [], _spans, null).Command() },
-                };
-                await batch.ExecuteNonQueryAsync(abort);
+                var extension = Extension([], [], _spans, null);
+                await using var batch = new NpgsqlBatch(connection, transaction) { BatchCommands = { extension.Command() } };
+                extension.Took(await LastScalarAsync(batch, abort));
                 await Ledger.CloseAsync(connection, transaction, worker, WorkerState.Stopped, time.GetUtcNow(), abort);
                 await transaction.CommitAsync(abort);
                 return Commit.Done;
@@ -208,8 +206,8 @@ internal sealed partial class Write(
             group.Count == 0 ? [.. _spans]
             : lastSpan is null ? []
             : _spans.GetRange(0, _spans.IndexOf(lastSpan) + 1);
-        var booked = Book(group);
-        var (outcome, refusal) = await RetryAsync(() => TryCommitAsync(group, booked, spans, abort), _rows.Count, abort);
+        var rows = group.Sum(b => b.Tasks.Length);
+        var (outcome, refusal) = await RetryAsync(() => TryCommitAsync(group, Book(group), spans, abort), rows, abort);
         if (outcome == Commit.Done)
         {
             _spans.RemoveRange(0, spans.Count);
@@ -238,7 +236,7 @@ internal sealed partial class Write(
             if (device is not null)
             {
                 var units = Array.ConvertAll(group[i].Tasks, t => (long)run.Tasks[t].Prepared!.Units);
-                booked[i] = new BatchBooking(device.Span, units, device.PaddedUnits, pricePerHourPico);
+                booked[i] = new BatchBooking(device.Span, units, device.PaddedUnits, prices.Value, options.SplitMethodChosen);
             }
 
             AddRows(group[i], booked[i], now);
@@ -350,8 +348,8 @@ internal sealed partial class Write(
         return new(
             """
             INSERT INTO batches (worker, id, dispatch, lane, model, provider, rows, units, padded_units, device_ns, cost_pico,
-                                 started_at, finished_at)
-            SELECT $1, b.* FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) AS b
+                                 split_method, started_at, finished_at)
+            SELECT $1, b.* FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) AS b
             """
         )
         {
@@ -368,6 +366,7 @@ internal sealed partial class Write(
                 Column(NpgsqlDbType.Bigint, b => b.Batch.Device!.PaddedUnits),
                 Column(NpgsqlDbType.Bigint, b => b.Booked.Span.Ns),
                 Column(NpgsqlDbType.Bigint, b => b.Booked.CostPico),
+                Column(NpgsqlDbType.Text, b => b.Booked.Method.Name()),
                 Column(NpgsqlDbType.TimestampTz, b => b.Batch.StartedAt),
                 Column(NpgsqlDbType.TimestampTz, b => Later(b.Batch.StartedAt, b.Batch.Device!.FinishedAt)),
             },
@@ -384,7 +383,7 @@ internal sealed partial class Write(
         {
             if (span.Kind != SpanKind.Batch)
             {
-                sums.Add(span, pricePerHourPico);
+                sums.Add(span, prices.Value);
             }
         }
 
@@ -438,6 +437,10 @@ internal sealed partial class Write(
             {
                 return (await attempt(), null);
             }
+            catch (WrongPriceException e) when (prices.Learn(e.Prices))
+            {
+                LogPrices(log, e.Message);
+            }
             catch (PostgresException e) when (Patience.IsRefusal(e))
             {
                 return (Commit.Refused, e);
@@ -465,4 +468,7 @@ internal sealed partial class Write(
 
     [LoggerMessage(2, LogLevel.Error, "PostgreSQL refuses {Rows} results of dispatch {Dispatch}; it is given up")]
     private static partial void LogRefused(ILogger log, Exception reason, DispatchId dispatch, int rows);
+
+    [LoggerMessage(3, LogLevel.Information, "A price of the pool was set; booking anew: {Reason}")]
+    private static partial void LogPrices(ILogger log, string reason);
 }

@@ -43,6 +43,12 @@ namespace Pipeline.Migrations.Versions
                         .HasColumnType("text")
                         .HasColumnName("name");
 
+                    b.Property<bool>("Operator")
+                        .ValueGeneratedOnAdd()
+                        .HasColumnType("boolean")
+                        .HasDefaultValue(false)
+                        .HasColumnName("operator");
+
                     b.Property<string>("Prefix")
                         .IsRequired()
                         .HasColumnType("text")
@@ -115,6 +121,12 @@ namespace Pipeline.Migrations.Versions
                         .HasColumnType("integer")
                         .HasColumnName("rows");
 
+                    b.Property<string>("SplitMethod")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("split_method")
+                        .HasDefaultValueSql("'units.v1'");
+
                     b.Property<DateTimeOffset>("StartedAt")
                         .HasColumnType("timestamp with time zone")
                         .HasColumnName("started_at");
@@ -135,6 +147,8 @@ namespace Pipeline.Migrations.Versions
                             t.HasCheckConstraint("ck_batches_cost", "device_ns >= 0 AND cost_pico >= 0");
 
                             t.HasCheckConstraint("ck_batches_lane", "lane IN ('express', 'bulk')");
+
+                            t.HasCheckConstraint("ck_batches_split_method", "split_method IN ('units.v1', 'equal.v1', 'padded.v1')");
 
                             t.HasCheckConstraint("ck_batches_units", "rows > 0 AND units >= 0 AND padded_units >= units");
                         });
@@ -838,6 +852,37 @@ namespace Pipeline.Migrations.Versions
                             t.HasCheckConstraint("ck_openai_batches_files", "num_nonnulls(output_file, error_file, lines_completed, lines_failed, input_tokens) = 0 OR finished_at IS NOT NULL");
 
                             t.HasCheckConstraint("ck_openai_batches_lines", "lines >= 0 AND lines_completed + lines_failed <= lines");
+                        });
+                });
+
+            modelBuilder.Entity("Pipeline.Migrations.PoolPriceRow", b =>
+                {
+                    b.Property<string>("Pool")
+                        .HasColumnType("text")
+                        .HasColumnName("pool");
+
+                    b.Property<DateTimeOffset>("ValidFrom")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("valid_from");
+
+                    b.Property<DateTimeOffset>("CreatedAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("created_at");
+
+                    b.Property<long>("PricePerHourPico")
+                        .HasColumnType("bigint")
+                        .HasColumnName("price_per_hour_pico");
+
+                    b.HasKey("Pool", "ValidFrom")
+                        .HasName("pk_pool_prices");
+
+                    b.ToTable("pool_prices", null, t =>
+                        {
+                            t.HasCheckConstraint("ck_pool_prices_pool", "pool <> ''");
+
+                            t.HasCheckConstraint("ck_pool_prices_price", "price_per_hour_pico BETWEEN 0 AND 10000000000000000");
+
+                            t.HasCheckConstraint("ck_pool_prices_valid_from", "valid_from >= '2000-01-01 00:00Z' AND valid_from < '2200-01-01 00:00Z'");
                         });
                 });
 

@@ -233,7 +233,7 @@ internal static class HostRun
         }
 
         var tenant = await Tenants.EnsureAsync(storage, TenantName, stop);
-        var key = await ApiKeyIssuer.IssueAsync(storage, tenant, "first key", stop);
+        var key = await ApiKeyIssuer.IssueAsync(storage, tenant, "first key", isOperator: true, stop);
         await using var file = HostRecord.CreatePrivateFile(path);
         await using var writer = new StreamWriter(file);
         await writer.WriteLineAsync(key);
