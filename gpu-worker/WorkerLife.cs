@@ -83,7 +83,7 @@ internal sealed partial class WorkerLife : Pack.IOutput, Run.IOutput, IDisposabl
         );
         _consumer = new(worker, parts.Epoch, _held, parts.Bus, time);
         _fetch = new(parts.Database);
-        _pack = new(parts.Models, meter);
+        _pack = new(parts.Models, new StoppedJobs(parts, _log), meter);
         _run = new(_queue, meter, parts.Epoch, time, parts.Logs.CreateLogger<Run>());
         var answers = new Answers(parts.Bus, options, time, parts.Logs.CreateLogger<Answers>());
         _write = new(parts.Database, worker, prices, meter, answers, options, time, parts.Logs.CreateLogger<Write>());

@@ -25,6 +25,9 @@ public sealed class PipelineDb(DbContextOptions<PipelineDb> options) : DbContext
     public DbSet<BatchRow> Batches => Set<BatchRow>();
     public DbSet<WorkerRow> Workers => Set<WorkerRow>();
     public DbSet<PoolPriceRow> PoolPrices => Set<PoolPriceRow>();
+    public DbSet<PriceRow> Prices => Set<PriceRow>();
+    public DbSet<TenantBudgetRow> TenantBudgets => Set<TenantBudgetRow>();
+    public DbSet<TenantMonthRow> TenantMonths => Set<TenantMonthRow>();
     public DbSet<LedgerRow> Ledger => Set<LedgerRow>();
     public DbSet<FileRow> Files => Set<FileRow>();
     public DbSet<FilePartRow> FileParts => Set<FilePartRow>();

@@ -260,23 +260,31 @@ internal sealed partial class Write(
                 slice.Slice.Job,
                 slice.Slice.No,
                 task.Seq,
-                failure is null ? TaskOutcome.Succeeded : TaskOutcome.Failed,
+                Outcome(failure),
                 task.CustomId,
                 failure is null ? output.Bytes : null,
                 failure is null ? output.ContentType : null,
                 failure?.Kind.Info().Code,
                 failure?.Message,
                 model,
-                turns: (short)(failure is { Kind: FailureKind.InvalidInput } ? 0 : 1),
+                turns: (short)(
+                    failure is { Kind: FailureKind.InvalidInput or FailureKind.BudgetExceeded or FailureKind.Cancelled } ? 0 : 1
+                ),
                 booked?.TaskPico[row] ?? 0,
                 batch.Device?.Id,
                 Microseconds(slice.QueuedAt, run.ReceivedAt),
                 stagedUs,
                 deviceUs,
-                Microseconds(slice.QueuedAt, now)
+                Microseconds(slice.QueuedAt, now),
+                task.Prepared?.Units ?? 0
             );
         }
     }
+
+    private static TaskOutcome Outcome(TaskFailure? failure) =>
+        failure is null ? TaskOutcome.Succeeded
+        : failure.Kind is FailureKind.BudgetExceeded or FailureKind.Cancelled ? TaskOutcome.Cancelled
+        : TaskOutcome.Failed;
 
     /// <summary>The one transaction. The worker's own row is locked last, so that the device's thread hardly ever waits for it.</summary>
     private async Task<Commit> TryCommitAsync(
@@ -348,8 +356,8 @@ internal sealed partial class Write(
         return new(
             """
             INSERT INTO batches (worker, id, dispatch, lane, model, provider, rows, units, padded_units, device_ns, cost_pico,
-                                 split_method, started_at, finished_at)
-            SELECT $1, b.* FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) AS b
+                                 padding_pico, split_method, started_at, finished_at)
+            SELECT $1, b.* FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) AS b
             """
         )
         {
@@ -366,6 +374,7 @@ internal sealed partial class Write(
                 Column(NpgsqlDbType.Bigint, b => b.Batch.Device!.PaddedUnits),
                 Column(NpgsqlDbType.Bigint, b => b.Booked.Span.Ns),
                 Column(NpgsqlDbType.Bigint, b => b.Booked.CostPico),
+                Column(NpgsqlDbType.Bigint, b => b.Booked.PaddingPico),
                 Column(NpgsqlDbType.Text, b => b.Booked.Method.Name()),
                 Column(NpgsqlDbType.TimestampTz, b => b.Batch.StartedAt),
                 Column(NpgsqlDbType.TimestampTz, b => Later(b.Batch.StartedAt, b.Batch.Device!.FinishedAt)),

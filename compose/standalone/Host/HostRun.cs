@@ -226,7 +226,7 @@ internal static class HostRun
         if (
             File.Exists(path)
             && (await File.ReadAllTextAsync(path, stop)).Trim() is { Length: > 0 } known
-            && await keys.FindTenantAsync(known, stop) is not null
+            && await keys.FindAsync(known, stop) is not null
         )
         {
             return known;
