@@ -48,6 +48,7 @@ internal sealed partial class WorkerLife : Pack.IOutput, Run.IOutput, IDisposabl
     private readonly Pack _pack;
     private readonly Run _run;
     private readonly Write _write;
+    private readonly Unwritten _unwritten;
     private readonly DeviceQueue _queue;
     private readonly LanePipe[] _lanes = [new(), new()];
     private readonly Channel<RanWork> _ran;
@@ -66,7 +67,8 @@ internal sealed partial class WorkerLife : Pack.IOutput, Run.IOutput, IDisposabl
         var (options, time) = (parts.Options, parts.Time);
         (_parts, _worker, _meter) = (parts, worker, meter);
         _log = parts.Logs.CreateLogger<WorkerLife>();
-        _queue = new DeviceQueue(options.PackedBatchesMax);
+        _unwritten = new Unwritten(options.UnwrittenTimeMax, time);
+        _queue = new DeviceQueue(options.PackedBatchesMax, _unwritten);
         _ran = Channel.CreateBounded<RanWork>(options.RanBatchesMax);
         _finished = Channel.CreateBounded<FinishedBatch>(options.RanBatchesMax);
         _heartbeat = new(
@@ -86,7 +88,7 @@ internal sealed partial class WorkerLife : Pack.IOutput, Run.IOutput, IDisposabl
         _pack = new(parts.Models, new StoppedJobs(parts, _log), meter);
         _run = new(_queue, meter, parts.Epoch, time, parts.Logs.CreateLogger<Run>());
         var answers = new Answers(parts.Bus, options, time, parts.Logs.CreateLogger<Answers>());
-        _write = new(parts.Database, worker, prices, meter, answers, options, time, parts.Logs.CreateLogger<Write>());
+        _write = new(parts.Database, worker, prices, meter, answers, _unwritten, options, time, parts.Logs.CreateLogger<Write>());
     }
 
     public WorkerId Worker => _worker;
@@ -339,7 +341,11 @@ internal sealed partial class WorkerLife : Pack.IOutput, Run.IOutput, IDisposabl
 
     ValueTask Pack.IOutput.PackedAsync(PackedWork work, CancellationToken stop) => _queue.AddAsync(work, stop);
 
-    ValueTask Pack.IOutput.FailedAsync(RanWork work, CancellationToken stop) => _ran.Writer.WriteAsync(work, stop);
+    ValueTask Pack.IOutput.FailedAsync(RanWork work, CancellationToken stop)
+    {
+        _unwritten.Add(work.Tasks.Length);
+        return _ran.Writer.WriteAsync(work, stop);
+    }
 
     bool Run.IOutput.MarkBegun(DispatchRun run, CancellationToken abort)
     {
@@ -371,6 +377,7 @@ internal sealed partial class WorkerLife : Pack.IOutput, Run.IOutput, IDisposabl
 
     void Run.IOutput.Ran(RanWork work, CancellationToken abort)
     {
+        _unwritten.Add(work.Tasks.Length);
         if (!_ran.Writer.TryWrite(work))
         {
             _ran.Writer.WriteAsync(work, abort).AsTask().GetAwaiter().GetResult();

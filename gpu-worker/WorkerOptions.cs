@@ -45,6 +45,12 @@ public sealed record WorkerOptions
     /// <summary>Batches that ran and wait to be written. While PostgreSQL is away the device stops when they are full.</summary>
     public int RanBatchesMax { get; init; } = 64;
 
+    /// <summary>
+    /// Where express comes: how long it may take to write what has run. Where PostgreSQL is slower than the device, the device waits for
+    /// it here: an express answer is committed behind what ran before it, so this bounds its wait.
+    /// </summary>
+    public TimeSpan UnwrittenTimeMax { get; init; } = TimeSpan.FromMilliseconds(100);
+
     /// <summary>Rows one transaction gathers at most (one larger batch goes alone).</summary>
     public int WriteRowsMax { get; init; } = 8192;
 
@@ -115,6 +121,12 @@ public sealed record WorkerOptions
         mistakes.Expect(MemoryBudgetBytes >= 1 << 20, nameof(MemoryBudgetBytes), "at least 1048576", MemoryBudgetBytes);
         mistakes.Expect(PackedBatchesMax is >= 1 and <= 1024, nameof(PackedBatchesMax), "1 to 1024", PackedBatchesMax);
         mistakes.Expect(RanBatchesMax is >= 1 and <= 4096, nameof(RanBatchesMax), "1 to 4096", RanBatchesMax);
+        mistakes.Expect(
+            UnwrittenTimeMax > TimeSpan.Zero && UnwrittenTimeMax <= TimeSpan.FromMinutes(1),
+            nameof(UnwrittenTimeMax),
+            "more than 0 and at most 1 minute",
+            UnwrittenTimeMax
+        );
         mistakes.Expect(
             WriteWaitMax >= TimeSpan.Zero && WriteWaitMax <= TimeSpan.FromSeconds(10),
             nameof(WriteWaitMax),

@@ -31,6 +31,7 @@ public static class IngestServices
         services.AddSingleton<BrokerGate>();
         services.AddSingleton<SubmitJob>();
         services.AddSingleton<RetryFailed>();
+        services.AddSingleton<Estimates>();
         services.AddSingleton<JobCommands>();
         services.AddSingleton<UploadSweep>();
         services.AddSingleton<Forecasts>();
@@ -68,6 +69,10 @@ public static class IngestServices
         jobs.MapPost("/{id}/pause", (string id, HttpContext http, JobCommands commands) => commands.PauseAsync(id, http));
         jobs.MapPost("/{id}/resume", (string id, HttpContext http, JobCommands commands) => commands.ResumeAsync(id, http));
         jobs.MapPost("/{id}/retry-failed", (string id, HttpContext http, RetryFailed retry) => retry.HandleAsync(id, http));
+        endpoints
+            .MapGroup("/v1")
+            .RequireApiKey()
+            .MapPost("/estimates", (HttpContext http, Estimates estimates) => estimates.HandleAsync(http));
         var express = endpoints.MapGroup("/v1").RequireApiKey().LimitByKey();
         express.MapPost("/infer", (HttpContext http, Infer infer) => infer.HandleAsync(http));
         express.MapGet("/infer/{id}", (string id, HttpContext http, Infer infer) => infer.FindAsync(id, http));

@@ -87,21 +87,23 @@ internal sealed partial class SubmitJob(
             return await ReplayAsync(body, hash!, answer, http.RequestAborted);
         }
 
+        JobWriter? writer = null;
         await using var upload = new Upload(
             http.Tenant(),
             parameters,
             mistakes,
             admission,
-            order => new JobWriter(order, store, leases, options),
+            order => writer = new JobWriter(order, store, leases, options),
             options,
             hash
         );
-        return await ReceiveAsync(http, upload, body, isInline, claim, hash);
+        return await ReceiveAsync(http, upload, () => writer!, body, isInline, claim, hash);
     }
 
     private async Task<IResult> ReceiveAsync(
         HttpContext http,
         Upload upload,
+        Func<JobWriter> writer,
         Stream body,
         bool isInline,
         KeyClaim? claim,
@@ -113,7 +115,7 @@ internal sealed partial class SubmitJob(
         {
             var bufferBytes = (int)Math.Clamp((http.Request.ContentLength ?? BufferBytesMax) + 1, BufferBytesMin, BufferBytesMax);
             var problem = isInline ? await upload.ReadInlineAsync(body, stop) : await upload.ReadLinesAsync(body, bufferBytes, stop);
-            return problem ?? await AcceptAsync(upload.Order!, upload.Writer!, claim, hash?.GetHashAndReset(), stop);
+            return problem ?? await AcceptAsync(upload.Order!, writer(), claim, hash?.GetHashAndReset(), stop);
         }
         catch (JobGoneException)
         {
@@ -199,7 +201,8 @@ internal sealed partial class SubmitJob(
                 Idempotency.Header
             );
 
-    private static bool IsInline(HttpRequest request, Mistakes mistakes)
+    /// <summary>True for a body that is one JSON object, false for one of lines.</summary>
+    public static bool IsInline(HttpRequest request, Mistakes mistakes)
     {
         var type = (request.ContentType ?? "").Split(';')[0].Trim().ToLowerInvariant();
         if (type.StartsWith("multipart/", StringComparison.Ordinal))

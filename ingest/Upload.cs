@@ -17,20 +17,20 @@ internal sealed class Upload(
     JobParameters parameters,
     Mistakes mistakes,
     Admission admission,
-    Func<JobOrder, JobWriter> writerFor,
+    Func<JobOrder, IUploadSink> sinkFor,
     IngestOptions options,
     IncrementalHash? hash
 ) : IAsyncDisposable
 {
     private TaskReader? _tasks;
+
+    /// <summary>Takes the tasks, once the job is admitted.</summary>
+    private IUploadSink? _sink;
     private bool _begun;
     private long _tooLong;
 
     /// <summary>The job as admitted; there when reading gave no problem.</summary>
     public JobOrder? Order { get; private set; }
-
-    /// <summary>Holds the tasks; there when reading gave no problem.</summary>
-    public JobWriter? Writer { get; private set; }
 
     /// <summary>The line that is being read, from 1.</summary>
     public long Line { get; private set; } = 1;
@@ -46,7 +46,7 @@ internal sealed class Upload(
                 case Next.Admit when await AdmitAsync(stop) is { } refused:
                     return refused;
                 case Next.Store:
-                    await Writer!.StoreAsync(stop);
+                    await _sink!.StoreAsync(stop);
                     break;
                 case Next.Read when lines.Ended:
                     return await FinishAsync(stop);
@@ -79,17 +79,17 @@ internal sealed class Upload(
         for (var i = 0; i < places.Count; i++)
         {
             var (start, length) = places[i];
-            _tasks!.Read(bytes.Span.Slice(start, length), new TaskPlace(null, i), Writer!);
-            if (Writer!.IsDue && !mistakes.Any)
+            _tasks!.Read(bytes.Span.Slice(start, length), new TaskPlace(null, i), _sink!);
+            if (_sink!.IsDue && !mistakes.Any)
             {
-                await Writer.StoreAsync(stop);
+                await _sink.StoreAsync(stop);
             }
         }
 
         return await FinishAsync(stop);
     }
 
-    public ValueTask DisposeAsync() => Writer?.DisposeAsync() ?? ValueTask.CompletedTask;
+    public ValueTask DisposeAsync() => _sink?.DisposeAsync() ?? ValueTask.CompletedTask;
 
     /// <summary>What has to happen before the next line.</summary>
     private enum Next
@@ -127,14 +127,14 @@ internal sealed class Upload(
                 return Next.Admit;
             }
 
-            _tasks.Read(line, new TaskPlace(lines.Line), Writer!, lines.Unterminated);
+            _tasks.Read(line, new TaskPlace(lines.Line), _sink!, lines.Unterminated);
             if (_tasks.Tasks > options.TasksMax)
             {
                 mistakes.Add(null, $"at most {options.TasksMax} tasks", "more", new TaskPlace(lines.Line));
                 return Next.Stop;
             }
 
-            if (Writer!.IsDue && !mistakes.Any)
+            if (_sink!.IsDue && !mistakes.Any)
             {
                 return Next.Store;
             }
@@ -196,7 +196,7 @@ internal sealed class Upload(
         if (Order is not null)
         {
             _tasks = new TaskReader(TaskInput.For(Order.Model, options.TaskBytesMax), mistakes);
-            Writer = writerFor(Order);
+            _sink = sinkFor(Order);
         }
 
         return refused;
@@ -230,9 +230,9 @@ internal sealed class Upload(
 
     private async ValueTask DropWriterAfterMistakesAsync()
     {
-        if (mistakes.Any && Writer is not null)
+        if (mistakes.Any && _sink is not null)
         {
-            await Writer.DisposeAsync();
+            await _sink.DisposeAsync();
         }
     }
 

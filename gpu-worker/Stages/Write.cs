@@ -17,6 +17,7 @@ internal sealed partial class Write(
     KnownPrices prices,
     DeviceMeter meter,
     Answers answers,
+    Unwritten unwritten,
     WorkerOptions options,
     TimeProvider time,
     ILogger log
@@ -174,7 +175,12 @@ internal sealed partial class Write(
                 group.Add(next!);
                 rows += next!.Tasks.Length;
             }
-        } while (rows > 0 && MayWait(group) && await MoreComesAsync(finished, options.WriteWaitMax - time.GetElapsedTime(started), abort));
+        } while (
+            rows > 0
+            && MayWait(group)
+            && unwritten.HasRoom
+            && await MoreComesAsync(finished, options.WriteWaitMax - time.GetElapsedTime(started), abort)
+        );
     }
 
     private static bool MayWait(List<FinishedBatch> group) =>
@@ -206,10 +212,11 @@ internal sealed partial class Write(
             group.Count == 0 ? [.. _spans]
             : lastSpan is null ? []
             : _spans.GetRange(0, _spans.IndexOf(lastSpan) + 1);
-        var rows = group.Sum(b => b.Tasks.Length);
+        var (rows, began) = (group.Sum(b => b.Tasks.Length), time.GetTimestamp());
         var (outcome, refusal) = await RetryAsync(() => TryCommitAsync(group, Book(group), spans, abort), rows, abort);
         if (outcome == Commit.Done)
         {
+            unwritten.Remove(_rows.Count, time.GetElapsedTime(began));
             _spans.RemoveRange(0, spans.Count);
             _accountedNs = spans.Count > 0 ? spans[^1].ToNs : _accountedNs;
             if (_ended is { Count: > 0 } ended)
@@ -428,6 +435,7 @@ internal sealed partial class Write(
     private void Refuse(FinishedBatch batch, Exception reason)
     {
         LogRefused(log, reason, batch.Run.Dispatch.Id, batch.Tasks.Length);
+        unwritten.Remove(batch.Tasks.Length, null);
         if (batch.Device?.Span is { } span)
         {
             _spans[_spans.IndexOf(span)] = span with { Kind = SpanKind.Waste, Detail = "refused" };

@@ -36,6 +36,12 @@ internal sealed class JobParameters(IReadOnlyList<string> names)
     /// <summary>What may be said about a job.</summary>
     public static readonly IReadOnlyList<string> OfJobs = [Model, Class, Fallback, Deadline, Webhook, MaxCost];
 
+    /// <summary>Of <c>POST /v1/estimates</c>: how many tasks the job has of which the body is a sample.</summary>
+    public const string Tasks = "tasks";
+
+    /// <summary>What may be said of a job that is only estimated.</summary>
+    public static readonly IReadOnlyList<string> OfEstimates = [.. OfJobs, Tasks];
+
     /// <summary>What may be said about an inference that is waited for.</summary>
     public static readonly IReadOnlyList<string> OfInference = [Model, Class, Fallback, Deadline, Timeout, CustomId, CancelOnDisconnect];
 

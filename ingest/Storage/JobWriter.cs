@@ -8,7 +8,7 @@ namespace Pipeline.Ingest.Storage;
 /// Packs a job's tasks into chunks and stores them in groups: while one group is packed and written, the next is read. A job that fits
 /// into one group is stored when it is queued, in one transaction. What was not queued leaves nothing behind.
 /// </summary>
-internal sealed class JobWriter(JobOrder ordered, JobStore store, UploadLeases leases, IngestOptions options) : ITaskSink, IAsyncDisposable
+internal sealed class JobWriter(JobOrder ordered, JobStore store, UploadLeases leases, IngestOptions options) : IUploadSink
 {
     private JobOrder _order = ordered;
     private readonly List<ChunkHeader> _headers = [];

@@ -10,6 +10,15 @@ internal interface ITaskSink
     void Add(ReadOnlySpan<byte> customId, ReadOnlySpan<byte> input, int units);
 }
 
+/// <summary>Where the tasks of one body go, in groups.</summary>
+internal interface IUploadSink : ITaskSink, IAsyncDisposable
+{
+    /// <summary>True when a group is full: call <see cref="StoreAsync"/> before adding more.</summary>
+    bool IsDue { get; }
+
+    ValueTask StoreAsync(CancellationToken stop);
+}
+
 /// <summary>
 /// Reads tasks, <c>{"custom_id": "a-1", "input": …}</c>, straight from the bytes of the body: no document, no strings, nothing allocated
 /// for a good one. Every mistake of a task is told, not only the first.

@@ -5,6 +5,20 @@ namespace Pipeline.Scheduler.Policy;
 /// <summary>When work will be done: as expected, and at latest in 19 of 20 cases.</summary>
 public readonly record struct Predicted(DateTimeOffset Completion, DateTimeOffset Late);
 
+/// <summary>What work would take in the pool that would run it.</summary>
+/// <param name="Start">When its first batch is expected to begin.</param>
+/// <param name="Late">Its completion at latest in 19 of 20 cases.</param>
+/// <param name="CostPico">Pico-USD of the device time it is expected to take, on all workers together; null where the pool has no price.</param>
+/// <param name="CostHighPico">The same at most, in 19 of 20 cases.</param>
+public readonly record struct Estimated(
+    string Pool,
+    DateTimeOffset Start,
+    DateTimeOffset Completion,
+    DateTimeOffset Late,
+    long? CostPico,
+    long? CostHighPico
+);
+
 /// <summary>When newly submitted work will be done, from the scheduler's last forecast. The door predicts with it at admission.</summary>
 public static class Prediction
 {
@@ -35,8 +49,41 @@ public static class Prediction
         return earliest;
     }
 
+    /// <summary>
+    /// Start, completion and cost where the policy would run the work: express where it is done first, the slower classes where it costs
+    /// least of what is done by the deadline, and where nothing is, where it is done first. Null when no live worker has the model.
+    /// </summary>
+    public static Estimated? Estimate(
+        Forecast forecast,
+        ModelRef model,
+        LatencyClass latencyClass,
+        long units,
+        long tasks,
+        DateTimeOffset deadline
+    )
+    {
+        Estimated? best = null;
+        foreach (var pool in forecast.Pools)
+        {
+            if (pool.Model == model && Estimate(forecast.At, pool, latencyClass, units, tasks) is { } one && Precedes(one, best))
+            {
+                best = one;
+            }
+        }
+
+        return best;
+
+        bool Precedes(Estimated one, Estimated? other) =>
+            other is not { } than ? true
+            : latencyClass == LatencyClass.Express || one.Late > deadline || than.Late > deadline ? one.Completion < than.Completion
+            : (one.CostPico ?? long.MaxValue, one.Completion).CompareTo((than.CostPico ?? long.MaxValue, than.Completion)) < 0;
+    }
+
     /// <summary>Completion in one pool; null when it has no live worker, or beyond the end of time.</summary>
-    public static Predicted? Of(DateTimeOffset at, PoolForecast pool, LatencyClass latencyClass, long units, long tasks)
+    public static Predicted? Of(DateTimeOffset at, PoolForecast pool, LatencyClass latencyClass, long units, long tasks) =>
+        Estimate(at, pool, latencyClass, units, tasks) is { } estimated ? new(estimated.Completion, estimated.Late) : null;
+
+    private static Estimated? Estimate(DateTimeOffset at, PoolForecast pool, LatencyClass latencyClass, long units, long tasks)
     {
         if (pool.Workers <= 0)
         {
@@ -52,12 +99,24 @@ public static class Prediction
         }
 
         // Less than a batch is left over at the end, and takes a whole batch's fixed time.
+        waitNs = Math.Max(0, waitNs);
         var batches = Math.Ceiling((double)units / Math.Max(1, pool.UnitsPerBatch));
         var spread = Math.Clamp(Math.Min(batches, tasks), 1, pool.Workers);
-        var ownNs = pool.AlphaNs + (units / spread * UnitNs(pool));
-        var expected = Math.Max(0, waitNs) + Math.Max(0, ownNs);
-        return After(at, expected) is { } completion && After(at, expected * (1 + Band(pool))) is { } late ? new(completion, late) : null;
+        var ownNs = Math.Max(0, pool.AlphaNs + (units / spread * UnitNs(pool)));
+        var deviceNs = Math.Max(0, (batches * pool.AlphaNs) + (units * pool.BetaNs));
+        var late = 1 + Band(pool);
+        return
+            After(at, waitNs) is { } start
+            && After(at, waitNs + ownNs) is { } completion
+            && After(at, (waitNs + ownNs) * late) is { } latest
+            ? new(pool.Pool, start, completion, latest, CostOf(pool, deviceNs), CostOf(pool, deviceNs * late))
+            : null;
     }
+
+    private static long? CostOf(PoolForecast pool, double deviceNs) =>
+        pool.PricePerHourPico is { } price && price * deviceNs / TimeSpan.FromHours(1).TotalNanoseconds is < long.MaxValue and var pico
+            ? (long)pico
+            : null;
 
     /// <summary>
     /// The earliest that any order of work could have it done: all workers of all pools that have the model run it together, behind

@@ -38,8 +38,7 @@ internal sealed class PipelineClient : IDisposable
         CancellationToken stop
     )
     {
-        var query = string.Join('&', parameters.Select(p => $"{Uri.EscapeDataString(p.Key)}={Uri.EscapeDataString(p.Value)}"));
-        using var request = new HttpRequestMessage(HttpMethod.Post, $"v1/jobs?{query}") { Content = body };
+        using var request = new HttpRequestMessage(HttpMethod.Post, $"v1/jobs?{Query(parameters)}") { Content = body };
         if (idempotencyKey is not null)
         {
             request.Headers.Add("Idempotency-Key", idempotencyKey);
@@ -47,6 +46,18 @@ internal sealed class PipelineClient : IDisposable
 
         using var response = await _writes.SendAsync(request, stop);
         return await ReadAsync<ApiJob>(response, stop);
+    }
+
+    /// <summary>What the same body, sent as a job, would take and cost in every class.</summary>
+    /// <exception cref="ApiException">The body or a parameter is bad, or nothing can be estimated now.</exception>
+    public async Task<ApiEstimate> EstimateAsync(
+        HttpContent body,
+        IEnumerable<KeyValuePair<string, string>> parameters,
+        CancellationToken stop
+    )
+    {
+        using var response = await _writes.PostAsync($"v1/estimates?{Query(parameters)}", body, stop);
+        return await ReadAsync<ApiEstimate>(response, stop);
     }
 
     /// <summary>Sends one input as express work and waits for the answer.</summary>
@@ -109,6 +120,9 @@ internal sealed class PipelineClient : IDisposable
         _writes.Dispose();
         _reads.Dispose();
     }
+
+    private static string Query(IEnumerable<KeyValuePair<string, string>> parameters) =>
+        string.Join('&', parameters.Select(p => $"{Uri.EscapeDataString(p.Key)}={Uri.EscapeDataString(p.Value)}"));
 
     private async Task<T> GetAsync<T>(string path, CancellationToken stop)
     {
@@ -203,6 +217,26 @@ internal sealed record ApiCounts
     public long Expired { get; init; }
     public long Cancelled { get; init; }
     public long Remaining { get; init; }
+}
+
+/// <summary>What a job would take, as the API tells it.</summary>
+internal sealed record ApiEstimate
+{
+    public required string Model { get; init; }
+    public required long Tasks { get; init; }
+    public required long Units { get; init; }
+    public required IReadOnlyList<ApiClassEstimate> Classes { get; init; }
+}
+
+internal sealed record ApiClassEstimate
+{
+    public required string Class { get; init; }
+    public required string Admission { get; init; }
+    public DateTimeOffset? StartsAt { get; init; }
+    public DateTimeOffset? CompletedAt { get; init; }
+    public DateTimeOffset? LateAt { get; init; }
+    public long? CostPicoUsd { get; init; }
+    public long? CostHighPicoUsd { get; init; }
 }
 
 internal sealed record ApiList<T>

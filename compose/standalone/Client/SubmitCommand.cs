@@ -32,6 +32,10 @@ internal static class SubmitCommand
         var metadata = new Option<string[]>("--metadata") { Description = "key=value, kept with the job (several times)" };
         var webhook = new Option<string?>("--webhook") { Description = "Address to call when the job ends" };
         var idempotencyKey = new Option<string?>("--idempotency-key") { Description = "Submitting twice with the same key makes one job" };
+        var estimate = new Option<bool>("--estimate")
+        {
+            Description = "Send nothing: show when each class would have it done, and what it would cost",
+        };
         var watch = new Option<bool>("--watch", "-w") { Description = "Show progress until the job ends" };
         var json = new Option<bool>("--json") { Description = "Print JSON, one object a line" };
 
@@ -47,6 +51,7 @@ internal static class SubmitCommand
             metadata,
             webhook,
             idempotencyKey,
+            estimate,
             watch,
             json,
         };
@@ -78,6 +83,12 @@ internal static class SubmitCommand
                 );
                 var asJson = parsed.GetValue(json);
                 using var body = source.Body(asJson ? null : SentBytes(path), stop);
+                if (parsed.GetValue(estimate))
+                {
+                    Tell(await client.EstimateAsync(body, parameters, stop), asJson);
+                    return ExitCode.Ok;
+                }
+
                 var job = await client.SubmitAsync(body, parameters, parsed.GetValue(idempotencyKey), stop);
                 if (asJson)
                 {
@@ -103,6 +114,36 @@ internal static class SubmitCommand
                 $"predicted completion {predicted.ToLocalTime().ToString("yyyy-MM-dd HH:mm:ss", CultureInfo.InvariantCulture)}"
             );
         }
+    }
+
+    private static void Tell(ApiEstimate estimate, bool asJson)
+    {
+        if (asJson)
+        {
+            Console.WriteLine(JsonSerializer.Serialize(estimate, ApiJson.Options));
+            return;
+        }
+
+        Console.WriteLine($"{estimate.Tasks:N0} tasks for {estimate.Model}, {estimate.Units:N0} units; nothing was sent");
+        PlainTable.Write(
+            ["CLASS", "NOW", "BEGINS", "DONE", "95 % BY", "COST", "AT MOST (95 %)"],
+            estimate.Classes.Select(c =>
+                new[]
+                {
+                    c.Class,
+                    c.Admission.Replace('_', ' '),
+                    Moment(c.StartsAt),
+                    Moment(c.CompletedAt),
+                    Moment(c.LateAt),
+                    Money(c.CostPicoUsd),
+                    Money(c.CostHighPicoUsd),
+                }
+            )
+        );
+
+        static string Moment(DateTimeOffset? at) =>
+            at?.ToLocalTime().ToString("yyyy-MM-dd HH:mm:ss", CultureInfo.InvariantCulture) ?? "no worker";
+        static string Money(long? pico) => pico is { } amount ? Cost.Format(amount) : "-";
     }
 
     /// <summary>A line with the upload's progress, where there is a terminal to show it and a size to measure against.</summary>

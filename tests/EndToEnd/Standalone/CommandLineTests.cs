@@ -72,6 +72,23 @@ public sealed partial class CommandLineTests(StandaloneHost host)
     }
 
     [Fact]
+    public async Task Tells_what_a_file_would_take_and_cost_in_every_class_and_sends_nothing()
+    {
+        var file = Write("tasks.txt", "un\ndos\ntres\n");
+        await SubmitAsync(file, Model, "--watch");
+        var before = (await host.RunAsync("jobs", "--json", "-n", "1")).Ended(Ok).Lines[0];
+
+        var told = (await host.RunAsync("submit", file, "-m", Model, "--estimate")).Ended(Ok);
+        var json = (await host.RunAsync("submit", file, "-m", Model, "--estimate", "--json")).Ended(Ok);
+
+        Assert.StartsWith($"3 tasks for {Model}@1.0.0", told.Lines[0], StringComparison.Ordinal);
+        Assert.Equal(["CLASS", "express", "standard", "bulk"], told.Lines[1..].Select(line => line.Split(' ')[0]));
+        Assert.All(told.Lines[2..], line => Assert.Contains("$0.0", line, StringComparison.Ordinal));
+        Assert.Equal(3, JsonElement.Parse(json.Output).GetProperty("classes").GetArrayLength());
+        Assert.Equal(Field(before, "id"), Field((await host.RunAsync("jobs", "--json", "-n", "1")).Ended(Ok).Lines[0], "id"));
+    }
+
+    [Fact]
     public async Task Shows_jobs_as_a_table_and_says_when_one_is_unknown()
     {
         var job = await SubmitAsync(Write("tasks.txt", "hej\n"), Model, "--watch");

@@ -147,7 +147,7 @@ internal sealed class IngestHost : IAsyncDisposable
     }
 
     /// <summary>
-    /// A forecast as the scheduler would send it now: two workers, a millisecond a unit of <c>words</c>, so that express is let in.
+    /// A forecast as the scheduler would send it now: two workers, a millisecond a unit of <c>words</c> and $3.60 an hour, so that express is let in.
     /// </summary>
     /// <param name="unitsAhead">Units ahead of express, standard and bulk work.</param>
     public void Forecast(params long[] unitsAhead) =>
@@ -169,6 +169,7 @@ internal sealed class IngestHost : IAsyncDisposable
                         )
                         {
                             ErrorBand = 0.1,
+                            PricePerHourPico = 3_600_000_000_000,
                         },
                     ],
                 }

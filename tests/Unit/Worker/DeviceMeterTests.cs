@@ -82,13 +82,4 @@ public sealed class DeviceMeterTests
     }
 
     private void Pass(long ns) => _clock.Now += ns;
-
-    private sealed class Clock : TimeProvider
-    {
-        public long Now { get; set; } = 1000;
-
-        public override long TimestampFrequency => 1_000_000_000;
-
-        public override long GetTimestamp() => Now;
-    }
 }

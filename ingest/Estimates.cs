@@ -1,0 +1,350 @@
+using System.Globalization;
+using System.Text.Json;
+using System.Text.Json.Serialization;
+using Microsoft.AspNetCore.Http;
+using Pipeline.Contracts;
+using Pipeline.Hosting;
+using Pipeline.Ingest.Body;
+using Pipeline.Ingest.Tasks;
+using Pipeline.Scheduler.Policy;
+
+namespace Pipeline.Ingest;
+
+/// <summary>What a job would be: its work and, for every class, what it would take now.</summary>
+internal sealed record EstimateView
+{
+    public string Object { get; } = "estimate";
+    public required ModelRef Model { get; init; }
+    public required long Tasks { get; init; }
+    public required long Units { get; init; }
+
+    /// <summary>Tasks whose units were counted, where the body was a sample; the rest is taken to be like them.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public long? SampledTasks { get; init; }
+    public required DateTimeOffset Deadline { get; init; }
+
+    /// <summary>When the scheduler told what it is made of.</summary>
+    public required DateTimeOffset ForecastAt { get; init; }
+
+    /// <summary>From the fastest to the cheapest.</summary>
+    public required IReadOnlyList<ClassEstimate> Classes { get; init; }
+}
+
+/// <summary>What a job would take in one class; the times and costs are null while no live worker has the model.</summary>
+internal sealed record ClassEstimate
+{
+    public required LatencyClass Class { get; init; }
+
+    /// <summary>Whether a job like that would be let in now: <c>accepted</c>, <c>express_refused</c> or <c>hopeless</c>.</summary>
+    public required string Admission { get; init; }
+    public string? Pool { get; init; }
+    public DateTimeOffset? StartsAt { get; init; }
+    public DateTimeOffset? CompletedAt { get; init; }
+
+    /// <summary>Completed by then in 19 of 20 cases.</summary>
+    public DateTimeOffset? LateAt { get; init; }
+
+    /// <summary>From now to the expected completion.</summary>
+    public double? Seconds { get; init; }
+
+    /// <summary>Device time of the work and its padding, at the price of the pool.</summary>
+    public long? CostPicoUsd { get; init; }
+
+    /// <summary>At most this in 19 of 20 cases.</summary>
+    public long? CostHighPicoUsd { get; init; }
+
+    /// <summary>What it would be charged, by the price list of now.</summary>
+    public required long PricePicoUsd { get; init; }
+}
+
+/// <summary>
+/// <c>POST /v1/estimates</c>: what a job would take and cost in every class, before it is sent. The body is the job's own body, a sample
+/// of it (with <c>tasks</c>, the number of all), or its shape: <c>{"model": "…", "shape": {"tasks": 1000000, "units": 40000000}}</c>.
+/// Nothing is stored.
+/// </summary>
+internal sealed class Estimates(Admission admission, Forecasts forecasts, PriceList prices, IngestOptions options, TimeProvider time)
+{
+    private const string Shape = "shape";
+    private const string Units = "units";
+    private const string UnitsPerTask = "units_per_task";
+    private const int BufferBytes = 64 * 1024;
+
+    public async Task<IResult> HandleAsync(HttpContext http)
+    {
+        var mistakes = new Mistakes(options.MistakesMax);
+        var parameters = JobParameters.From(http.Request, mistakes, JobParameters.OfEstimates);
+        var isInline = SubmitJob.IsInline(http.Request, mistakes);
+        var body = BodyStream.Open(http, mistakes);
+        if (body is null || mistakes.Any)
+        {
+            return await admission.RefuseAsync(http.Tenant(), parameters, mistakes, http.RequestAborted);
+        }
+
+        try
+        {
+            var (work, refused) = await ReadAsync(http, parameters, mistakes, body, isInline);
+            return refused ?? await EstimateAsync(work!, http.RequestAborted);
+        }
+        catch (InvalidDataException e)
+        {
+            return Problems.Result(FailureKind.InvalidRequest, $"The packed body cannot be read: {e.Message}");
+        }
+    }
+
+    private async Task<(Work? Work, ProblemResult? Refused)> ReadAsync(
+        HttpContext http,
+        JobParameters parameters,
+        Mistakes mistakes,
+        Stream body,
+        bool isInline
+    )
+    {
+        var stop = http.RequestAborted;
+        var count = new Count();
+        await using var upload = new Upload(http.Tenant(), parameters, mistakes, admission, _ => count, options, hash: null);
+        if (!isInline)
+        {
+            return await upload.ReadLinesAsync(body, BufferBytes, stop) is { } bad ? (null, bad) : Scaled(upload.Order!, count, parameters);
+        }
+
+        if (await WholeBody.ReadAsync(body, options.InlineBodyBytesMax, stop) is not { } bytes)
+        {
+            mistakes.Add(null, $"a JSON body of at most {options.InlineBodyBytesMax} bytes; send more as application/x-ndjson", "more");
+            return (null, Admission.Refuse(mistakes));
+        }
+
+        if (ShapeOf(bytes) is { } shape)
+        {
+            using (shape)
+            {
+                return await ReadShapeAsync(http.Tenant(), shape.RootElement, parameters, mistakes, stop);
+            }
+        }
+
+        using var whole = new MemoryStream(bytes.ToArray());
+        return await upload.ReadInlineAsync(whole, stop) is { } refused ? (null, refused) : Scaled(upload.Order!, count, parameters);
+    }
+
+    /// <summary>The body, where it is an object with a shape; anything else is read, and its mistakes told, as a job's.</summary>
+    private static JsonDocument? ShapeOf(ReadOnlyMemory<byte> bytes)
+    {
+        try
+        {
+            var json = JsonDocument.Parse(bytes);
+            if (json.RootElement.ValueKind == JsonValueKind.Object && json.RootElement.TryGetProperty(Shape, out _))
+            {
+                return json;
+            }
+
+            json.Dispose();
+        }
+        catch (JsonException)
+        {
+            // Told with its place where it is read as a job.
+        }
+
+        return null;
+    }
+
+    private async Task<(Work? Work, ProblemResult? Refused)> ReadShapeAsync(
+        TenantId tenant,
+        JsonElement body,
+        JobParameters parameters,
+        Mistakes mistakes,
+        CancellationToken stop
+    )
+    {
+        foreach (var member in body.EnumerateObject().Where(m => m.Name != Shape))
+        {
+            parameters.Take(member.Name, member.Value, default, mistakes);
+        }
+
+        var (tasks, units) = ReadShape(body.GetProperty(Shape), mistakes);
+        if (parameters[JobParameters.Tasks] is { } twice)
+        {
+            mistakes.Add(JobParameters.Tasks, $"to be absent beside {Shape}, which tells it", $"\"{Excerpt.Of(twice)}\"");
+        }
+
+        var (order, refused) = await admission.AdmitAsync(tenant, parameters, mistakes, 0, stop);
+        return refused is not null ? (null, refused) : (new Work(order!, tasks, units, null), null);
+    }
+
+    private (long Tasks, long Units) ReadShape(JsonElement shape, Mistakes mistakes)
+    {
+        const string Form = "{\"tasks\": N, \"units\": N} or {\"tasks\": N, \"units_per_task\": N}";
+        if (shape.ValueKind != JsonValueKind.Object)
+        {
+            mistakes.Add(Shape, Form, shape.ValueKind.ToString().ToLowerInvariant());
+            return default;
+        }
+
+        foreach (var member in shape.EnumerateObject())
+        {
+            if (member.Name is not (JobParameters.Tasks or Units or UnitsPerTask))
+            {
+                mistakes.Add($"{Shape}.{Excerpt.Of(member.Name)}", Form, "an unknown name");
+            }
+        }
+
+        var tasks = (long)Number(shape, JobParameters.Tasks, options.TasksMax, mistakes, "a whole number");
+        var total = shape.TryGetProperty(Units, out _);
+        if (total == shape.TryGetProperty(UnitsPerTask, out _))
+        {
+            mistakes.Add(Shape, $"{Units} or {UnitsPerTask}, one of them", total ? "both" : "neither");
+            return default;
+        }
+
+        const long UnitsMax = 1L << 50;
+        var units = total
+            ? Number(shape, Units, UnitsMax, mistakes, "a whole number")
+            : Number(shape, UnitsPerTask, UnitsMax / Math.Max(1, tasks), mistakes, "a number") * tasks;
+        return (tasks, (long)Math.Ceiling(units));
+    }
+
+    private static double Number(JsonElement shape, string name, double max, Mistakes mistakes, string kind)
+    {
+        var given = shape.TryGetProperty(name, out var value);
+        if (
+            given
+            && value.ValueKind == JsonValueKind.Number
+            && value.GetDouble() is > 0 and var number
+            && number <= max
+            && (kind != "a whole number" || number == Math.Floor(number))
+        )
+        {
+            return number;
+        }
+
+        mistakes.Add(
+            $"{Shape}.{name}",
+            string.Create(CultureInfo.InvariantCulture, $"{kind}, more than 0 and at most {max:0}"),
+            given ? Excerpt.Of(value.GetRawText()) : "nothing"
+        );
+        return 0;
+    }
+
+    /// <summary>What was counted; of a sample, as many times as the whole is larger.</summary>
+    private (Work? Work, ProblemResult? Refused) Scaled(JobOrder order, Count count, JobParameters parameters)
+    {
+        if (parameters[JobParameters.Tasks] is not { } text)
+        {
+            return (new Work(order, count.Tasks, count.Units, null), null);
+        }
+
+        if (
+            !long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var tasks)
+            || tasks < count.Tasks
+            || tasks > options.TasksMax
+        )
+        {
+            var mistakes = new Mistakes(1);
+            mistakes.Add(
+                JobParameters.Tasks,
+                $"a whole number from {count.Tasks}, the tasks of the sample, to {options.TasksMax}",
+                $"\"{Excerpt.Of(text)}\""
+            );
+            return (null, Admission.Refuse(mistakes));
+        }
+
+        return (new Work(order, tasks, (long)Math.Ceiling((double)count.Units / count.Tasks * tasks), count.Tasks), null);
+    }
+
+    private async Task<IResult> EstimateAsync(Work work, CancellationToken stop)
+    {
+        if (forecasts.Fresh is not { } forecast)
+        {
+            return Problems.Result(
+                FailureKind.Unavailable,
+                "Nothing can be estimated: no scheduler has told for a while how busy the workers are. Ask again soon; jobs are accepted meanwhile."
+            );
+        }
+
+        var now = Moments.Now(time);
+        var classes = new List<ClassEstimate>();
+        foreach (var latencyClass in Enum.GetValues<LatencyClass>())
+        {
+            var (priced, _) = await prices.PriceAsync(work.Order with { Class = latencyClass }, work.Units, now, stop);
+            classes.Add(Of(forecast, work, latencyClass, priced.EstimatePico!.Value, now));
+        }
+
+        return Results.Json(
+            new EstimateView
+            {
+                Model = work.Order.Model.Ref,
+                Tasks = work.Tasks,
+                Units = work.Units,
+                SampledTasks = work.SampledTasks,
+                Deadline = work.Order.Deadline,
+                ForecastAt = forecast.At,
+                Classes = classes,
+            },
+            ApiJson.Options
+        );
+    }
+
+    private static ClassEstimate Of(Forecast forecast, Work work, LatencyClass latencyClass, long price, DateTimeOffset now)
+    {
+        var order = work.Order;
+        var deadline = order.DeadlineGiven ? order.Deadline : now + LatencyClasses.Defaults[latencyClass].CompletionWindow;
+        var ask = new AdmissionAsk(
+            order.Model.Ref,
+            latencyClass,
+            null,
+            work.Units,
+            (int)Math.Min(work.Tasks, int.MaxValue),
+            order.DeadlineGiven ? order.Deadline : null
+        );
+        var verdict = AdmissionRule.Decide(forecast, ask, LatencyClasses.Defaults, now).Verdict switch
+        {
+            AdmissionVerdict.Accepted => "accepted",
+            AdmissionVerdict.ExpressRefused => "express_refused",
+            _ => "hopeless",
+        };
+        var estimated = Prediction.Estimate(forecast, order.Model.Ref, latencyClass, work.Units, work.Tasks, deadline);
+        return estimated is { } e
+            ? new ClassEstimate
+            {
+                Class = latencyClass,
+                Admission = verdict,
+                Pool = e.Pool,
+                StartsAt = Later(e.Start, now),
+                CompletedAt = Later(e.Completion, now),
+                LateAt = Later(e.Late, now),
+                Seconds = Math.Round((Later(e.Completion, now) - now).TotalSeconds, 6),
+                CostPicoUsd = e.CostPico,
+                CostHighPicoUsd = e.CostHighPico,
+                PricePicoUsd = price,
+            }
+            : new ClassEstimate
+            {
+                Class = latencyClass,
+                Admission = verdict,
+                PricePicoUsd = price,
+            };
+    }
+
+    private static DateTimeOffset Later(DateTimeOffset a, DateTimeOffset b) => a > b ? a : b;
+
+    /// <summary>The job that is asked about.</summary>
+    private sealed record Work(JobOrder Order, long Tasks, long Units, long? SampledTasks);
+
+    /// <summary>Counts tasks, and lets them go.</summary>
+    private sealed class Count : IUploadSink
+    {
+        public long Tasks { get; private set; }
+
+        public long Units { get; private set; }
+
+        public bool IsDue => false;
+
+        public void Add(ReadOnlySpan<byte> customId, ReadOnlySpan<byte> input, int units)
+        {
+            Tasks++;
+            Units += units;
+        }
+
+        public ValueTask StoreAsync(CancellationToken stop) => ValueTask.CompletedTask;
+
+        public ValueTask DisposeAsync() => ValueTask.CompletedTask;
+    }
+}
