@@ -21,6 +21,13 @@ public static class Cost
         RunningTotal(toNs, pricePerHourPico) - RunningTotal(fromNs, pricePerHourPico);
 
     /// <summary>
+    /// What so many units are charged at, rounded down to the pico-dollar: a price is of a million units. More than can be stored is the
+    /// most that can.
+    /// </summary>
+    public static long PriceOf(long units, long perMillionUnitsPico) =>
+        (long)Int128.Min(long.MaxValue, (Int128)units * perMillionUnitsPico / 1_000_000);
+
+    /// <summary>
     /// Splits an amount in proportion to weights by the method of the largest remainder; ties go to the earlier entry.
     /// The shares sum to the amount exactly. With no weight at all everything goes to the first entry.
     /// </summary>

@@ -15,6 +15,9 @@ public enum FailureKind
     UnknownBatch,
     UnknownRoute,
     Unauthorized,
+    OperatorOnly,
+    BudgetExceeded,
+    TenantBudgetExceeded,
     IdempotencyConflict,
     IdempotencyInProgress,
     InvalidState,
@@ -61,6 +64,17 @@ public static class FailureKinds
             FailureKind.UnknownBatch => new("batch_not_found", Fault.Client, false, 404, "No such batch"),
             FailureKind.UnknownRoute => new("route_not_found", Fault.Client, false, 404, "There is nothing at this address"),
             FailureKind.Unauthorized => new("invalid_api_key", Fault.Client, false, 401, "The API key is missing or not valid"),
+            FailureKind.OperatorOnly => new("operator_only", Fault.Client, false, 403, "Only operators may do this"),
+            FailureKind.BudgetExceeded => new("budget_exceeded", Fault.Client, false, 422, "The work is priced above its budget"),
+
+            // Not 429: clients try that again by themselves, and nothing changes before the month does.
+            FailureKind.TenantBudgetExceeded => new(
+                "tenant_budget_exceeded",
+                Fault.Client,
+                false,
+                402,
+                "The month's budget does not cover this"
+            ),
             FailureKind.IdempotencyConflict => new(
                 "idempotency_key_reused",
                 Fault.Client,

@@ -44,6 +44,10 @@ public static class LatencyClasses
             [LatencyClass.Bulk] = new(TimeSpan.FromHours(1), TimeSpan.FromHours(24), 1),
         };
 
+    /// <summary>What a class is charged where the price list has nothing to say, from what <c>bulk</c> is.</summary>
+    public static long PriceOf(LatencyClass value, long bulkPico) =>
+        (long)((Int128)bulkPico * (long)Math.Round(Defaults[value].PriceFactor * 1000) / 1000);
+
     public static string Name(this LatencyClass value) =>
         value switch
         {

@@ -10,14 +10,18 @@ namespace Pipeline.GpuWorker;
 internal sealed class Registration(NpgsqlDataSource database, WorkerOptions options, IModelSource models, TimeProvider time)
 {
     /// <summary>Begins a life: from now on the device's time is booked.</summary>
-    public async Task<WorkerId> RegisterAsync(CancellationToken stop)
+    public async Task<(WorkerId Worker, DevicePrices Prices)> RegisterAsync(CancellationToken stop)
     {
         var now = time.GetUtcNow();
         var id = WorkerId.New(now);
         await using var command = database.CreateCommand(
-            """
-            INSERT INTO workers (id, name, pool, provider, device, price_per_hour_pico, state, started_at, last_seen)
-            VALUES ($1, $2, $3, $4, $5, $6, 'alive', $7, $7)
+            $"""
+            WITH w AS (
+              INSERT INTO workers (id, name, pool, provider, device, price_per_hour_pico, state, started_at, last_seen)
+              VALUES ($1, $2, $3, $4, $5, $6, 'alive', $7, $7)
+              RETURNING pool, started_at, price_per_hour_pico
+            )
+            SELECT {PoolPrices.OfWorkerSql} FROM w
             """
         );
         var p = command.Parameters;
@@ -28,8 +32,7 @@ internal sealed class Registration(NpgsqlDataSource database, WorkerOptions opti
         p.Add(new() { Value = models.Device });
         p.Add(new() { Value = options.PricePerHourPico });
         p.Add(new() { Value = now });
-        await command.ExecuteNonQueryAsync(stop);
-        return id;
+        return (id, PoolPrices.Read((await command.ExecuteScalarAsync(stop))!));
     }
 
     /// <summary>The epoch of the scheduler that took over last; 0 before any did.</summary>

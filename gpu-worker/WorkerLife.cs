@@ -62,7 +62,7 @@ internal sealed partial class WorkerLife : Pack.IOutput, Run.IOutput, IDisposabl
     private readonly TaskCompletionSource _closed = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private volatile bool _accepting;
 
-    private WorkerLife(WorkerParts parts, WorkerId worker, DeviceMeter meter)
+    private WorkerLife(WorkerParts parts, WorkerId worker, KnownPrices prices, DeviceMeter meter)
     {
         var (options, time) = (parts.Options, parts.Time);
         (_parts, _worker, _meter) = (parts, worker, meter);
@@ -71,23 +71,24 @@ internal sealed partial class WorkerLife : Pack.IOutput, Run.IOutput, IDisposabl
         _queue = new DeviceQueue(options.PackedBatchesMax, _unwritten);
         _ran = Channel.CreateBounded<RanWork>(options.RanBatchesMax);
         _finished = Channel.CreateBounded<FinishedBatch>(options.RanBatchesMax);
-        _heartbeat = new(worker, options, parts.Models, meter, parts.Epoch, _held, parts.Bus, time, parts.Logs.CreateLogger<Heartbeat>());
+        _heartbeat = new(
+            worker,
+            options,
+            parts.Models,
+            meter,
+            prices,
+            parts.Epoch,
+            _held,
+            parts.Bus,
+            time,
+            parts.Logs.CreateLogger<Heartbeat>()
+        );
         _consumer = new(worker, parts.Epoch, _held, parts.Bus, time);
         _fetch = new(parts.Database);
-        _pack = new(parts.Models, meter);
+        _pack = new(parts.Models, new StoppedJobs(parts, _log), meter);
         _run = new(_queue, meter, parts.Epoch, time, parts.Logs.CreateLogger<Run>());
         var answers = new Answers(parts.Bus, options, time, parts.Logs.CreateLogger<Answers>());
-        _write = new(
-            parts.Database,
-            worker,
-            options.PricePerHourPico,
-            meter,
-            answers,
-            _unwritten,
-            options,
-            time,
-            parts.Logs.CreateLogger<Write>()
-        );
+        _write = new(parts.Database, worker, prices, meter, answers, _unwritten, options, time, parts.Logs.CreateLogger<Write>());
     }
 
     public WorkerId Worker => _worker;
@@ -99,8 +100,8 @@ internal sealed partial class WorkerLife : Pack.IOutput, Run.IOutput, IDisposabl
     public static async Task<WorkerLife> BeginAsync(WorkerParts parts, CancellationToken stop)
     {
         parts.Epoch.Learn(await parts.Registration.ReadEpochAsync(stop));
-        var worker = await parts.Registration.RegisterAsync(stop);
-        return new WorkerLife(parts, worker, new DeviceMeter(parts.Time));
+        var (worker, prices) = await parts.Registration.RegisterAsync(stop);
+        return new WorkerLife(parts, worker, new KnownPrices(prices), new DeviceMeter(parts.Time));
     }
 
     /// <summary>Lives until told to drain, or closed by the scheduler.</summary>

@@ -16,8 +16,13 @@ public sealed record WorkerOptions
     /// <summary>How people call this worker; every life of its process has an id besides.</summary>
     public string Name { get; init; } = Environment.MachineName;
 
-    /// <summary>What the device costs, in US dollars an hour. Every nanosecond of the process is booked at this price.</summary>
+    /// <summary>
+    /// What the device costs, in US dollars an hour, where no price of the pool has been set. Every nanosecond of the process is booked.
+    /// </summary>
     public decimal PricePerHourUsd { get; init; } = 1.00m;
+
+    /// <summary>How a batch's cost is split over its tasks: <c>units.v1</c>, <c>equal.v1</c> or <c>padded.v1</c> (see <see cref="Contracts.SplitMethod"/>).</summary>
+    public string SplitMethod { get; init; } = Contracts.SplitMethod.Units.Name();
 
     /// <summary>Execution providers in order of preference, separated by commas; the first that loads is taken.</summary>
     public string Providers { get; init; } = "cuda,webgpu,cpu";
@@ -75,6 +80,8 @@ public sealed record WorkerOptions
 
     internal long PricePerHourPico => (long)(PricePerHourUsd * Cost.PicoPerUsd);
 
+    internal SplitMethod SplitMethodChosen => SplitMethods.TryParse(SplitMethod, out var method) ? method : default;
+
     internal IReadOnlyList<string> ProviderOrder =>
         Providers.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries);
 
@@ -97,6 +104,12 @@ public sealed record WorkerOptions
         mistakes.Expect(Pool.Length is > 0 and <= 100, nameof(Pool), "a name of 1 to 100 characters", Pool);
         mistakes.Expect(Name.Length is > 0 and <= 200, nameof(Name), "a name of 1 to 200 characters", Name);
         mistakes.Expect(PricePerHourUsd is >= 0 and <= 10_000, nameof(PricePerHourUsd), "0 to 10000", PricePerHourUsd);
+        mistakes.Expect(
+            SplitMethods.TryParse(SplitMethod, out _),
+            nameof(SplitMethod),
+            string.Join(", ", Enum.GetValues<SplitMethod>().Select(m => m.Name())),
+            SplitMethod
+        );
         mistakes.Expect(
             ProviderOrder.Count > 0 && ProviderOrder.All(known.Contains),
             nameof(Providers),

@@ -24,6 +24,10 @@ internal sealed record JobOrder
     public required DateTimeOffset CreatedAt { get; init; }
     public string? Webhook { get; init; }
     public long? MaxCostPico { get; init; }
+
+    /// <summary>What a million units are charged, and all of it by that; set when it is let in (<see cref="PriceList"/>).</summary>
+    public long? PerMillionUnitsPico { get; init; }
+    public long? EstimatePico { get; init; }
     public JobId? RetryOf { get; init; }
     public IReadOnlyDictionary<string, string> Metadata { get; init; } = new Dictionary<string, string>();
 }

@@ -52,6 +52,9 @@ internal sealed record ClassEstimate
 
     /// <summary>At most this in 19 of 20 cases.</summary>
     public long? CostHighPicoUsd { get; init; }
+
+    /// <summary>What it would be charged, by the price list of now.</summary>
+    public required long PricePicoUsd { get; init; }
 }
 
 /// <summary>
@@ -59,7 +62,7 @@ internal sealed record ClassEstimate
 /// of it (with <c>tasks</c>, the number of all), or its shape: <c>{"model": "…", "shape": {"tasks": 1000000, "units": 40000000}}</c>.
 /// Nothing is stored.
 /// </summary>
-internal sealed class Estimates(Admission admission, Forecasts forecasts, IngestOptions options, TimeProvider time)
+internal sealed class Estimates(Admission admission, Forecasts forecasts, PriceList prices, IngestOptions options, TimeProvider time)
 {
     private const string Shape = "shape";
     private const string Units = "units";
@@ -80,7 +83,7 @@ internal sealed class Estimates(Admission admission, Forecasts forecasts, Ingest
         try
         {
             var (work, refused) = await ReadAsync(http, parameters, mistakes, body, isInline);
-            return refused ?? Estimate(work!);
+            return refused ?? await EstimateAsync(work!, http.RequestAborted);
         }
         catch (InvalidDataException e)
         {
@@ -246,7 +249,7 @@ internal sealed class Estimates(Admission admission, Forecasts forecasts, Ingest
         return (new Work(order, tasks, (long)Math.Ceiling((double)count.Units / count.Tasks * tasks), count.Tasks), null);
     }
 
-    private IResult Estimate(Work work)
+    private async Task<IResult> EstimateAsync(Work work, CancellationToken stop)
     {
         if (forecasts.Fresh is not { } forecast)
         {
@@ -257,6 +260,13 @@ internal sealed class Estimates(Admission admission, Forecasts forecasts, Ingest
         }
 
         var now = Moments.Now(time);
+        var classes = new List<ClassEstimate>();
+        foreach (var latencyClass in Enum.GetValues<LatencyClass>())
+        {
+            var (priced, _) = await prices.PriceAsync(work.Order with { Class = latencyClass }, work.Units, now, stop);
+            classes.Add(Of(forecast, work, latencyClass, priced.EstimatePico!.Value, now));
+        }
+
         return Results.Json(
             new EstimateView
             {
@@ -266,13 +276,13 @@ internal sealed class Estimates(Admission admission, Forecasts forecasts, Ingest
                 SampledTasks = work.SampledTasks,
                 Deadline = work.Order.Deadline,
                 ForecastAt = forecast.At,
-                Classes = [.. Enum.GetValues<LatencyClass>().Select(c => Of(forecast, work, c, now))],
+                Classes = classes,
             },
             ApiJson.Options
         );
     }
 
-    private static ClassEstimate Of(Forecast forecast, Work work, LatencyClass latencyClass, DateTimeOffset now)
+    private static ClassEstimate Of(Forecast forecast, Work work, LatencyClass latencyClass, long price, DateTimeOffset now)
     {
         var order = work.Order;
         var deadline = order.DeadlineGiven ? order.Deadline : now + LatencyClasses.Defaults[latencyClass].CompletionWindow;
@@ -303,8 +313,14 @@ internal sealed class Estimates(Admission admission, Forecasts forecasts, Ingest
                 Seconds = Math.Round((Later(e.Completion, now) - now).TotalSeconds, 6),
                 CostPicoUsd = e.CostPico,
                 CostHighPicoUsd = e.CostHighPico,
+                PricePicoUsd = price,
             }
-            : new ClassEstimate { Class = latencyClass, Admission = verdict };
+            : new ClassEstimate
+            {
+                Class = latencyClass,
+                Admission = verdict,
+                PricePicoUsd = price,
+            };
     }
 
     private static DateTimeOffset Later(DateTimeOffset a, DateTimeOffset b) => a > b ? a : b;

@@ -116,6 +116,14 @@ internal sealed record IngestOptions
     public TimeSpan ForecastAgeMax { get; init; } = TimeSpan.FromSeconds(5);
 
     /// <summary>
+    /// What a million units of class bulk are charged, in US dollars, where the price list has nothing to say; other classes by their factor.
+    /// Two cents is what small embedding models cost elsewhere.
+    /// </summary>
+    public decimal PricePerMillionUnitsUsd { get; init; } = 0.02m;
+
+    internal long PricePerMillionUnitsPico => (long)(PricePerMillionUnitsUsd * Cost.PicoPerUsd);
+
+    /// <summary>
     /// Whether an express job is refused when its target cannot be promised. Without it all express is let in and may be late: for
     /// measurements, and where late is better than not at all.
     /// </summary>
@@ -187,6 +195,12 @@ internal sealed record IngestOptions
             nameof(DeadlineMax),
             "at least the completion window of every class",
             DeadlineMax
+        );
+        mistakes.Expect(
+            PricePerMillionUnitsUsd is >= 0 and <= 10_000,
+            nameof(PricePerMillionUnitsUsd),
+            "0 to 10000",
+            PricePerMillionUnitsUsd
         );
         mistakes.ThrowIfAny();
     }

@@ -23,6 +23,8 @@ public static class IngestServices
         services.AddSingleton<ModelCatalog>();
         services.AddSingleton<Admission>();
         services.AddSingleton<JobGate>();
+        services.AddSingleton<PriceList>();
+        services.AddSingleton<SetPrices>();
         services.AddSingleton<JobStore>();
         services.AddSingleton<UploadLeases>();
         services.AddSingleton<Idempotency>();
@@ -83,6 +85,10 @@ public static class IngestServices
         openAi.MapPost("/batches", (HttpContext http, CreateBatch create) => create.HandleAsync(http));
         openAi.MapPost("/batches/{id}/retry-failed", (string id, HttpContext http, RetryFailedBatch retry) => retry.HandleAsync(id, http));
         openAi.MapPost("/batches/{id}/cancel", (string id, HttpContext http, CreateBatch create) => create.CancelAsync(id, http));
+        var operators = endpoints.MapGroup("/v1").RequireApiKey().RequireOperator();
+        operators.MapPut("/pools/{pool}/price", (string pool, HttpContext http, SetPrices set) => set.SetPoolPriceAsync(pool, http));
+        operators.MapPut("/prices", (HttpContext http, SetPrices set) => set.SetPriceAsync(http));
+        operators.MapPut("/tenants/{tenant}/budget", (string tenant, HttpContext http, SetPrices set) => set.SetBudgetAsync(tenant, http));
         endpoints.MapOpenInference();
         return endpoints;
     }

@@ -3,11 +3,13 @@ using System.Text.Json;
 using MassTransit;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.Logging;
+using Npgsql;
 using Pipeline.Contracts;
 using Pipeline.Hosting;
 using Pipeline.Ingest.Body;
 using Pipeline.Ingest.Storage;
 using Pipeline.Ingest.Tasks;
+using Pipeline.Migrations;
 
 namespace Pipeline.Ingest;
 
@@ -21,6 +23,7 @@ internal sealed partial class SubmitJob(
     UploadLeases leases,
     Idempotency keys,
     JobGate gate,
+    PriceList prices,
     ChunkPublisher publisher,
     BrokerGate broker,
     IngestOptions options,
@@ -152,13 +155,26 @@ internal sealed partial class SubmitJob(
             return refused;
         }
 
-        order = ruling.Order;
+        (order, var tooDear) = await prices.PriceAsync(ruling.Order, writer.Units, now, stop);
+        if (tooDear is not null)
+        {
+            return tooDear;
+        }
+
         writer.Reclass(order);
         var predictedAt = ruling.PredictedAt;
         var view = View(order, writer.Tasks, writer.Units, now, predictedAt) with { RequestedClass = asked == order.Class ? null : asked };
         var answer = JsonSerializer.SerializeToUtf8Bytes(view, ApiJson.Options);
         var kept = claim is null ? null : new KeptAnswer(claim.Key, fingerprint!, StatusCodes.Status200OK, answer);
-        await writer.QueueAsync(now, predictedAt, kept, stop);
+        try
+        {
+            await writer.QueueAsync(now, predictedAt, kept, stop);
+        }
+        catch (PostgresException e) when (e.SqlState == TenantBudgets.ExceededSqlState)
+        {
+            return PriceList.Refuse(order, e);
+        }
+
         publisher.Announce(new AnnouncedJob(order, now, writer.Chunks));
         LogAccepted(log, order.Id, writer.Tasks, order.Model.Ref, order.Class);
         return Results.Bytes(answer, "application/json");
@@ -231,6 +247,9 @@ internal sealed partial class SubmitJob(
             Deadline = order.Deadline,
             PredictedAt = predictedAt,
             CostPicoUsd = 0,
+            PricePicoUsd = order.PerMillionUnitsPico is null ? null : 0,
+            EstimatedPricePicoUsd = order.EstimatePico,
+            PricePerMillionUnitsPicoUsd = order.PerMillionUnitsPico,
             MaxCostPicoUsd = order.MaxCostPico,
             Metadata = JsonSerializer.SerializeToElement(order.Metadata),
             Webhook = order.Webhook,

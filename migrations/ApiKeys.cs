@@ -22,6 +22,9 @@ public sealed class ApiKeyRow
 
     /// <summary>First characters of the key, to recognise it by.</summary>
     public required string Prefix { get; set; }
+
+    /// <summary>True for who runs the service: sees what work costs, and sets prices and budgets.</summary>
+    public bool Operator { get; set; }
     public required DateTimeOffset CreatedAt { get; set; }
     public DateTimeOffset? RevokedAt { get; set; }
 }
@@ -32,6 +35,7 @@ internal sealed class ApiKeysTable : IEntityTypeConfiguration<ApiKeyRow>
     {
         builder.ToTable("api_keys", t => t.HasCheckConstraint("ck_api_keys_hash", "octet_length(hash) = 32"));
         builder.HasKey(k => k.Id);
+        builder.Property(k => k.Operator).HasDefaultValue(false);
         builder.HasIndex(k => k.Hash, "ux_api_keys_hash").IsUnique();
         builder.HasIndex(k => k.Tenant, "ix_api_keys_tenant");
         builder.HasOne<TenantRow>().WithMany().HasForeignKey(k => k.Tenant).OnDelete(DeleteBehavior.Cascade);
@@ -44,17 +48,19 @@ public static class ApiKeyIssuer
     private const int PrefixLength = 12;
 
     /// <summary>Makes a key for the tenant and returns its text, which is shown once and stored nowhere.</summary>
+    /// <param name="isOperator">True when its owner runs the service.</param>
     public static async Task<string> IssueAsync(
         NpgsqlDataSource dataSource,
         TenantId tenant,
         string name,
+        bool isOperator = false,
         CancellationToken cancellationToken = default
     )
     {
         var key = $"pk_{Base64Url.EncodeToString(RandomNumberGenerator.GetBytes(32))}";
         await using var command = dataSource.CreateCommand(
             """
-            INSERT INTO api_keys (id, tenant, name, hash, prefix, created_at) VALUES ($1, $2, $3, $4, $5, now())
+            INSERT INTO api_keys (id, tenant, name, hash, prefix, operator, created_at) VALUES ($1, $2, $3, $4, $5, $6, now())
             """
         );
         command.Parameters.Add(new() { Value = Guid.CreateVersion7() });
@@ -62,6 +68,7 @@ public static class ApiKeyIssuer
         command.Parameters.Add(new() { Value = name });
         command.Parameters.Add(new() { Value = ApiKeys.Hash(key) });
         command.Parameters.Add(new() { Value = key[..PrefixLength] });
+        command.Parameters.Add(new() { Value = isOperator });
         await command.ExecuteNonQueryAsync(cancellationToken);
         return key;
     }

@@ -26,6 +26,12 @@ public sealed class BatchRow
 
     /// <summary>Pico-USD of the whole batch.</summary>
     public required long CostPico { get; set; }
+
+    /// <summary>What of that is padding.</summary>
+    public required long PaddingPico { get; set; }
+
+    /// <summary>How that was split over its tasks.</summary>
+    public required SplitMethod SplitMethod { get; set; }
     public required DateTimeOffset StartedAt { get; set; }
     public required DateTimeOffset FinishedAt { get; set; }
 }
@@ -40,9 +46,15 @@ internal sealed class BatchesTable : IEntityTypeConfiguration<BatchRow>
             {
                 t.HasCheckConstraint("ck_batches_lane", $"lane IN ({Words.SqlList<Lane>(LatencyClasses.Name)})");
                 t.HasCheckConstraint("ck_batches_units", "rows > 0 AND units >= 0 AND padded_units >= units");
-                t.HasCheckConstraint("ck_batches_cost", "device_ns >= 0 AND cost_pico >= 0");
+                t.HasCheckConstraint("ck_batches_cost", "device_ns >= 0 AND cost_pico >= 0 AND padding_pico BETWEEN 0 AND cost_pico");
+                t.HasCheckConstraint("ck_batches_split_method", $"split_method IN ({Words.SqlList<SplitMethod>(SplitMethods.Name)})");
             }
         );
         builder.HasKey(b => b.Id);
+
+        builder.Property(b => b.PaddingPico).HasDefaultValue(0L);
+
+        // What every batch was split by before there was a choice.
+        builder.Property(b => b.SplitMethod).HasDefaultValueSql($"'{SplitMethod.Units.Name()}'").ValueGeneratedNever();
     }
 }

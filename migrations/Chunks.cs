@@ -28,6 +28,9 @@ public sealed class ChunkRow
     /// <summary>Pico-USD of its ended tasks.</summary>
     public long CostPico { get; set; }
 
+    /// <summary>Units of its succeeded tasks, as the worker counted them: what is charged for.</summary>
+    public long UnitsDone { get; set; }
+
     /// <summary>How often a worker died while it ran.</summary>
     public int Attempts { get; set; }
 
@@ -53,6 +56,7 @@ internal sealed class ChunksTable : IEntityTypeConfiguration<ChunkRow>
                         + "AND remaining + succeeded + failed + expired + cancelled = tasks"
                 );
                 t.HasCheckConstraint("ck_chunks_cost_pico", "cost_pico >= 0");
+                t.HasCheckConstraint("ck_chunks_units_done", "units_done >= 0");
                 t.HasCheckConstraint("ck_chunks_attempts", "attempts >= 0");
             }
         );
@@ -68,6 +72,7 @@ internal sealed class ChunksTable : IEntityTypeConfiguration<ChunkRow>
         builder.Property(c => c.Expired).HasDefaultValue(0);
         builder.Property(c => c.Cancelled).HasDefaultValue(0);
         builder.Property(c => c.CostPico).HasDefaultValue(0L);
+        builder.Property(c => c.UnitsDone).HasDefaultValue(0L);
         builder.Property(c => c.Attempts).HasDefaultValue(0);
     }
 }

@@ -30,6 +30,9 @@ internal sealed class WorkerStateConverter()
 internal sealed class LedgerAccountConverter()
     : ValueConverter<LedgerAccount, string>(a => a.Name(), text => Words.Parse<LedgerAccount>(text, LedgerAccounts.Name));
 
+internal sealed class SplitMethodConverter()
+    : ValueConverter<SplitMethod, string>(m => m.Name(), text => Words.Parse<SplitMethod>(text, SplitMethods.Name));
+
 /// <summary>Reads and lists the wire names of an enum; CHECK constraints are made of the same names, so they cannot disagree.</summary>
 internal static class Words
 {

@@ -44,7 +44,22 @@ public sealed class JobRow
     /// <summary>The client's own keys and values, a JSON object.</summary>
     public required string Metadata { get; set; }
 
-    /// <summary>Budget in pico-USD.</summary>
+    /// <summary>Units of its succeeded tasks, with the totals.</summary>
+    public long? UnitsDone { get; set; }
+
+    /// <summary>What its tenant pays for a million units, in pico-USD: the price list at its acceptance. Null before there was one.</summary>
+    public long? PerMillionUnitsPico { get; set; }
+
+    /// <summary>What it was predicted to be charged for when it was accepted, in pico-USD.</summary>
+    public long? EstimatePico { get; set; }
+
+    /// <summary>What of its tenant's budget is held for it; null where there is no budget.</summary>
+    public long? ReservedPico { get; set; }
+
+    /// <summary>Why it is cancelled, where its owner did not ask for it: <c>budget_exceeded</c>.</summary>
+    public string? CancelReason { get; set; }
+
+    /// <summary>Budget in pico-USD, of what is charged.</summary>
     public long? MaxCostPico { get; set; }
 
     /// <summary>The job whose failed tasks this one runs again.</summary>
@@ -113,6 +128,11 @@ internal sealed class JobsTable : IEntityTypeConfiguration<JobRow>
                         + "WHEN state = 'failed' AND succeeded IS NOT NULL THEN 5 ELSE 0 END"
                 );
                 t.HasCheckConstraint("ck_jobs_totals_sum", "succeeded + failed + expired + cancelled = tasks");
+                t.HasCheckConstraint(
+                    "ck_jobs_prices",
+                    "per_million_units_pico >= 0 AND estimate_pico >= 0 AND reserved_pico >= 0 AND units_done >= 0"
+                );
+                t.HasCheckConstraint("ck_jobs_cancel_reason", "cancel_reason IS NULL OR state IN ('cancelling', 'cancelled')");
                 t.HasCheckConstraint("ck_jobs_error", "(state = 'failed') = (error IS NOT NULL)");
                 t.HasCheckConstraint("ck_jobs_counts", "tasks >= 0 AND units >= 0 AND chunks >= 0 AND chunks <= tasks");
             }

@@ -8,7 +8,8 @@ namespace Pipeline.Migrations;
 
 /// <summary>
 /// One account's share of one interval of a worker's clock. The intervals of a worker form one gap-free chain, and the rows of an
-/// interval sum to its length and its price exactly: so the books close. Corrections are new rows.
+/// interval sum to its length and its price exactly: so the books close. Corrections are new rows: of the interval they correct, summing
+/// to nothing. <c>ledger_difference</c>, a function of the database, says by how much the books of each worker do not close.
 /// </summary>
 public sealed class LedgerRow
 {
@@ -63,8 +64,9 @@ public static class Ledger
     /// chain does not end at <paramref name="fromNs"/> or the worker is no longer alive: it has been closed, and must drop what it has
     /// not committed and register anew.
     /// </summary>
-    /// <param name="entries">Their times sum to the interval, their amounts to <see cref="Cost.Interval"/> at the worker's price.</param>
-    /// <exception cref="ArgumentException">The entries do not sum to the interval or to its price.</exception>
+    /// <param name="entries">Their times sum to the interval, their amounts to its <see cref="DevicePrices.Interval"/>.</param>
+    /// <exception cref="ArgumentException">The entries do not sum to the interval.</exception>
+    /// <exception cref="WrongPriceException">They do not sum to its price.</exception>
     public static async Task<bool> ExtendAsync(
         NpgsqlConnection connection,
         NpgsqlTransaction transaction,
@@ -96,19 +98,14 @@ public static class Ledger
     )
     {
         ArgumentOutOfRangeException.ThrowIfEqual((int)state, (int)WorkerState.Alive, nameof(state));
-        if (await LockAsync(connection, transaction, worker, cancellationToken) is not var (accountedNs, uptimeNs, price))
+        if (await LockAsync(connection, transaction, worker, cancellationToken) is not var (accountedNs, uptimeNs, prices))
         {
             return false;
         }
 
         if (uptimeNs > accountedNs)
         {
-            var open = new LedgerEntry(
-                LedgerAccount.Waste,
-                uptimeNs - accountedNs,
-                Cost.Interval(accountedNs, uptimeNs, price),
-                state.Name()
-            );
+            var open = new LedgerEntry(LedgerAccount.Waste, uptimeNs - accountedNs, prices.Interval(accountedNs, uptimeNs), state.Name());
             await ExtendAsync(connection, transaction, worker, accountedNs, uptimeNs, [open], cancellationToken);
         }
 
@@ -120,7 +117,7 @@ public static class Ledger
         return true;
     }
 
-    private static async Task<(long AccountedNs, long UptimeNs, long Price)?> LockAsync(
+    private static async Task<(long AccountedNs, long UptimeNs, DevicePrices Prices)?> LockAsync(
         NpgsqlConnection connection,
         NpgsqlTransaction transaction,
         WorkerId worker,
@@ -128,21 +125,23 @@ public static class Ledger
     )
     {
         await using var command = new NpgsqlCommand(
-            "SELECT accounted_ns, uptime_ns, price_per_hour_pico FROM workers WHERE id = $1 AND state = 'alive' FOR UPDATE",
+            $"SELECT accounted_ns, uptime_ns, {PoolPrices.OfWorkerSql} FROM workers w WHERE id = $1 AND state = 'alive' FOR UPDATE",
             connection,
             transaction
         );
         command.Parameters.Add(new() { Value = worker.Value });
         await using var reader = await command.ExecuteReaderAsync(cancellationToken);
-        return await reader.ReadAsync(cancellationToken) ? (reader.GetInt64(0), reader.GetInt64(1), reader.GetInt64(2)) : null;
+        return await reader.ReadAsync(cancellationToken)
+            ? (reader.GetInt64(0), reader.GetInt64(1), PoolPrices.Read(reader.GetValue(2)))
+            : null;
     }
 }
 
 /// <summary>An interval that a worker's chain is to be extended by, as a command that can share a round trip with others.</summary>
-/// <param name="entries">Their times sum to the interval, their amounts to <see cref="Cost.Interval"/> at the worker's price.</param>
+/// <param name="entries">Their times sum to the interval, their amounts to its <see cref="DevicePrices.Interval"/>.</param>
 public sealed class LedgerExtension(WorkerId worker, long fromNs, long toNs, IReadOnlyList<LedgerEntry> entries)
 {
-    /// <summary>Gives the worker's price, or no row: see <see cref="Took"/>.</summary>
+    /// <summary>Gives the worker's prices, or no row: see <see cref="Took"/>.</summary>
     /// <exception cref="ArgumentException">The entries do not sum to the interval.</exception>
     public NpgsqlBatchCommand Command()
     {
@@ -154,16 +153,16 @@ public sealed class LedgerExtension(WorkerId worker, long fromNs, long toNs, IRe
 
         var real = entries.Where(e => e.Ns != 0 || e.Pico != 0).ToArray();
         return new(
-            """
+            $"""
             WITH extended AS (
               UPDATE workers SET accounted_ns = $3 WHERE id = $1 AND accounted_ns = $2 AND state = 'alive'
-              RETURNING id, price_per_hour_pico
+              RETURNING id, pool, started_at, price_per_hour_pico
             ), written AS (
               INSERT INTO ledger (worker, account, from_ns, to_ns, ns, pico, detail, at)
               SELECT w.id, e.account, $2, $3, e.ns, e.pico, e.detail, now()
               FROM extended w, unnest($4, $5, $6, $7) AS e (account, ns, pico, detail)
             )
-            SELECT price_per_hour_pico FROM extended
+            SELECT {PoolPrices.OfWorkerSql} FROM extended w
             """
         )
         {
@@ -181,17 +180,25 @@ public sealed class LedgerExtension(WorkerId worker, long fromNs, long toNs, IRe
     }
 
     /// <summary>Takes the command's answer. False: the transaction must not be committed (see <see cref="Ledger.ExtendAsync"/>).</summary>
-    /// <exception cref="ArgumentException">The entries do not sum to the interval's price.</exception>
+    /// <exception cref="WrongPriceException">The entries do not sum to the interval's price.</exception>
     public bool Took(object? answer)
     {
-        if (answer is not long price)
+        if (answer is null)
         {
             return false;
         }
 
-        var (pico, expected) = (entries.Sum(e => e.Pico), Cost.Interval(fromNs, toNs, price));
+        var prices = PoolPrices.Read(answer);
+        var (pico, expected) = (entries.Sum(e => e.Pico), prices.Interval(fromNs, toNs));
         return pico == expected
             ? true
-            : throw new ArgumentException($"Entries from {fromNs} to {toNs} ns sum to {pico} pico-USD, expected {expected}.");
+            : throw new WrongPriceException($"Entries from {fromNs} to {toNs} ns sum to {pico} pico-USD, expected {expected}.", prices);
     }
+}
+
+/// <summary>Entries were priced otherwise than the pool's prices say now: price them anew, and try again.</summary>
+public sealed class WrongPriceException(string message, DevicePrices prices) : ArgumentException(message)
+{
+    /// <summary>What the worker's device costs over its life.</summary>
+    public DevicePrices Prices { get; } = prices;
 }

@@ -24,6 +24,10 @@ public sealed class PipelineDb(DbContextOptions<PipelineDb> options) : DbContext
     public DbSet<EventRow> Events => Set<EventRow>();
     public DbSet<BatchRow> Batches => Set<BatchRow>();
     public DbSet<WorkerRow> Workers => Set<WorkerRow>();
+    public DbSet<PoolPriceRow> PoolPrices => Set<PoolPriceRow>();
+    public DbSet<PriceRow> Prices => Set<PriceRow>();
+    public DbSet<TenantBudgetRow> TenantBudgets => Set<TenantBudgetRow>();
+    public DbSet<TenantMonthRow> TenantMonths => Set<TenantMonthRow>();
     public DbSet<LedgerRow> Ledger => Set<LedgerRow>();
     public DbSet<FileRow> Files => Set<FileRow>();
     public DbSet<FilePartRow> FileParts => Set<FilePartRow>();
@@ -49,6 +53,7 @@ public sealed class PipelineDb(DbContextOptions<PipelineDb> options) : DbContext
         configurationBuilder.Properties<ModelKind>().HaveConversion<ModelKindConverter>();
         configurationBuilder.Properties<WorkerState>().HaveConversion<WorkerStateConverter>();
         configurationBuilder.Properties<LedgerAccount>().HaveConversion<LedgerAccountConverter>();
+        configurationBuilder.Properties<SplitMethod>().HaveConversion<SplitMethodConverter>();
     }
 
     protected override void OnModelCreating(ModelBuilder modelBuilder)

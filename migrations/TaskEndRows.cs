@@ -26,6 +26,7 @@ public sealed class TaskEndRows
     private readonly List<int> _stagedUs = [];
     private readonly List<int> _deviceUs = [];
     private readonly List<long> _totalUs = [];
+    private readonly List<int> _units = [];
     private readonly HashSet<ChunkKey> _keys = [];
     private ChunkKey? _lastKey;
 
@@ -45,6 +46,7 @@ public sealed class TaskEndRows
     /// <param name="stagedUs">Microseconds from dispatch to the device.</param>
     /// <param name="deviceUs">Microseconds of its batch on the device.</param>
     /// <param name="totalUs">Microseconds from acceptance to result.</param>
+    /// <param name="units">Its units as the worker counted them; those of a task that succeeded are charged for.</param>
     public void Add(
         JobId job,
         int chunk,
@@ -62,7 +64,8 @@ public sealed class TaskEndRows
         long queuedUs,
         int stagedUs,
         int deviceUs,
-        long totalUs
+        long totalUs,
+        int units = 0
     )
     {
         _jobs.Add(job.Value);
@@ -82,6 +85,7 @@ public sealed class TaskEndRows
         _stagedUs.Add(stagedUs);
         _deviceUs.Add(deviceUs);
         _totalUs.Add(totalUs);
+        _units.Add(units);
 
         // Rows come chunk after chunk as a rule: one look-up a chunk, not one a row.
         var key = new ChunkKey(job, chunk);
@@ -111,6 +115,7 @@ public sealed class TaskEndRows
         _stagedUs.Clear();
         _deviceUs.Clear();
         _totalUs.Clear();
+        _units.Clear();
         _keys.Clear();
         _lastKey = null;
     }
@@ -174,6 +179,7 @@ public sealed class TaskEndRows
         Add(NpgsqlDbType.Integer, _stagedUs);
         Add(NpgsqlDbType.Integer, _deviceUs);
         Add(NpgsqlDbType.Bigint, _totalUs);
+        Add(NpgsqlDbType.Integer, _units);
 
         void Add<T>(NpgsqlDbType element, List<T> column) =>
             parameters.Add(new NpgsqlParameter<List<T>> { TypedValue = column, NpgsqlDbType = NpgsqlDbType.Array | element });
@@ -223,9 +229,9 @@ internal sealed class EndedChunk
     private readonly int _firstSeq;
     private readonly byte[] _untaken;
 
-    private EndedChunk(ChunkKey key, int firstSeq, byte[] tasks, bool closed, JobState jobState)
+    private EndedChunk(ChunkKey key, int firstSeq, byte[] tasks, bool closed, JobState jobState, bool hasBudget)
     {
-        (Key, Tasks, Closed, JobState) = (key, tasks, closed, jobState);
+        (Key, Tasks, Closed, JobState, HasBudget) = (key, tasks, closed, jobState, hasBudget);
         (_firstSeq, _untaken) = (firstSeq, [.. tasks]);
     }
 
@@ -240,7 +246,10 @@ internal sealed class EndedChunk
     /// <summary>The job's state before this write.</summary>
     public JobState JobState { get; }
 
-    public static EndedChunk From(ChunkKey key, int[] seqs, int firstSeq, int tasks, bool closed, JobState jobState)
+    /// <summary>True when the job may cost no more than so much.</summary>
+    public bool HasBudget { get; }
+
+    public static EndedChunk From(ChunkKey key, int[] seqs, int firstSeq, int tasks, bool closed, JobState jobState, bool hasBudget)
     {
         var bits = new byte[(tasks + 7) / 8];
         foreach (var seq in seqs)
@@ -256,7 +265,7 @@ internal sealed class EndedChunk
             bits[i / 8] |= (byte)(1 << (i % 8));
         }
 
-        return new EndedChunk(key, firstSeq, bits, closed, jobState);
+        return new EndedChunk(key, firstSeq, bits, closed, jobState, hasBudget);
     }
 
     /// <summary>True once for each task that ended in this write: a second row for it was not inserted.</summary>

@@ -236,7 +236,8 @@ public static class TaskEnds
                     reader.GetInt32(3),
                     reader.GetInt32(4),
                     reader.GetInt32(5) == 0,
-                    JobStates.ParseJobState(reader.GetString(6))
+                    JobStates.ParseJobState(reader.GetString(6)),
+                    reader.GetBoolean(7)
                 )
             );
         }
@@ -248,12 +249,13 @@ public static class TaskEnds
         $"""
             WITH ended AS (
               INSERT INTO results (job, seq, chunk, custom_id, status, output, content_type, error_code, error_message,
-                                   model, turns, cost_pico, batch, queued_us, staged_us, device_us, total_us, finished_at)
-              SELECT r.*, $18 FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) AS r
+                                   model, turns, cost_pico, batch, queued_us, staged_us, device_us, total_us, units, finished_at)
+              SELECT r.*, $19 FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18) AS r
               {onConflict}
-              RETURNING job, seq, chunk, status, cost_pico
+              RETURNING job, seq, chunk, status, cost_pico, units
             ), counts AS (
               SELECT job, chunk, array_agg(seq) AS seqs, count(*) AS ended, sum(cost_pico) AS cost_pico,
+                     coalesce(sum(units) FILTER (WHERE status = 'succeeded'), 0) AS units_done,
                      count(*) FILTER (WHERE status = 'succeeded') AS succeeded,
                      count(*) FILTER (WHERE status = 'failed') AS failed,
                      count(*) FILTER (WHERE status = 'expired') AS expired,
@@ -262,17 +264,18 @@ public static class TaskEnds
             ), taken AS (
               UPDATE chunks c SET
                 remaining = c.remaining - n.ended, succeeded = c.succeeded + n.succeeded, failed = c.failed + n.failed,
-                expired = c.expired + n.expired, cancelled = c.cancelled + n.cancelled, cost_pico = c.cost_pico + n.cost_pico
+                expired = c.expired + n.expired, cancelled = c.cancelled + n.cancelled, cost_pico = c.cost_pico + n.cost_pico,
+                units_done = c.units_done + n.units_done
               FROM counts n WHERE c.job = n.job AND c.no = n.chunk
               RETURNING c.job, c.no, c.first_seq, c.tasks, c.remaining
             )
-            SELECT n.job, n.chunk, n.seqs, t.first_seq, t.tasks, t.remaining, j.state
+            SELECT n.job, n.chunk, n.seqs, t.first_seq, t.tasks, t.remaining, j.state, j.max_cost_pico IS NOT NULL
             FROM counts n
             LEFT JOIN taken t ON t.job = n.job AND t.no = n.chunk
             LEFT JOIN jobs j ON j.id = n.job
             """;
 
-    /// <summary>Adds steps 3 and 4 to a batch. Jobs are touched only by their first ending and where a chunk has closed.</summary>
+    /// <summary>Adds steps 3 and 4 to a batch. Jobs are touched only by their first ending, where a chunk has closed, and where they have a budget.</summary>
     public static void AddCounts(NpgsqlBatch batch, EndedTasks ended, DateTimeOffset now)
     {
         var chunks = ended.Chunks;
@@ -293,7 +296,7 @@ public static class TaskEnds
             }
         );
         var touched = chunks
-            .Where(c => c.Closed || c.JobState == JobState.Queued)
+            .Where(c => c.Closed || c.HasBudget || c.JobState == JobState.Queued)
             .GroupBy(c => c.Key.Job)
             .Select(g => (Job: g.Key, Closed: g.Count(c => c.Closed)))
             .ToArray();
@@ -322,38 +325,54 @@ public static class TaskEnds
     /// <summary>
     /// The rows are locked by the statement before, and this one's snapshot is newer than the lock: so the sums over the chunks see
     /// every writer that came earlier, and exactly one writer sees the count reach zero. A job whose output files are still to be made
-    /// is finalizing: who has made them completes it and writes its event.
+    /// is finalizing: who has made them completes it and writes its event. A job that has come to more than its budget is cancelled here:
+    /// since the sums of such a job are made at its every write, under its lock, none later than the first that passes the budget.
     /// </summary>
     private const string CloseSql = """
         WITH counted AS (
-          SELECT j.id, j.open_chunks - t.closed AS open_chunks
+          SELECT j.id, j.open_chunks - t.closed AS open_chunks, j.state AS before, j.max_cost_pico IS NOT NULL AS has_budget
           FROM unnest($1, $2) AS t (job, closed) JOIN jobs j ON j.id = t.job
         ), totals AS (
           SELECT c.job, sum(c.succeeded) AS succeeded, sum(c.failed) AS failed, sum(c.expired) AS expired,
-                 sum(c.cancelled) AS cancelled, sum(c.cost_pico) AS cost_pico
-          FROM chunks c WHERE c.job IN (SELECT id FROM counted WHERE open_chunks = 0) GROUP BY c.job
+                 sum(c.cancelled) AS cancelled, sum(c.cost_pico) AS cost_pico, sum(c.units_done) AS units_done
+          FROM chunks c WHERE c.job IN (SELECT id FROM counted WHERE open_chunks = 0 OR has_budget) GROUP BY c.job
+        ), ruled AS (
+          SELECT n.*, n.open_chunks > 0 AND n.before IN ('queued', 'running')
+                 AND div(s.units_done * j.per_million_units_pico, 1000000) > j.max_cost_pico AS exceeds
+          FROM counted n JOIN jobs j ON j.id = n.id LEFT JOIN totals s ON s.job = n.id
         ), closed AS (
           UPDATE jobs j SET
             open_chunks = n.open_chunks,
             started_at = coalesce(j.started_at, CASE WHEN j.state IN ('queued', 'running') THEN $3 END),
-            state = CASE WHEN n.open_chunks > 0 THEN CASE j.state WHEN 'queued' THEN 'running' ELSE j.state END
+            cancel_reason = CASE WHEN n.exceeds THEN 'budget_exceeded' ELSE j.cancel_reason END,
+            state = CASE WHEN n.exceeds THEN 'cancelling'
+                         WHEN n.open_chunks > 0 THEN CASE j.state WHEN 'queued' THEN 'running' ELSE j.state END
                          WHEN j.state = 'cancelling' THEN 'cancelled'
                          WHEN s.expired > 0 THEN 'expired'
                          WHEN EXISTS (SELECT FROM openai_batches b WHERE b.job = j.id) THEN 'finalizing'
                          ELSE 'completed' END,
             succeeded = s.succeeded, failed = s.failed, expired = s.expired, cancelled = s.cancelled, cost_pico = s.cost_pico,
+            units_done = s.units_done,
             finished_at = CASE WHEN n.open_chunks = 0 AND (j.state = 'cancelling' OR s.expired > 0
               OR NOT EXISTS (SELECT FROM openai_batches b WHERE b.job = j.id)) THEN $3 END
-          FROM counted n LEFT JOIN totals s ON s.job = n.id
+          FROM ruled n LEFT JOIN totals s ON s.job = n.id AND n.open_chunks = 0
           WHERE j.id = n.id
-          RETURNING j.*
+          RETURNING j.*, n.exceeds
+        ), settled AS (
+          UPDATE tenant_months m SET spent_pico = m.spent_pico + c.pico
+          FROM (SELECT tenant, date_trunc('month', queued_at AT TIME ZONE 'UTC')::date AS month,
+                       sum(div(units_done::numeric * per_million_units_pico, 1000000) - reserved_pico) AS pico
+                FROM closed WHERE open_chunks = 0 AND reserved_pico IS NOT NULL GROUP BY 1, 2) AS c
+          WHERE m.tenant = c.tenant AND m.month = c.month
         )
         INSERT INTO events (tenant, job, type, data, created_at)
         SELECT tenant, id, 'job.' || state,
-               jsonb_build_object('job', id, 'state', state, 'tasks', tasks, 'succeeded', succeeded, 'failed', failed,
-                                  'expired', expired, 'cancelled', cancelled, 'cost_pico_usd', cost_pico),
+               CASE WHEN exceeds THEN jsonb_build_object('job', id, 'state', state, 'reason', cancel_reason)
+                    ELSE jsonb_build_object('job', id, 'state', state, 'tasks', tasks, 'succeeded', succeeded, 'failed', failed,
+                                            'expired', expired, 'cancelled', cancelled, 'cost_pico_usd', cost_pico)
+                         || CASE WHEN cancel_reason IS NULL THEN '{}' ELSE jsonb_build_object('reason', cancel_reason) END END,
                $3
-        FROM closed WHERE finished_at IS NOT NULL
+        FROM closed WHERE finished_at IS NOT NULL OR exceeds
         """;
 
     private static List<Guid> Jobs(IReadOnlyList<ChunkKey> chunks) => [.. chunks.Select(c => c.Job.Value)];

@@ -16,21 +16,22 @@ public sealed class ApiKeys(NpgsqlDataSource database, TimeProvider time)
 {
     private const int RememberedMax = 10_000;
     private static readonly TimeSpan Remember = TimeSpan.FromSeconds(30);
-    private readonly ConcurrentDictionary<string, (TenantId Tenant, long At)> _known = new();
+    private readonly ConcurrentDictionary<string, (Caller Caller, long At)> _known = new();
 
     public static byte[] Hash(string key) => SHA256.HashData(Encoding.UTF8.GetBytes(key));
 
-    /// <returns>The key's tenant, or null when no such key is valid.</returns>
-    public async ValueTask<TenantId?> FindTenantAsync(string key, CancellationToken stop)
+    /// <returns>Who has the key, or null when no such key is valid.</returns>
+    public async ValueTask<Caller?> FindAsync(string key, CancellationToken stop)
     {
         if (_known.TryGetValue(key, out var known) && time.GetElapsedTime(known.At) < Remember)
         {
-            return known.Tenant;
+            return known.Caller;
         }
 
-        await using var command = database.CreateCommand("SELECT tenant FROM api_keys WHERE hash = $1 AND revoked_at IS NULL");
+        await using var command = database.CreateCommand("SELECT tenant, operator FROM api_keys WHERE hash = $1 AND revoked_at IS NULL");
         command.Parameters.AddWithValue(Hash(key));
-        if (await command.ExecuteScalarAsync(stop) is not Guid tenant)
+        await using var reader = await command.ExecuteReaderAsync(stop);
+        if (!await reader.ReadAsync(stop))
         {
             _known.TryRemove(key, out _);
             return null;
@@ -41,15 +42,20 @@ public sealed class ApiKeys(NpgsqlDataSource database, TimeProvider time)
             _known.Clear();
         }
 
-        _known[key] = (new TenantId(tenant), time.GetTimestamp());
-        return new TenantId(tenant);
+        var caller = new Caller(new TenantId(reader.GetGuid(0)), reader.GetBoolean(1));
+        _known[key] = (caller, time.GetTimestamp());
+        return caller;
     }
 }
+
+/// <summary>Who sent a request.</summary>
+/// <param name="IsOperator">True for who runs the service: sees margins, and sets prices and budgets.</param>
+public sealed record Caller(TenantId Tenant, bool IsOperator);
 
 /// <summary>Puts the caller's tenant on the request, or answers 401.</summary>
 public static class ApiKeyAuthentication
 {
-    private static readonly object TenantItem = new();
+    private static readonly object CallerItem = new();
 
     /// <summary>Endpoints of the group need a valid key; handlers read <see cref="Tenant"/>.</summary>
     public static TBuilder RequireApiKey<TBuilder>(this TBuilder endpoints)
@@ -61,9 +67,9 @@ public static class ApiKeyAuthentication
                 var header = http.Request.Headers.Authorization.ToString();
                 var key = header.StartsWith("Bearer ", StringComparison.OrdinalIgnoreCase) ? header["Bearer ".Length..].Trim() : "";
                 var keys = http.RequestServices.GetService(typeof(ApiKeys)) as ApiKeys;
-                if (key.Length > 0 && keys is not null && await keys.FindTenantAsync(key, http.RequestAborted) is { } tenant)
+                if (key.Length > 0 && keys is not null && await keys.FindAsync(key, http.RequestAborted) is { } caller)
                 {
-                    http.Items[TenantItem] = tenant;
+                    http.Items[CallerItem] = caller;
                     return await next(context);
                 }
 
@@ -79,10 +85,24 @@ public static class ApiKeyAuthentication
 
     /// <summary>The tenant whose key came with the request.</summary>
     /// <exception cref="InvalidOperationException">The endpoint does not require a key.</exception>
-    public static TenantId Tenant(this HttpContext http) =>
-        http.Items[TenantItem] is TenantId tenant
-            ? tenant
+    public static TenantId Tenant(this HttpContext http) => http.Caller().Tenant;
+
+    /// <summary>Whose key came with the request.</summary>
+    /// <exception cref="InvalidOperationException">The endpoint does not require a key.</exception>
+    public static Caller Caller(this HttpContext http) =>
+        http.Items[CallerItem] is Caller caller
+            ? caller
             : throw new InvalidOperationException("This endpoint does not require an API key.");
+
+    /// <summary>Endpoints of the group, which need a key already, need an operator's.</summary>
+    public static TBuilder RequireOperator<TBuilder>(this TBuilder endpoints)
+        where TBuilder : IEndpointConventionBuilder =>
+        endpoints.AddEndpointFilter(
+            static async (context, next) =>
+                context.HttpContext.Caller().IsOperator
+                    ? await next(context)
+                    : Problems.Result(FailureKind.OperatorOnly, "This needs the API key of an operator; yours is a tenant's.")
+        );
 
     private static string Show(string key) => key.Length <= 8 ? key : $"{key[..8]}…";
 }

@@ -41,7 +41,24 @@ public sealed record JobView
     public required decimal CostPicoUsd { get; init; }
     public decimal? CostPerTaskPicoUsd => Counts.Ended > 0 ? Math.Round(CostPicoUsd / Counts.Ended) : null;
 
-    /// <summary>Budget in pico-USD.</summary>
+    /// <summary>What is charged for the tasks that have succeeded, in pico-USD; null for a job that was accepted before there was a price list.</summary>
+    public decimal? PricePicoUsd { get; init; }
+
+    /// <summary>What it was predicted to be charged when it was accepted.</summary>
+    public long? EstimatedPricePicoUsd { get; init; }
+
+    /// <summary>What a million of its units are charged, fixed when it was accepted.</summary>
+    public long? PricePerMillionUnitsPicoUsd { get; init; }
+
+    /// <summary>Why it is cancelled where its owner did not ask for it: <c>budget_exceeded</c>.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public string? Reason { get; init; }
+
+    /// <summary>Where its costs were asked for: how they spread over its tasks.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public JobCosts? Costs { get; init; }
+
+    /// <summary>Budget in pico-USD, of what is charged.</summary>
     public required long? MaxCostPicoUsd { get; init; }
     public required JsonElement Metadata { get; init; }
     public required string? Webhook { get; init; }
@@ -92,11 +109,13 @@ public static class JobViews
                    coalesce(j.expired, c.expired, 0), coalesce(j.cancelled, c.cancelled, 0),
                    coalesce(j.cost_pico, c.cost_pico, 0), coalesce(c.units_left, CASE WHEN j.finished_at IS NULL THEN j.units ELSE 0 END),
                    j.created_at, j.queued_at, j.started_at, j.finished_at, j.deadline, j.predicted_at,
-                   j.max_cost_pico, j.metadata::text, j.webhook, j.retry_of, j.error::text
+                   j.max_cost_pico, j.metadata::text, j.webhook, j.retry_of, j.error::text,
+                   div(coalesce(j.units_done, c.units_done, 0)::numeric * j.per_million_units_pico, 1000000), j.estimate_pico,
+                   j.per_million_units_pico, j.cancel_reason
             FROM {from} j
             LEFT JOIN LATERAL (
               SELECT sum(succeeded)::int AS succeeded, sum(failed)::int AS failed, sum(expired)::int AS expired,
-                     sum(cancelled)::int AS cancelled, sum(cost_pico) AS cost_pico,
+                     sum(cancelled)::int AS cancelled, sum(cost_pico) AS cost_pico, sum(units_done) AS units_done,
                      sum(units::float8 * remaining / tasks)::bigint AS units_left
               FROM chunks WHERE job = j.id AND j.succeeded IS NULL AND j.queued_at IS NOT NULL
             ) c ON true
@@ -139,6 +158,10 @@ public static class JobViews
             Webhook = reader.IsDBNull(21) ? null : reader.GetString(21),
             RetryOf = reader.IsDBNull(22) ? null : new JobId(reader.GetGuid(22)),
             Error = Json(23),
+            PricePicoUsd = reader.IsDBNull(24) ? null : reader.GetDecimal(24),
+            EstimatedPricePicoUsd = reader.IsDBNull(25) ? null : reader.GetInt64(25),
+            PricePerMillionUnitsPicoUsd = reader.IsDBNull(26) ? null : reader.GetInt64(26),
+            Reason = reader.IsDBNull(27) ? null : reader.GetString(27),
         };
 
         DateTimeOffset? Time(int column) => reader.IsDBNull(column) ? null : reader.GetFieldValue<DateTimeOffset>(column);

@@ -4,30 +4,32 @@ using Pipeline.Migrations;
 namespace Pipeline.GpuWorker.Stages;
 
 /// <summary>
-/// What a batch cost: its device time at the worker's price, what of it is padding, and every task's share by its units.
+/// What a batch cost: its device time at the device's price, what of it is padding, and every task's share, by the chosen method.
 /// All are whole numbers that sum to the batch's own.
 /// </summary>
 internal sealed class BatchBooking
 {
-    private readonly long[] _units;
+    private readonly long[] _weights;
     private readonly long _taskNs;
     private long[]? _taskNsShares;
 
     /// <param name="units">Units of each task.</param>
     /// <param name="paddedUnits">Units the device really ran, padding included.</param>
-    public BatchBooking(DeviceSpan span, long[] units, long paddedUnits, long pricePerHourPico)
+    public BatchBooking(DeviceSpan span, long[] units, long paddedUnits, DevicePrices prices, SplitMethod method)
     {
-        _units = units;
-        Span = span;
-        CostPico = Cost.Interval(span.FromNs, span.ToNs, pricePerHourPico);
-        var real = units.Sum();
+        (Span, Method) = (span, method);
+        _weights = method == SplitMethod.Units ? units : Array.ConvertAll(units, _ => 1L);
+        CostPico = prices.Interval(span.FromNs, span.ToNs);
+        var real = method == SplitMethod.Padded ? Math.Max(1, paddedUnits) : units.Sum();
         (_taskNs, PaddingNs) = Part(span.Ns, real, paddedUnits);
         (var tasksPico, PaddingPico) = Part(CostPico, real, paddedUnits);
         TaskPico = new long[units.Length];
-        Cost.Split(tasksPico, units, TaskPico);
+        Cost.Split(tasksPico, _weights, TaskPico);
     }
 
     public DeviceSpan Span { get; }
+
+    public SplitMethod Method { get; }
 
     /// <summary>The whole batch.</summary>
     public long CostPico { get; }
@@ -44,8 +46,8 @@ internal sealed class BatchBooking
     {
         if (_taskNsShares is null)
         {
-            _taskNsShares = new long[_units.Length];
-            Cost.Split(_taskNs, _units, _taskNsShares);
+            _taskNsShares = new long[_weights.Length];
+            Cost.Split(_taskNs, _weights, _taskNsShares);
         }
 
         return _taskNsShares[row];
@@ -96,7 +98,7 @@ internal sealed class LedgerSums
     }
 
     /// <summary>Books a span that is no batch.</summary>
-    public void Add(DeviceSpan span, long pricePerHourPico)
+    public void Add(DeviceSpan span, DevicePrices prices)
     {
         var account = span.Kind switch
         {
@@ -105,6 +107,6 @@ internal sealed class LedgerSums
             SpanKind.Waste => LedgerAccount.Waste,
             _ => throw new ArgumentException("A batch is booked by its tasks.", nameof(span)),
         };
-        Add(account, span.Ns, Cost.Interval(span.FromNs, span.ToNs, pricePerHourPico), span.Detail);
+        Add(account, span.Ns, prices.Interval(span.FromNs, span.ToNs), span.Detail);
     }
 }

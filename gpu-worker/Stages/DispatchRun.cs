@@ -149,6 +149,9 @@ internal sealed class SliceRun(Slice slice)
     /// <summary>Not to be run now: its job was cancelled.</summary>
     public bool HandedBack { get; set; }
 
+    /// <summary>Its job is stopped when it comes to more than its budget.</summary>
+    public bool HasBudget { get; set; }
+
     /// <summary>Tasks on their way.</summary>
     public int Open { get; set; }
 

@@ -54,6 +54,7 @@ internal sealed class Fetch(NpgsqlDataSource database)
                 found[at] = true;
                 slice.FirstSeq = reader.GetInt32(1);
                 slice.QueuedAt = reader.GetFieldValue<DateTimeOffset>(6);
+                slice.HasBudget = reader.GetBoolean(7);
                 var (tasks, remaining, runs) = (reader.GetInt32(2), reader.GetInt32(3), reader.GetBoolean(4));
                 if (remaining == 0)
                 {
@@ -94,7 +95,7 @@ internal sealed class Fetch(NpgsqlDataSource database)
         var command = database.CreateCommand(
             """
             SELECT s.at, c.first_seq, c.tasks, c.remaining, r.runs, CASE WHEN r.runs AND c.remaining > 0 THEN c.payload END,
-                   coalesce(j.queued_at, j.created_at)
+                   coalesce(j.queued_at, j.created_at), j.max_cost_pico IS NOT NULL
             FROM unnest($1, $2) WITH ORDINALITY AS s (job, no, at)
             JOIN chunks c ON c.job = s.job AND c.no = s.no
             JOIN jobs j ON j.id = s.job

@@ -6,9 +6,10 @@ namespace Pipeline.GpuWorker.Stages;
 
 /// <summary>
 /// Unpacks a dispatch's chunks, prepares every task that lacks a result, cuts them into batches by length, and stacks each batch
-/// for the device. An input that does not suit the model fails alone. Suspects keep their order and go in small steps.
+/// for the device. An input that does not suit the model fails alone. Suspects keep their order and go in small steps; where a job has a
+/// budget the steps are whole batches.
 /// </summary>
-internal sealed class Pack(IModelSource models, DeviceMeter meter)
+internal sealed class Pack(IModelSource models, StoppedJobs stoppedJobs, DeviceMeter meter)
 {
     /// <summary>Where packed batches go, and what failed before it could be packed.</summary>
     internal interface IOutput
@@ -26,18 +27,23 @@ internal sealed class Pack(IModelSource models, DeviceMeter meter)
         try
         {
             await FailUnsuitableAsync(run, PrepareTasks(run, model), output, stop);
-            if (run.Dispatch.CommitRowsMax is { } rowsMax)
+            var batches = run.Dispatch.CommitRowsMax is { } rowsMax ? InOrder(run, model, rowsMax) : ByLength(run, model);
+            if (run.Dispatch.CommitRowsMax is not null || run.Slices.Any(s => s.HasBudget))
             {
-                foreach (var batch in InOrder(run, model, rowsMax))
+                foreach (var batch in batches)
                 {
-                    var gate = new CommitGate(batch.Length);
-                    await PackBatchAsync(run, model, batch, gate, output, stop);
-                    await Task.WhenAny(gate.Opened, run.Finished).WaitAsync(stop);
+                    var tasks = await WithoutStoppedAsync(run, batch, output, stop);
+                    if (tasks.Length > 0)
+                    {
+                        var gate = new CommitGate(tasks.Length);
+                        await PackBatchAsync(run, model, tasks, gate, output, stop);
+                        await Task.WhenAny(gate.Opened, run.Finished).WaitAsync(stop);
+                    }
                 }
             }
             else
             {
-                foreach (var batch in ByLength(run, model))
+                foreach (var batch in batches)
                 {
                     await PackBatchAsync(run, model, batch, null, output, stop);
                 }
@@ -150,6 +156,25 @@ internal sealed class Pack(IModelSource models, DeviceMeter meter)
         {
             await FailAsync(run, [task], failure, null, output, stop);
         }
+    }
+
+    /// <summary>Leaves out, and ends, the tasks of jobs that were stopped since the dispatch came.</summary>
+    private async Task<int[]> WithoutStoppedAsync(DispatchRun run, int[] tasks, IOutput output, CancellationToken stop)
+    {
+        if (!Array.Exists(tasks, t => run.Slices[run.Tasks[t].Slice].HasBudget))
+        {
+            return tasks;
+        }
+
+        var stopped = await stoppedJobs.AskAsync(run, stop);
+        foreach (var ended in tasks.Where(t => stopped.ContainsKey(Job(t))).GroupBy(Job))
+        {
+            await FailAsync(run, [.. ended], stopped[ended.Key], null, output, stop);
+        }
+
+        return stopped.Count == 0 ? tasks : Array.FindAll(tasks, t => !stopped.ContainsKey(Job(t)));
+
+        JobId Job(int task) => run.Slices[run.Tasks[task].Slice].Slice.Job;
     }
 
     private static List<int[]> ByLength(DispatchRun run, IModel model)

@@ -14,7 +14,7 @@ namespace Pipeline.GpuWorker.Stages;
 internal sealed partial class Write(
     NpgsqlDataSource database,
     WorkerId worker,
-    long pricePerHourPico,
+    KnownPrices prices,
     DeviceMeter meter,
     Answers answers,
     Unwritten unwritten,
@@ -129,11 +129,9 @@ internal sealed partial class Write(
             {
                 await using var connection = await database.OpenConnectionAsync(abort);
                 await using var transaction = await connection.BeginTransactionAsync(abort);
-                await using var batch = new NpgsqlBatch(connection, transaction)
-                {
-                    BatchCommands = { Extension([], [], _spans, null).Command() },
-                };
-                await batch.ExecuteNonQueryAsync(abort);
+                var extension = Extension([], [], _spans, null);
+                await using var batch = new NpgsqlBatch(connection, transaction) { BatchCommands = { extension.Command() } };
+                extension.Took(await LastScalarAsync(batch, abort));
                 await Ledger.CloseAsync(connection, transaction, worker, WorkerState.Stopped, time.GetUtcNow(), abort);
                 await transaction.CommitAsync(abort);
                 return Commit.Done;
@@ -214,9 +212,8 @@ internal sealed partial class Write(
             group.Count == 0 ? [.. _spans]
             : lastSpan is null ? []
             : _spans.GetRange(0, _spans.IndexOf(lastSpan) + 1);
-        var booked = Book(group);
-        var began = time.GetTimestamp();
-        var (outcome, refusal) = await RetryAsync(() => TryCommitAsync(group, booked, spans, abort), _rows.Count, abort);
+        var (rows, began) = (group.Sum(b => b.Tasks.Length), time.GetTimestamp());
+        var (outcome, refusal) = await RetryAsync(() => TryCommitAsync(group, Book(group), spans, abort), rows, abort);
         if (outcome == Commit.Done)
         {
             unwritten.Remove(_rows.Count, time.GetElapsedTime(began));
@@ -246,7 +243,7 @@ internal sealed partial class Write(
             if (device is not null)
             {
                 var units = Array.ConvertAll(group[i].Tasks, t => (long)run.Tasks[t].Prepared!.Units);
-                booked[i] = new BatchBooking(device.Span, units, device.PaddedUnits, pricePerHourPico);
+                booked[i] = new BatchBooking(device.Span, units, device.PaddedUnits, prices.Value, options.SplitMethodChosen);
             }
 
             AddRows(group[i], booked[i], now);
@@ -270,23 +267,31 @@ internal sealed partial class Write(
                 slice.Slice.Job,
                 slice.Slice.No,
                 task.Seq,
-                failure is null ? TaskOutcome.Succeeded : TaskOutcome.Failed,
+                Outcome(failure),
                 task.CustomId,
                 failure is null ? output.Bytes : null,
                 failure is null ? output.ContentType : null,
                 failure?.Kind.Info().Code,
                 failure?.Message,
                 model,
-                turns: (short)(failure is { Kind: FailureKind.InvalidInput } ? 0 : 1),
+                turns: (short)(
+                    failure is { Kind: FailureKind.InvalidInput or FailureKind.BudgetExceeded or FailureKind.Cancelled } ? 0 : 1
+                ),
                 booked?.TaskPico[row] ?? 0,
                 batch.Device?.Id,
                 Microseconds(slice.QueuedAt, run.ReceivedAt),
                 stagedUs,
                 deviceUs,
-                Microseconds(slice.QueuedAt, now)
+                Microseconds(slice.QueuedAt, now),
+                task.Prepared?.Units ?? 0
             );
         }
     }
+
+    private static TaskOutcome Outcome(TaskFailure? failure) =>
+        failure is null ? TaskOutcome.Succeeded
+        : failure.Kind is FailureKind.BudgetExceeded or FailureKind.Cancelled ? TaskOutcome.Cancelled
+        : TaskOutcome.Failed;
 
     /// <summary>The one transaction. The worker's own row is locked last, so that the device's thread hardly ever waits for it.</summary>
     private async Task<Commit> TryCommitAsync(
@@ -358,8 +363,8 @@ internal sealed partial class Write(
         return new(
             """
             INSERT INTO batches (worker, id, dispatch, lane, model, provider, rows, units, padded_units, device_ns, cost_pico,
-                                 started_at, finished_at)
-            SELECT $1, b.* FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) AS b
+                                 padding_pico, split_method, started_at, finished_at)
+            SELECT $1, b.* FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) AS b
             """
         )
         {
@@ -376,6 +381,8 @@ internal sealed partial class Write(
                 Column(NpgsqlDbType.Bigint, b => b.Batch.Device!.PaddedUnits),
                 Column(NpgsqlDbType.Bigint, b => b.Booked.Span.Ns),
                 Column(NpgsqlDbType.Bigint, b => b.Booked.CostPico),
+                Column(NpgsqlDbType.Bigint, b => b.Booked.PaddingPico),
+                Column(NpgsqlDbType.Text, b => b.Booked.Method.Name()),
                 Column(NpgsqlDbType.TimestampTz, b => b.Batch.StartedAt),
                 Column(NpgsqlDbType.TimestampTz, b => Later(b.Batch.StartedAt, b.Batch.Device!.FinishedAt)),
             },
@@ -392,7 +399,7 @@ internal sealed partial class Write(
         {
             if (span.Kind != SpanKind.Batch)
             {
-                sums.Add(span, pricePerHourPico);
+                sums.Add(span, prices.Value);
             }
         }
 
@@ -447,6 +454,10 @@ internal sealed partial class Write(
             {
                 return (await attempt(), null);
             }
+            catch (WrongPriceException e) when (prices.Learn(e.Prices))
+            {
+                LogPrices(log, e.Message);
+            }
             catch (PostgresException e) when (Patience.IsRefusal(e))
             {
                 return (Commit.Refused, e);
@@ -474,4 +485,7 @@ internal sealed partial class Write(
 
     [LoggerMessage(2, LogLevel.Error, "PostgreSQL refuses {Rows} results of dispatch {Dispatch}; it is given up")]
     private static partial void LogRefused(ILogger log, Exception reason, DispatchId dispatch, int rows);
+
+    [LoggerMessage(3, LogLevel.Information, "A price of the pool was set; booking anew: {Reason}")]
+    private static partial void LogPrices(ILogger log, string reason);
 }

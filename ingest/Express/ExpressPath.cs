@@ -6,6 +6,7 @@ using Pipeline.Hosting;
 using Pipeline.Ingest.Body;
 using Pipeline.Ingest.Storage;
 using Pipeline.Ingest.Tasks;
+using Pipeline.Migrations;
 
 namespace Pipeline.Ingest.Express;
 
@@ -18,6 +19,7 @@ internal sealed record ExpressOutcome(ExpressAccepted? Accepted, ProblemResult? 
 /// </summary>
 internal sealed class ExpressPath(
     JobGate gate,
+    PriceList prices,
     BrokerGate broker,
     ExpressWriter writer,
     ChunkPublisher publisher,
@@ -60,13 +62,18 @@ internal sealed class ExpressPath(
             return new ExpressOutcome(null, refused);
         }
 
+        var asked = order.Class;
+        (order, var tooDear) = await prices.PriceAsync(ruling.Order, tasks.Units, now, stop);
+        if (tooDear is not null)
+        {
+            return new ExpressOutcome(null, tooDear);
+        }
+
         if (waiters.TryAdd(order.Id, tasks.Count, options.AnswerLookAfter, isStored: false) is not { } waiter)
         {
             return new ExpressOutcome(null, Full());
         }
 
-        var asked = order.Class;
-        order = ruling.Order;
         var view = SubmitJob.View(order, tasks.Count, tasks.Units, now, ruling.PredictedAt) with
         {
             RequestedClass = asked == order.Class ? null : asked,
@@ -76,6 +83,11 @@ internal sealed class ExpressPath(
         {
             await StoreAsync(order, tasks, view, claim, fingerprint, stop);
             waiter.Stored();
+        }
+        catch (PostgresException e) when (e.SqlState == TenantBudgets.ExceededSqlState)
+        {
+            accepted.Dispose();
+            return new ExpressOutcome(null, PriceList.Refuse(order, e));
         }
         catch
         {

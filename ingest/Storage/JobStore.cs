@@ -90,7 +90,8 @@ internal sealed class JobStore(NpgsqlDataSource database)
             """
             WITH queued AS (
               UPDATE jobs SET state = 'queued', tasks = $2, units = $3, chunks = $4, open_chunks = $4, queued_at = $5, predicted_at = $6,
-                class = $12, deadline = $13
+                class = $12, deadline = $13, per_million_units_pico = $14, estimate_pico = $15,
+                reserved_pico = reserve_budget(tenant, $5, $15)
               WHERE id = $1 AND state = 'receiving'
               RETURNING id, tenant
             ), told AS (
@@ -116,14 +117,19 @@ internal sealed class JobStore(NpgsqlDataSource database)
         p.Add(new() { Value = (object?)answer?.Body ?? DBNull.Value, NpgsqlDbType = NpgsqlDbType.Bytea });
         p.Add(new() { Value = order.Class.Name() });
         p.Add(Moment(order.Deadline));
+        p.Add(Amount(order.PerMillionUnitsPico));
+        p.Add(Amount(order.EstimatePico));
         return await command.ExecuteScalarAsync(stop) is 1;
     }
 
-    /// <summary>Stores and accepts jobs with all their chunks, in one round trip and one transaction: all of them, or none.</summary>
+    /// <summary>
+    /// Stores and accepts jobs with all their chunks, in one round trip and one transaction: all of them, or none. In the order of their
+    /// tenants, since each may lock its tenant's month.
+    /// </summary>
     public async Task InsertQueuedAsync(IReadOnlyList<QueuedJob> jobs, CancellationToken stop)
     {
         await using var batch = database.CreateBatch();
-        foreach (var job in jobs)
+        foreach (var job in jobs.OrderBy(j => j.Order.Tenant.Value))
         {
             AddTo(batch, job);
         }
@@ -208,8 +214,10 @@ internal sealed class JobStore(NpgsqlDataSource database)
         var insert = new NpgsqlBatchCommand(
             """
             INSERT INTO jobs (id, tenant, model, model_version, class, state, tasks, units, chunks, open_chunks, deadline, predicted_at,
-                              webhook, metadata, max_cost_pico, retry_of, created_at, queued_at)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+                              webhook, metadata, max_cost_pico, retry_of, created_at, queued_at, per_million_units_pico,
+                              estimate_pico, reserved_pico)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
+                    reserve_budget($2, $17, $19))
             """
         );
         var p = insert.Parameters;
@@ -226,10 +234,12 @@ internal sealed class JobStore(NpgsqlDataSource database)
         p.Add(Moment(predictedAt));
         p.Add(new() { Value = (object?)order.Webhook ?? DBNull.Value, NpgsqlDbType = NpgsqlDbType.Text });
         p.Add(new() { Value = JsonSerializer.Serialize(order.Metadata), NpgsqlDbType = NpgsqlDbType.Jsonb });
-        p.Add(new() { Value = (object?)order.MaxCostPico ?? DBNull.Value, NpgsqlDbType = NpgsqlDbType.Bigint });
+        p.Add(Amount(order.MaxCostPico));
         p.Add(new() { Value = (object?)order.RetryOf?.Value ?? DBNull.Value, NpgsqlDbType = NpgsqlDbType.Uuid });
         p.Add(Moment(order.CreatedAt));
         p.Add(Moment(queuedAt));
+        p.Add(Amount(order.PerMillionUnitsPico));
+        p.Add(Amount(order.EstimatePico));
         return insert;
     }
 
@@ -248,6 +258,9 @@ internal sealed class JobStore(NpgsqlDataSource database)
             ),
             NpgsqlDbType = NpgsqlDbType.Jsonb,
         };
+
+    private static NpgsqlParameter Amount(long? pico) =>
+        new() { Value = (object?)pico ?? DBNull.Value, NpgsqlDbType = NpgsqlDbType.Bigint };
 
     private static NpgsqlParameter Moment(DateTimeOffset? moment) =>
         new() { Value = (object?)moment?.ToUniversalTime() ?? DBNull.Value, NpgsqlDbType = NpgsqlDbType.TimestampTz };

@@ -43,6 +43,12 @@ namespace Pipeline.Migrations.Versions
                         .HasColumnType("text")
                         .HasColumnName("name");
 
+                    b.Property<bool>("Operator")
+                        .ValueGeneratedOnAdd()
+                        .HasColumnType("boolean")
+                        .HasDefaultValue(false)
+                        .HasColumnName("operator");
+
                     b.Property<string>("Prefix")
                         .IsRequired()
                         .HasColumnType("text")
@@ -106,6 +112,12 @@ namespace Pipeline.Migrations.Versions
                         .HasColumnType("bigint")
                         .HasColumnName("padded_units");
 
+                    b.Property<long>("PaddingPico")
+                        .ValueGeneratedOnAdd()
+                        .HasColumnType("bigint")
+                        .HasDefaultValue(0L)
+                        .HasColumnName("padding_pico");
+
                     b.Property<string>("Provider")
                         .IsRequired()
                         .HasColumnType("text")
@@ -114,6 +126,12 @@ namespace Pipeline.Migrations.Versions
                     b.Property<int>("Rows")
                         .HasColumnType("integer")
                         .HasColumnName("rows");
+
+                    b.Property<string>("SplitMethod")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("split_method")
+                        .HasDefaultValueSql("'units.v1'");
 
                     b.Property<DateTimeOffset>("StartedAt")
                         .HasColumnType("timestamp with time zone")
@@ -132,9 +150,11 @@ namespace Pipeline.Migrations.Versions
 
                     b.ToTable("batches", null, t =>
                         {
-                            t.HasCheckConstraint("ck_batches_cost", "device_ns >= 0 AND cost_pico >= 0");
+                            t.HasCheckConstraint("ck_batches_cost", "device_ns >= 0 AND cost_pico >= 0 AND padding_pico BETWEEN 0 AND cost_pico");
 
                             t.HasCheckConstraint("ck_batches_lane", "lane IN ('express', 'bulk')");
+
+                            t.HasCheckConstraint("ck_batches_split_method", "split_method IN ('units.v1', 'equal.v1', 'padded.v1')");
 
                             t.HasCheckConstraint("ck_batches_units", "rows > 0 AND units >= 0 AND padded_units >= units");
                         });
@@ -211,6 +231,12 @@ namespace Pipeline.Migrations.Versions
                         .HasColumnType("bigint")
                         .HasColumnName("units");
 
+                    b.Property<long>("UnitsDone")
+                        .ValueGeneratedOnAdd()
+                        .HasColumnType("bigint")
+                        .HasDefaultValue(0L)
+                        .HasColumnName("units_done");
+
                     b.Property<int>("UnitsMax")
                         .HasColumnType("integer")
                         .HasColumnName("units_max");
@@ -233,6 +259,8 @@ namespace Pipeline.Migrations.Versions
                             t.HasCheckConstraint("ck_chunks_counts", "remaining >= 0 AND succeeded >= 0 AND failed >= 0 AND expired >= 0 AND cancelled >= 0 AND remaining + succeeded + failed + expired + cancelled = tasks");
 
                             t.HasCheckConstraint("ck_chunks_tasks", "tasks > 0 AND no >= 0 AND first_seq >= 0 AND units >= 0 AND units_max >= 0");
+
+                            t.HasCheckConstraint("ck_chunks_units_done", "units_done >= 0");
                         });
                 });
 
@@ -454,6 +482,10 @@ namespace Pipeline.Migrations.Versions
                         .HasColumnType("uuid")
                         .HasColumnName("id");
 
+                    b.Property<string>("CancelReason")
+                        .HasColumnType("text")
+                        .HasColumnName("cancel_reason");
+
                     b.Property<int?>("Cancelled")
                         .HasColumnType("integer")
                         .HasColumnName("cancelled");
@@ -484,6 +516,10 @@ namespace Pipeline.Migrations.Versions
                     b.Property<string>("Error")
                         .HasColumnType("jsonb")
                         .HasColumnName("error");
+
+                    b.Property<long?>("EstimatePico")
+                        .HasColumnType("bigint")
+                        .HasColumnName("estimate_pico");
 
                     b.Property<int?>("Expired")
                         .HasColumnType("integer")
@@ -530,6 +566,10 @@ namespace Pipeline.Migrations.Versions
                         .HasDefaultValue(false)
                         .HasColumnName("paused");
 
+                    b.Property<long?>("PerMillionUnitsPico")
+                        .HasColumnType("bigint")
+                        .HasColumnName("per_million_units_pico");
+
                     b.Property<DateTimeOffset?>("PredictedAt")
                         .HasColumnType("timestamp with time zone")
                         .HasColumnName("predicted_at");
@@ -537,6 +577,10 @@ namespace Pipeline.Migrations.Versions
                     b.Property<DateTimeOffset?>("QueuedAt")
                         .HasColumnType("timestamp with time zone")
                         .HasColumnName("queued_at");
+
+                    b.Property<long?>("ReservedPico")
+                        .HasColumnType("bigint")
+                        .HasColumnName("reserved_pico");
 
                     b.Property<Guid?>("RetryOf")
                         .HasColumnType("uuid")
@@ -571,6 +615,10 @@ namespace Pipeline.Migrations.Versions
                         .HasDefaultValue(0L)
                         .HasColumnName("units");
 
+                    b.Property<long?>("UnitsDone")
+                        .HasColumnType("bigint")
+                        .HasColumnName("units_done");
+
                     b.Property<string>("Webhook")
                         .HasColumnType("text")
                         .HasColumnName("webhook");
@@ -586,6 +634,8 @@ namespace Pipeline.Migrations.Versions
 
                     b.ToTable("jobs", null, t =>
                         {
+                            t.HasCheckConstraint("ck_jobs_cancel_reason", "cancel_reason IS NULL OR state IN ('cancelling', 'cancelled')");
+
                             t.HasCheckConstraint("ck_jobs_class", "class IN ('express', 'standard', 'bulk')");
 
                             t.HasCheckConstraint("ck_jobs_counts", "tasks >= 0 AND units >= 0 AND chunks >= 0 AND chunks <= tasks");
@@ -595,6 +645,8 @@ namespace Pipeline.Migrations.Versions
                             t.HasCheckConstraint("ck_jobs_finished_at", "(state IN ('completed', 'failed', 'expired', 'cancelled')) = (finished_at IS NOT NULL)");
 
                             t.HasCheckConstraint("ck_jobs_open_chunks", "open_chunks BETWEEN 0 AND chunks AND CASE WHEN state IN ('queued', 'running') THEN open_chunks > 0 WHEN state IN ('cancelling', 'failed') THEN true ELSE open_chunks = 0 END");
+
+                            t.HasCheckConstraint("ck_jobs_prices", "per_million_units_pico >= 0 AND estimate_pico >= 0 AND reserved_pico >= 0 AND units_done >= 0");
 
                             t.HasCheckConstraint("ck_jobs_queued_at", "CASE WHEN state = 'receiving' THEN queued_at IS NULL WHEN state IN ('queued', 'running', 'finalizing', 'completed') THEN queued_at IS NOT NULL ELSE true END");
 
@@ -841,6 +893,92 @@ namespace Pipeline.Migrations.Versions
                         });
                 });
 
+            modelBuilder.Entity("Pipeline.Migrations.PoolPriceRow", b =>
+                {
+                    b.Property<string>("Pool")
+                        .HasColumnType("text")
+                        .HasColumnName("pool");
+
+                    b.Property<DateTimeOffset>("ValidFrom")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("valid_from");
+
+                    b.Property<DateTimeOffset>("CreatedAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("created_at");
+
+                    b.Property<long>("PricePerHourPico")
+                        .HasColumnType("bigint")
+                        .HasColumnName("price_per_hour_pico");
+
+                    b.HasKey("Pool", "ValidFrom")
+                        .HasName("pk_pool_prices");
+
+                    b.ToTable("pool_prices", null, t =>
+                        {
+                            t.HasCheckConstraint("ck_pool_prices_pool", "pool <> ''");
+
+                            t.HasCheckConstraint("ck_pool_prices_price", "price_per_hour_pico BETWEEN 0 AND 10000000000000000");
+
+                            t.HasCheckConstraint("ck_pool_prices_valid_from", "valid_from >= '2000-01-01 00:00Z' AND valid_from < '2200-01-01 00:00Z'");
+                        });
+                });
+
+            modelBuilder.Entity("Pipeline.Migrations.PriceRow", b =>
+                {
+                    b.Property<long>("Id")
+                        .ValueGeneratedOnAdd()
+                        .HasColumnType("bigint")
+                        .HasColumnName("id");
+
+                    NpgsqlPropertyBuilderExtensions.UseIdentityAlwaysColumn(b.Property<long>("Id"));
+
+                    b.Property<string>("Class")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("class");
+
+                    b.Property<DateTimeOffset>("CreatedAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("created_at");
+
+                    b.Property<string>("Currency")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("currency");
+
+                    b.Property<string>("Model")
+                        .HasColumnType("text")
+                        .HasColumnName("model");
+
+                    b.Property<long>("PerMillionUnitsPico")
+                        .HasColumnType("bigint")
+                        .HasColumnName("per_million_units_pico");
+
+                    b.Property<DateTimeOffset>("ValidFrom")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("valid_from");
+
+                    b.HasKey("Id")
+                        .HasName("pk_prices");
+
+                    b.HasIndex(new[] { "Class", "Model", "ValidFrom" }, "ux_prices_valid_from")
+                        .IsUnique();
+
+                    NpgsqlIndexBuilderExtensions.AreNullsDistinct(b.HasIndex(new[] { "Class", "Model", "ValidFrom" }, "ux_prices_valid_from"), false);
+
+                    b.ToTable("prices", null, t =>
+                        {
+                            t.HasCheckConstraint("ck_prices_class", "class IN ('express', 'standard', 'bulk')");
+
+                            t.HasCheckConstraint("ck_prices_currency", "currency = 'USD'");
+
+                            t.HasCheckConstraint("ck_prices_model", "model <> ''");
+
+                            t.HasCheckConstraint("ck_prices_price", "per_million_units_pico BETWEEN 0 AND 100000000000000000");
+                        });
+                });
+
             modelBuilder.Entity("Pipeline.Migrations.ResultRow", b =>
                 {
                     b.Property<Guid>("Job")
@@ -918,6 +1056,12 @@ namespace Pipeline.Migrations.Versions
                         .HasColumnType("smallint")
                         .HasColumnName("turns");
 
+                    b.Property<int>("Units")
+                        .ValueGeneratedOnAdd()
+                        .HasColumnType("integer")
+                        .HasDefaultValue(0)
+                        .HasColumnName("units");
+
                     b.HasKey("Job", "Seq")
                         .HasName("pk_results");
 
@@ -960,6 +1104,59 @@ namespace Pipeline.Migrations.Versions
                             t.HasCheckConstraint("ck_scheduler_epoch_epoch", "epoch >= 0");
 
                             t.HasCheckConstraint("ck_scheduler_epoch_one", "one");
+                        });
+                });
+
+            modelBuilder.Entity("Pipeline.Migrations.TenantBudgetRow", b =>
+                {
+                    b.Property<Guid>("Tenant")
+                        .HasColumnType("uuid")
+                        .HasColumnName("tenant");
+
+                    b.Property<long>("LimitPico")
+                        .HasColumnType("bigint")
+                        .HasColumnName("limit_pico");
+
+                    b.PrimitiveCollection<int[]>("WarnPercents")
+                        .IsRequired()
+                        .HasColumnType("integer[]")
+                        .HasColumnName("warn_percents");
+
+                    b.HasKey("Tenant")
+                        .HasName("pk_tenant_budgets");
+
+                    b.ToTable("tenant_budgets", null, t =>
+                        {
+                            t.HasCheckConstraint("ck_tenant_budgets_limit", "limit_pico >= 0");
+
+                            t.HasCheckConstraint("ck_tenant_budgets_warn", "1 <= ALL (warn_percents) AND 100 >= ALL (warn_percents)");
+                        });
+                });
+
+            modelBuilder.Entity("Pipeline.Migrations.TenantMonthRow", b =>
+                {
+                    b.Property<Guid>("Tenant")
+                        .HasColumnType("uuid")
+                        .HasColumnName("tenant");
+
+                    b.Property<DateOnly>("Month")
+                        .HasColumnType("date")
+                        .HasColumnName("month");
+
+                    b.Property<decimal>("SpentPico")
+                        .HasColumnType("numeric")
+                        .HasColumnName("spent_pico");
+
+                    b.Property<int>("WarnedPercent")
+                        .HasColumnType("integer")
+                        .HasColumnName("warned_percent");
+
+                    b.HasKey("Tenant", "Month")
+                        .HasName("pk_tenant_months");
+
+                    b.ToTable("tenant_months", null, t =>
+                        {
+                            t.HasCheckConstraint("ck_tenant_months_month", "extract(day FROM month) = 1");
                         });
                 });
 
@@ -1152,6 +1349,26 @@ namespace Pipeline.Migrations.Versions
                         .OnDelete(DeleteBehavior.Restrict)
                         .IsRequired()
                         .HasConstraintName("fk_openai_batches_tenants");
+                });
+
+            modelBuilder.Entity("Pipeline.Migrations.TenantBudgetRow", b =>
+                {
+                    b.HasOne("Pipeline.Migrations.TenantRow", null)
+                        .WithMany()
+                        .HasForeignKey("Tenant")
+                        .OnDelete(DeleteBehavior.Cascade)
+                        .IsRequired()
+                        .HasConstraintName("fk_tenant_budgets_tenants");
+                });
+
+            modelBuilder.Entity("Pipeline.Migrations.TenantMonthRow", b =>
+                {
+                    b.HasOne("Pipeline.Migrations.TenantRow", null)
+                        .WithMany()
+                        .HasForeignKey("Tenant")
+                        .OnDelete(DeleteBehavior.Cascade)
+                        .IsRequired()
+                        .HasConstraintName("fk_tenant_months_tenants");
                 });
 #pragma warning restore 612, 618
         }

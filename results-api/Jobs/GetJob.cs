@@ -5,7 +5,8 @@ using Pipeline.Hosting;
 
 namespace Pipeline.ResultsApi.Jobs;
 
-/// <summary><c>GET /v1/jobs/{id}</c>: where a job stands, what it has cost, when it should be finished.</summary>
+/// <summary><c>GET /v1/jobs/{id}</c>: where a job stands, what it has cost, when it should be finished; with <c>?costs=true</c> how its costs
+/// spread over its tasks, for which all of its results are looked at.</summary>
 internal static class GetJob
 {
     public static void MapGetJob(this IEndpointRouteBuilder v1) => v1.MapGet("/jobs/{id}", Handle);
@@ -18,15 +19,21 @@ internal static class GetJob
         TimeProvider time
     )
     {
-        if (new QueryParameters(http.Request.Query).Refusal() is { } refusal)
+        var query = new QueryParameters(http.Request.Query);
+        var withCosts = query.Flag("costs");
+        if (query.Refusal() is { } refusal)
         {
             return refusal;
         }
 
-        var job = await FindAsync(database, http, id);
-        return job is null
-            ? Unknown(id)
-            : TypedResults.Json(job with { PredictedAt = PredictedEnd.Of(job, forecasts.Fresh, time.GetUtcNow()) }, ApiJson.Options);
+        if (await FindAsync(database, http, id) is not { } job)
+        {
+            return Unknown(id);
+        }
+
+        var costs = withCosts ? await JobCosts.ReadAsync(database, job, http.Caller().IsOperator, http.RequestAborted) : null;
+        var predicted = PredictedEnd.Of(job, forecasts.Fresh, time.GetUtcNow());
+        return TypedResults.Json(job with { PredictedAt = predicted, Costs = costs }, ApiJson.Options);
     }
 
     /// <returns>The job, or null when the caller has none of that id.</returns>

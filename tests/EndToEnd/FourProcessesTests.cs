@@ -3,6 +3,7 @@ using System.Net;
 using Pipeline.Contracts;
 using Pipeline.Standalone.Client;
 using Pipeline.Tests.Support.Models;
+using Pipeline.Tests.Support.Worker;
 using Xunit;
 
 namespace Pipeline.Tests.EndToEnd;
@@ -34,6 +35,7 @@ public sealed class FourProcessesTests(RunningSystem system)
         await system.StartWorkerAsync();
 
         await AssertCompletedRightAsync(job);
+        await LedgerScript.AssertClosesAsync(system.Database);
     }
 
     [Fact]

@@ -71,7 +71,7 @@ internal sealed class ProcessRig : IAsyncDisposable
         var rig = new ProcessRig(folder, postgres, broker);
         await Migrator.MigrateAsync(rig.Options.Database, NullLogger.Instance, TimeSpan.FromSeconds(60), stop);
         var tenant = await Tenants.EnsureAsync(rig.Storage, "rig", stop);
-        rig.ApiKey = await ApiKeyIssuer.IssueAsync(rig.Storage, tenant, "rig", stop);
+        rig.ApiKey = await ApiKeyIssuer.IssueAsync(rig.Storage, tenant, "rig", cancellationToken: stop);
         return rig;
     }
 

@@ -226,14 +226,14 @@ internal static class HostRun
         if (
             File.Exists(path)
             && (await File.ReadAllTextAsync(path, stop)).Trim() is { Length: > 0 } known
-            && await keys.FindTenantAsync(known, stop) is not null
+            && await keys.FindAsync(known, stop) is not null
         )
         {
             return known;
         }
 
         var tenant = await Tenants.EnsureAsync(storage, TenantName, stop);
-        var key = await ApiKeyIssuer.IssueAsync(storage, tenant, "first key", stop);
+        var key = await ApiKeyIssuer.IssueAsync(storage, tenant, "first key", isOperator: true, stop);
         await using var file = HostRecord.CreatePrivateFile(path);
         await using var writer = new StreamWriter(file);
         await writer.WriteLineAsync(key);

@@ -129,7 +129,7 @@ public sealed class DotNetClientTests(RunningSystem system)
         var file = await UploadAsync(Line("a", "b"));
         var batch = await CreateAsync(file.Id);
         var other = await Tenants.EnsureAsync(system.Database, "another", Stop);
-        var key = await ApiKeyIssuer.IssueAsync(system.Database, other, "another", Stop);
+        var key = await ApiKeyIssuer.IssueAsync(system.Database, other, "another", cancellationToken: Stop);
 
         await AssertFailsAsync(404, "file_not_found", () => Client(key).GetOpenAIFileClient().GetFileAsync(file.Id, Stop));
         await AssertFailsAsync(404, "file_not_found", () => Client(key).GetOpenAIFileClient().DownloadFileAsync(file.Id, Stop));

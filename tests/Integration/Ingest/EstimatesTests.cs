@@ -28,6 +28,7 @@ public sealed class EstimatesTests : IAsyncLifetime
         var classes = estimate.GetProperty("classes").EnumerateArray().ToList();
         Assert.Equal(["express", "standard", "bulk"], classes.Select(c => Text(c, "class")));
         Assert.Equal(["express_refused", "accepted", "accepted"], classes.Select(c => Text(c, "admission")));
+        Assert.Equal([1_600_000_000, 800_000_000, 400_000_000], classes.Select(c => c.GetProperty("price_pico_usd").GetInt64()));
 
         // Two workers, 1 ms a unit: half a millisecond each, so 10 s of work, behind 0, 10 and 20 s.
         Assert.All(
@@ -116,7 +117,12 @@ public sealed class EstimatesTests : IAsyncLifetime
     )]
     [InlineData("{\"model\":\"words\",\"shape\":{\"tasks\":1,\"units\":1,\"rows\":1}}", "shape.rows", "{\"tasks\": N", "an unknown name")]
     [InlineData("{\"model\":\"words\",\"shape\":7}", "shape", "{\"tasks\": N", "number")]
-    [InlineData("{\"model\":\"words\",\"shape\":{\"tasks\":1,\"units\":1},\"deadline\":\"-1h\"}", "deadline", "a moment (RFC 3339)", "\"-1h\"")]
+    [InlineData(
+        "{\"model\":\"words\",\"shape\":{\"tasks\":1,\"units\":1},\"deadline\":\"-1h\"}",
+        "deadline",
+        "a moment (RFC 3339)",
+        "\"-1h\""
+    )]
     public async Task A_bad_shape_is_told_what_was_expected(string body, string field, string expected, string given)
     {
         Host.Forecast();

@@ -18,7 +18,10 @@ public sealed class ApiKeysTests
 
         Assert.Matches("^pk_[A-Za-z0-9_-]{43}$", key);
         Assert.NotEqual(key, other);
-        Assert.Equal(tenant, await new ApiKeys(db.DataSource, TimeProvider.System).FindTenantAsync(key, CancellationToken.None));
+        Assert.Equal(
+            new Caller(tenant, false),
+            await new ApiKeys(db.DataSource, TimeProvider.System).FindAsync(key, CancellationToken.None)
+        );
         Assert.Equal(key[..12], await db.ScalarAsync<string>("SELECT prefix FROM api_keys WHERE name = 'laptop'"));
         Assert.Equal(0, await db.ScalarAsync<long>("SELECT count(*) FROM api_keys k WHERE k::text LIKE '%' || $1 || '%'", key[3..]));
     }

@@ -2,6 +2,7 @@ using Npgsql;
 using Pipeline.Contracts;
 using Pipeline.Migrations;
 using Pipeline.Tests.Support.Servers;
+using Pipeline.Tests.Support.Worker;
 using Xunit;
 
 namespace Pipeline.Tests.Integration.Migrations;
@@ -61,7 +62,7 @@ public sealed class LedgerTests : IAsyncLifetime
         var hour = 3_600_000_000_000;
 
         await Assert.ThrowsAsync<ArgumentException>(() => ExtendAsync(0, hour, new LedgerEntry(LedgerAccount.Task, hour - 1, Price)));
-        await Assert.ThrowsAsync<ArgumentException>(() => ExtendAsync(0, hour, new LedgerEntry(LedgerAccount.Task, hour, Price - 1)));
+        await Assert.ThrowsAsync<WrongPriceException>(() => ExtendAsync(0, hour, new LedgerEntry(LedgerAccount.Task, hour, Price - 1)));
         Assert.Equal(0, await _db.ScalarAsync<long>("SELECT count(*) FROM ledger"));
     }
 
@@ -88,6 +89,85 @@ public sealed class LedgerTests : IAsyncLifetime
 
         Assert.Equal(1_000_000_000, await _db.ScalarAsync<long>("SELECT accounted_ns FROM workers WHERE state = 'lost'"));
         Assert.Equal(0, await _db.ScalarAsync<long>("SELECT count(*) FROM ledger WHERE account = 'waste'"));
+    }
+
+    [Fact]
+    public async Task An_interval_across_a_change_of_price_costs_each_part_at_its_own()
+    {
+        await SetPriceAsync(1_000_000_000, 3 * Price);
+        await SetPriceAsync(3_000_000_000, 0);
+        var before = await Assert.ThrowsAsync<WrongPriceException>(() => ExtendAsync(0, 2_000_000_007, Idle(0, 2_000_000_007)));
+        var pico = Cost.Interval(0, 1_000_000_000, Price) + Cost.Interval(1_000_000_000, 2_000_000_007, 3 * Price);
+
+        Assert.Equal(pico, before.Prices.Interval(0, 2_000_000_007));
+        Assert.True(await ExtendAsync(0, 2_000_000_007, new LedgerEntry(LedgerAccount.Idle, 2_000_000_007, pico)));
+        await _db.ExecuteAsync("UPDATE workers SET uptime_ns = 9000000000");
+        Assert.True(await CloseAsync());
+
+        Assert.Equal(
+            Cost.RunningTotal(1_000_000_000, Price) + Cost.Interval(1_000_000_000, 3_000_000_000, 3 * Price),
+            await _db.ScalarAsync<decimal>("SELECT sum(pico) FROM ledger")
+        );
+        await AssertDifferenceAsync(0, 0, 0);
+        await LedgerScript.AssertClosesAsync(_db.DataSource);
+    }
+
+    [Fact]
+    public async Task What_does_not_close_is_told_by_how_much()
+    {
+        await ExtendAsync(0, 1_000_000_000, Idle(0, 1_000_000_000));
+        await AssertDifferenceAsync(0, 0, 0);
+
+        await _db.ExecuteAsync("UPDATE ledger SET pico = pico + 5");
+        await AssertDifferenceAsync(0, 5, 1);
+
+        await _db.ExecuteAsync("UPDATE ledger SET pico = pico - 5, from_ns = 10, ns = ns - 10");
+        await AssertDifferenceAsync(-10, 0, 1);
+    }
+
+    [Fact]
+    public async Task A_correction_is_rows_that_sum_to_nothing()
+    {
+        await ExtendAsync(0, 1_000_000_000, Idle(0, 1_000_000_000));
+
+        await _db.ExecuteAsync(
+            """
+            INSERT INTO ledger (worker, account, from_ns, to_ns, ns, pico, detail, at)
+            SELECT worker, c.account, from_ns, to_ns, ns * sign, pico * sign, 'correction', now()
+            FROM ledger, (VALUES ('idle', -1), ('warm_up', 1)) AS c (account, sign)
+            """
+        );
+
+        await AssertDifferenceAsync(0, 0, 0);
+    }
+
+    [Fact]
+    public async Task A_price_is_set_a_minute_before_it_holds_or_not_at_all()
+    {
+        var now = DateTimeOffset.UtcNow;
+
+        Assert.False(await PoolPrices.SetAsync(_db.DataSource, "default", now, Price));
+        Assert.False(await PoolPrices.SetAsync(_db.DataSource, "default", now.AddSeconds(50), Price));
+        Assert.True(await PoolPrices.SetAsync(_db.DataSource, "default", now.AddHours(1), Price));
+        Assert.True(await PoolPrices.SetAsync(_db.DataSource, "default", now.AddHours(1), 2 * Price));
+        Assert.Equal(2 * Price, await _db.ScalarAsync<long>("SELECT price_per_hour_pico FROM pool_prices"));
+    }
+
+    private Task<int> SetPriceAsync(long fromNs, long price) =>
+        _db.ExecuteAsync(
+            """
+            INSERT INTO pool_prices (pool, valid_from, price_per_hour_pico, created_at)
+            SELECT pool, started_at + make_interval(secs => $1 / 1000000000.0), $2, now() FROM workers
+            """,
+            fromNs,
+            price
+        );
+
+    private async Task AssertDifferenceAsync(decimal ns, decimal pico, long intervals)
+    {
+        Assert.Equal(ns, await _db.ScalarAsync<decimal>("SELECT ns FROM ledger_difference()"));
+        Assert.Equal(pico, await _db.ScalarAsync<decimal>("SELECT pico FROM ledger_difference()"));
+        Assert.Equal(intervals, await _db.ScalarAsync<long>("SELECT intervals FROM ledger_difference($1)", _worker.Value));
     }
 
     private static LedgerEntry Idle(long from, long to) => new(LedgerAccount.Idle, to - from, Cost.Interval(from, to, Price));

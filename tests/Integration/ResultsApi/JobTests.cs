@@ -2,6 +2,7 @@ using System.Net;
 using System.Text.Json;
 using Microsoft.Extensions.DependencyInjection;
 using Pipeline.Contracts;
+using Pipeline.Migrations;
 using Pipeline.ResultsApi.Jobs;
 using Xunit;
 
@@ -47,6 +48,43 @@ public sealed class JobTests(ResultsApiFixture fixture) : IClassFixture<ResultsA
         Assert.Equal(0.4, body.GetProperty("progress").GetDouble());
         Assert.Equal(3 * 556_000, body.GetProperty("cost_pico_usd").GetDecimal());
         Assert.Equal(417_000, body.GetProperty("cost_per_task_pico_usd").GetDecimal());
+    }
+
+    [Fact]
+    public async Task Its_costs_spread_over_its_tasks_and_operators_see_the_margin()
+    {
+        var job = await SeededJob.CreateAsync(_api.Database, _api.Tenant);
+        await _api.Database.ExecuteAsync(
+            "UPDATE jobs SET per_million_units_pico = 500000000000, estimate_pico = 60000000 WHERE id = $1",
+            job.Id.Value
+        );
+        await job.EndAllAsync(_api.Database);
+        // Ten tasks of 1 to 10 units in one batch of 100 padded units and 22 more of another job, 990,000 pico-USD of it padding.
+        var batch = Guid.CreateVersion7();
+        await _api.Database.ExecuteAsync(
+            """
+            INSERT INTO batches (id, worker, dispatch, lane, model, provider, rows, units, padded_units, device_ns, cost_pico, padding_pico,
+                                 started_at, finished_at)
+            VALUES ($1, $1, $1, 'bulk', 'm@1', 'cpu', 20, 77, 100, 1, 9000000, 990000, now(), now())
+            """,
+            batch
+        );
+        await _api.Database.ExecuteAsync("UPDATE results SET batch = $1, units = seq + 1 WHERE job = $2", batch, job.Id.Value);
+        await _api.Database.ExecuteAsync("UPDATE jobs SET units_done = 55 WHERE id = $1", job.Id.Value);
+        var key = await ApiKeyIssuer.IssueAsync(_api.Database.DataSource, _api.Tenant, "operator", isOperator: true);
+
+        var (_, plain) = await _api.GetAsync($"/v1/jobs/{job.Id}");
+        var (_, body) = await _api.GetAsync($"/v1/jobs/{job.Id}?costs=true");
+        var (_, forOperators) = await (_api with { Http = _api.Host.Client(key) }).GetAsync($"/v1/jobs/{job.Id}?costs=true");
+
+        Assert.Equal(27_500_000, plain.GetProperty("price_pico_usd").GetDecimal());
+        Assert.Equal(60_000_000, plain.GetProperty("estimated_price_pico_usd").GetInt64());
+        Assert.False(plain.TryGetProperty("costs", out _));
+        Assert.Equal(
+            """{"cost_per_task_pico_usd":{"mean":556000,"p50":556000,"p95":556000},"price_per_task_pico_usd":{"mean":2750000,"p50":2500000,"p95":5000000},"task_pico_usd":5560000,"padding_pico_usd":707142,"over_estimate_pico_usd":-32500000}""",
+            body.GetProperty("costs").GetRawText()
+        );
+        Assert.Equal(27_500_000 - 5_560_000 - 707_142, forOperators.GetProperty("costs").GetProperty("margin_pico_usd").GetDecimal());
     }
 
     [Fact]

@@ -20,7 +20,9 @@ public sealed class WorkerChaosTests
     public async Task Every_task_ends_once_and_the_books_close_whatever_happens(int seed)
     {
         var random = new Random(seed);
-        await using var world = await WorkerWorld.StartAsync(settings: ("Worker:WriteRowsMax", "16"));
+        await using var world = await WorkerWorld.StartAsync(
+            settings: [("Worker:WriteRowsMax", "16"), ("Worker:SplitMethod", ((SplitMethod)(seed % 3)).Name())]
+        );
         var job = await world.SeedAsync([.. Enumerable.Range(0, Tasks).Select(i => Text(random, i))], chunkTasks: 20);
         var epoch = 1;
         for (var round = 0; round < Rounds; round++)
@@ -33,6 +35,9 @@ public sealed class WorkerChaosTests
                 case 1:
                     await world.DeclareLostAsync();
                     await world.NextLifeAsync();
+                    break;
+                case 2 when random.Next(2) == 0:
+                    await SetPriceAsync(world, random);
                     break;
                 case 2:
                     await world.PublishAsync(new SchedulerChanged { Epoch = ++epoch, Instance = Guid.NewGuid() });
@@ -51,7 +56,18 @@ public sealed class WorkerChaosTests
         Assert.Equal("completed", await world.Database.ScalarAsync<string>("SELECT state FROM jobs"));
         Assert.Equal(0, world.Models.Lent);
         await LedgerCheck.AssertClosesAsync(world.Rows);
+        await LedgerScript.AssertClosesAsync(world.Rows);
     }
+
+    /// <summary>A price that holds in an instant, far sooner than an operator may set one: so it meets batches, idle time and commits.</summary>
+    private static Task<int> SetPriceAsync(WorkerWorld world, Random random) =>
+        world.Database.ExecuteAsync(
+            """
+            INSERT INTO pool_prices (pool, valid_from, price_per_hour_pico, created_at)
+            VALUES ('default', clock_timestamp() + '50 ms', $1, now())
+            """,
+            random.NextInt64(0, 10 * Cost.PicoPerUsd)
+        );
 
     private static Dispatch Some(Random random, Dispatch dispatch)
     {

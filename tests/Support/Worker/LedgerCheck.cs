@@ -1,13 +1,14 @@
 using System.Data;
 using Npgsql;
 using Pipeline.Contracts;
+using Pipeline.Migrations;
 using Xunit;
 
 namespace Pipeline.Tests.Support.Worker;
 
 /// <summary>
 /// Promise 3, checked from outside: each worker's ledger is one gap-free chain from 0, its accounts sum to accounted time × price to
-/// the pico-dollar, and the task account is what the results cost.
+/// the pico-dollar, and the task account is what the results cost. The database's own function must say the same.
 /// </summary>
 internal static class LedgerCheck
 {
@@ -17,15 +18,16 @@ internal static class LedgerCheck
         await using var connection = await database.OpenConnectionAsync();
         await using var snapshot = await connection.BeginTransactionAsync(IsolationLevel.RepeatableRead);
         var workers = 0;
-        foreach (var (id, accountedNs, price) in await WorkersAsync(connection))
+        foreach (var (id, accountedNs, prices) in await WorkersAsync(connection))
         {
-            await AssertChainAsync(connection, id, accountedNs, price);
+            await AssertChainAsync(connection, id, accountedNs, prices);
             workers++;
         }
 
         Assert.True(workers > 0, "Nobody has worked.");
         var (tasks, results) = await TaskCostAsync(connection);
         Assert.Equal(tasks, results);
+        Assert.Equal((0m, 0m, 0m), await DifferenceAsync(connection));
     }
 
     /// <summary>Nanoseconds in an account, with that detail where one is given.</summary>
@@ -41,7 +43,7 @@ internal static class LedgerCheck
         return (reader.GetInt64(0), reader.GetInt64(1));
     }
 
-    private static async Task AssertChainAsync(NpgsqlConnection snapshot, Guid worker, long accountedNs, long price)
+    private static async Task AssertChainAsync(NpgsqlConnection snapshot, Guid worker, long accountedNs, DevicePrices prices)
     {
         await using var command = new NpgsqlCommand(
             "SELECT from_ns, to_ns, sum(ns)::bigint, sum(pico)::bigint FROM ledger WHERE worker = $1 GROUP BY from_ns, to_ns ORDER BY from_ns",
@@ -55,25 +57,36 @@ internal static class LedgerCheck
             var (from, to) = (reader.GetInt64(0), reader.GetInt64(1));
             Assert.Equal(reached, from);
             Assert.Equal(to - from, reader.GetInt64(2));
-            Assert.Equal(Cost.Interval(from, to, price), reader.GetInt64(3));
+            Assert.Equal(prices.Interval(from, to), reader.GetInt64(3));
             (reached, pico) = (to, pico + reader.GetInt64(3));
         }
 
         Assert.Equal(accountedNs, reached);
-        Assert.Equal(Cost.RunningTotal(accountedNs, price), pico);
+        Assert.Equal(prices.Interval(0, accountedNs), pico);
     }
 
-    private static async Task<List<(Guid Id, long AccountedNs, long Price)>> WorkersAsync(NpgsqlConnection snapshot)
+    private static async Task<List<(Guid Id, long AccountedNs, DevicePrices Prices)>> WorkersAsync(NpgsqlConnection snapshot)
     {
-        await using var command = new NpgsqlCommand("SELECT id, accounted_ns, price_per_hour_pico FROM workers", snapshot);
+        await using var command = new NpgsqlCommand($"SELECT id, accounted_ns, {PoolPrices.OfWorkerSql} FROM workers w", snapshot);
         await using var reader = await command.ExecuteReaderAsync();
-        var workers = new List<(Guid, long, long)>();
+        var workers = new List<(Guid, long, DevicePrices)>();
         while (await reader.ReadAsync())
         {
-            workers.Add((reader.GetGuid(0), reader.GetInt64(1), reader.GetInt64(2)));
+            workers.Add((reader.GetGuid(0), reader.GetInt64(1), PoolPrices.Read(reader.GetValue(2))));
         }
 
         return workers;
+    }
+
+    private static async Task<(decimal Ns, decimal Pico, decimal Intervals)> DifferenceAsync(NpgsqlConnection snapshot)
+    {
+        await using var command = new NpgsqlCommand(
+            "SELECT sum(abs(ns)), sum(abs(pico)), sum(intervals) FROM ledger_difference()",
+            snapshot
+        );
+        await using var reader = await command.ExecuteReaderAsync();
+        await reader.ReadAsync();
+        return (reader.GetDecimal(0), reader.GetDecimal(1), reader.GetDecimal(2));
     }
 
     private static async Task<(decimal Tasks, decimal Results)> TaskCostAsync(NpgsqlConnection snapshot)

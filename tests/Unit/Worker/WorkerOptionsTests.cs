@@ -1,4 +1,5 @@
 using Microsoft.Extensions.Configuration;
+using Pipeline.Contracts;
 using Pipeline.GpuWorker;
 using Pipeline.Hosting;
 using Xunit;
@@ -27,6 +28,14 @@ public sealed class WorkerOptionsTests
 
     [Fact]
     public void Providers_keep_their_order() => Assert.Equal(["webgpu", "cpu"], Read(("Providers", "webgpu, cpu")).ProviderOrder);
+
+    [Fact]
+    public void The_split_method_is_one_that_is_known()
+    {
+        Assert.Equal(SplitMethod.Padded, Read(("SplitMethod", "padded.v1")).SplitMethodChosen);
+        var mistake = Assert.Throws<OptionsException>(() => Read(("SplitMethod", "units")));
+        Assert.Equal("Worker:SplitMethod expects units.v1, equal.v1, padded.v1, given \"units\"", mistake.Message);
+    }
 
     [Fact]
     public void The_price_is_exact_in_pico_dollars() =>

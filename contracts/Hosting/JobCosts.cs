@@ -1,0 +1,77 @@
+using System.Text.Json.Serialization;
+using Npgsql;
+using Pipeline.Contracts;
+
+namespace Pipeline.Hosting;
+
+/// <summary>
+/// How what a job costs us, and what its tenant is charged, spread over its tasks that have ended; in pico-USD. Waste has no job: of what a
+/// worker lost when it died nobody knows whose it was, so it stays in the workers' ledger.
+/// </summary>
+public sealed record JobCosts
+{
+    /// <summary>Cost of a task, of those that came to a model.</summary>
+    public required Spread CostPerTaskPicoUsd { get; init; }
+
+    /// <summary>Price of a task, of those that succeeded.</summary>
+    public required Spread PricePerTaskPicoUsd { get; init; }
+
+    /// <summary>The tasks' account: their own work.</summary>
+    public required decimal TaskPicoUsd { get; init; }
+
+    /// <summary>Its share of the padding of the batches its tasks ran in, by units.</summary>
+    public required decimal PaddingPicoUsd { get; init; }
+
+    /// <summary>Price so far less what was predicted for the whole job.</summary>
+    public required decimal? OverEstimatePicoUsd { get; init; }
+
+    /// <summary>For operators: the price less the two accounts.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public decimal? MarginPicoUsd { get; init; }
+
+    /// <summary>Reads them: all the job's results are looked at, so it takes as long as those are many.</summary>
+    public static async Task<JobCosts> ReadAsync(NpgsqlDataSource database, JobView job, bool isOperator, CancellationToken stop)
+    {
+        await using var command = database.CreateCommand(
+            """
+            WITH tasks AS MATERIALIZED (
+              SELECT batch, units, cost_pico, status = 'succeeded' AS charged FROM results WHERE job = $1
+            ), padding AS (
+              SELECT sum(div(b.padding_pico::numeric * t.units, b.units)) AS pico
+              FROM (SELECT batch, sum(units) AS units FROM tasks WHERE batch IS NOT NULL GROUP BY batch) AS t
+              JOIN batches b ON b.id = t.batch AND b.units > 0
+            )
+            SELECT coalesce(sum(cost_pico), 0), coalesce(trunc(avg(cost_pico) FILTER (WHERE batch IS NOT NULL)), 0),
+                   coalesce(percentile_disc(0.5) WITHIN GROUP (ORDER BY cost_pico) FILTER (WHERE batch IS NOT NULL), 0),
+                   coalesce(percentile_disc(0.95) WITHIN GROUP (ORDER BY cost_pico) FILTER (WHERE batch IS NOT NULL), 0),
+                   coalesce(percentile_disc(0.5) WITHIN GROUP (ORDER BY units) FILTER (WHERE charged), 0)::bigint,
+                   coalesce(percentile_disc(0.95) WITHIN GROUP (ORDER BY units) FILTER (WHERE charged), 0)::bigint,
+                   count(*) FILTER (WHERE charged), coalesce((SELECT pico FROM padding), 0)
+            FROM tasks
+            """
+        );
+        command.CommandTimeout = 0;
+        command.Parameters.Add(new() { Value = job.Id.Value });
+        await using var reader = await command.ExecuteReaderAsync(stop);
+        await reader.ReadAsync(stop);
+        var perMillion = job.PricePerMillionUnitsPicoUsd ?? 0;
+        var (task, padding, charged) = (reader.GetDecimal(0), reader.GetDecimal(7), reader.GetInt64(6));
+        var price = job.PricePicoUsd ?? 0;
+        return new JobCosts
+        {
+            CostPerTaskPicoUsd = new(reader.GetDecimal(1), reader.GetInt64(2), reader.GetInt64(3)),
+            PricePerTaskPicoUsd = new(
+                charged == 0 ? 0 : decimal.Truncate(price / charged),
+                Cost.PriceOf(reader.GetInt64(4), perMillion),
+                Cost.PriceOf(reader.GetInt64(5), perMillion)
+            ),
+            TaskPicoUsd = task,
+            PaddingPicoUsd = padding,
+            OverEstimatePicoUsd = job.EstimatedPricePicoUsd is { } estimate ? price - estimate : null,
+            MarginPicoUsd = isOperator ? price - task - padding : null,
+        };
+    }
+}
+
+/// <summary>Mean, rounded down, and percentiles.</summary>
+public sealed record Spread(decimal Mean, decimal P50, decimal P95);
