@@ -2,13 +2,14 @@ using Microsoft.AspNetCore.Http.HttpResults;
 using Npgsql;
 using Pipeline.Contracts;
 using Pipeline.Hosting;
+using Pipeline.Hosting.Api;
 
 namespace Pipeline.ResultsApi.Jobs;
 
 /// <summary><c>GET /v1/jobs/{id}</c>: where a job stands, what it has cost, when it should be finished.</summary>
 internal static class GetJob
 {
-    public static void MapGetJob(this IEndpointRouteBuilder v1) => v1.MapGet("/jobs/{id}", Handle);
+    public static void MapGetJob(this IEndpointRouteBuilder v1) => v1.MapGet("/jobs/{id}", Handle).Describe(ReadOperations.GetJob);
 
     private static async Task<Results<JsonHttpResult<JobView>, ProblemResult>> Handle(
         string id,
