@@ -47,12 +47,6 @@ internal static class InferOperations
         $"RFC 7240. `respond-async`: answer 202 at once. `wait=N`: wait N seconds, then 202; {Defaults.ExpressWaitMax.TotalSeconds:0} at most, which is also the default."
     );
 
-    private static readonly ApiParameter Accept = ApiParameter.Header(
-        "Accept",
-        ApiType.Text(),
-        "`text/event-stream` shows each result as it lands: `accepted`, `position`, `started`, `result`, `finished`."
-    );
-
     private static readonly IReadOnlyList<ApiAnswer> Answers =
     [
         ApiAnswer.Json<Inference>("The results, in the order of the inputs. At least one task succeeded; each says how it ended.") with
@@ -63,7 +57,12 @@ internal static class InferOperations
                 ["Idempotency-Replayed"] = "`true` where an earlier request with this key had been accepted.",
             },
         },
-        new(200, InferStream.ContentType, null, "With `Accept: text/event-stream`, the events."),
+        new(
+            200,
+            InferStream.ContentType,
+            null,
+            "With `Accept: text/event-stream`, each result as it lands: the events `accepted`, `position`, `started`, `result`, `finished`."
+        ),
         ApiAnswer.Json<JobView>("Accepted, and not answered yet: `Location` will have the answer.", 202) with
         {
             Headers = new Dictionary<string, string>(Limits) { ["Location"] = "Where the answer will be.", ["Retry-After"] = "Seconds." },
@@ -85,7 +84,7 @@ internal static class InferOperations
         """
     )
     {
-        Parameters = [Prefer, ApiParameters.IdempotencyKey, Accept],
+        Parameters = [Prefer, ApiParameters.IdempotencyKey],
         Bodies =
         [
             new(
@@ -114,7 +113,7 @@ internal static class InferOperations
         "On any instance, also while the first request still waits. Waits as `Prefer: wait` says, by default not at all."
     )
     {
-        Parameters = [ApiParameters.Job, Prefer, Accept, ApiParameters.LastEventId],
+        Parameters = [ApiParameters.Job, Prefer, ApiParameters.LastEventId],
         Answers = Answers,
         Errors = [FailureKind.InvalidRequest, FailureKind.UnknownJob, FailureKind.InvalidState, FailureKind.RateLimited, .. Endings],
     };

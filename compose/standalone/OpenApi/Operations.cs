@@ -23,7 +23,7 @@ internal static class Operations
             described,
             context.Document!,
             $"/{context.Description.RelativePath}",
-            type => Component(type, context, stop)
+            async type => Schemas.Put(await context.GetOrCreateSchemaAsync(type, null, stop), context.Document!)
         );
     }
 
@@ -63,6 +63,18 @@ internal static class Operations
                 operation.Responses[key] = error;
             }
         }
+
+        Sort(operation.Responses);
+    }
+
+    private static void Sort(OpenApiResponses responses)
+    {
+        var sorted = responses.OrderBy(response => response.Key, StringComparer.Ordinal).ToList();
+        responses.Clear();
+        foreach (var (status, response) in sorted)
+        {
+            responses[status] = response;
+        }
     }
 
     private static OpenApiParameter Parameter(ApiParameter parameter) =>
@@ -74,7 +86,7 @@ internal static class Operations
             Description = parameter.Meaning,
             Schema = Schemas.Of(parameter.Type),
             Style = parameter.Type.IsPairs ? ParameterStyle.DeepObject : null,
-            Explode = parameter.Type.IsPairs,
+            Explode = !parameter.Type.IsList,
         };
 
     private static async Task<OpenApiRequestBody> BodyAsync(ApiOperation described, SchemaOf schemaOf)
@@ -175,28 +187,6 @@ internal static class Operations
 
         return examples;
     }
-
-    private static async Task<IOpenApiSchema> Component(Type type, OpenApiOperationTransformerContext context, CancellationToken stop)
-    {
-        var schema = await context.GetOrCreateSchemaAsync(type, null, stop);
-        return Put(type, schema, context.Document!);
-    }
-
-    /// <summary>Puts an object's schema among the components, and refers to it; others stand where they are used.</summary>
-    public static IOpenApiSchema Put(Type type, OpenApiSchema schema, OpenApiDocument document)
-    {
-        var name = NameOf(type);
-        if (schema.Properties is not { Count: > 0 })
-        {
-            return schema;
-        }
-
-        document.AddComponent(name, schema);
-        return new OpenApiSchemaReference(name, document);
-    }
-
-    private static string NameOf(Type type) =>
-        type.IsGenericType ? $"{type.Name.Split('`')[0]}Of{string.Concat(type.GetGenericArguments().Select(NameOf))}" : type.Name;
 
     private static string Text(int status) => status.ToString(System.Globalization.CultureInfo.InvariantCulture);
 }

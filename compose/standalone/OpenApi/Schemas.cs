@@ -1,4 +1,7 @@
+using System.Reflection;
 using System.Text.Json.Nodes;
+using System.Text.Json.Serialization;
+using System.Text.Json.Serialization.Metadata;
 using Microsoft.AspNetCore.OpenApi;
 using Microsoft.OpenApi;
 using Pipeline.Contracts;
@@ -12,10 +15,16 @@ internal static class Schemas
 {
     public const string FailureCode = "FailureCode";
 
-    /// <summary>Types that are written as one string.</summary>
+    /// <summary>Of a schema's metadata: the name under which it becomes a component, and whether null stands where it is used.</summary>
+    private const string Name = "name";
+    private const string Nullable = "nullable";
+
+    /// <summary>Corrects what the framework cannot know: converters of ours, what is always written, doc comments.</summary>
     public static Task TransformAsync(OpenApiSchema schema, OpenApiSchemaTransformerContext context, CancellationToken stop)
     {
-        var type = Nullable.GetUnderlyingType(context.JsonTypeInfo.Type) ?? context.JsonTypeInfo.Type;
+        var underlying = System.Nullable.GetUnderlyingType(context.JsonTypeInfo.Type);
+        var type = underlying ?? context.JsonTypeInfo.Type;
+        var isNullable = underlying is not null || context.JsonPropertyInfo?.IsGetNullable == true;
         if (type == typeof(ModelRef))
         {
             schema.Type = JsonSchemaType.String;
@@ -33,17 +42,81 @@ internal static class Schemas
         else if (type == typeof(decimal))
         {
             // Amounts of pico-dollars: whole numbers of any size.
-            schema.Type = (schema.Type & JsonSchemaType.Null) | JsonSchemaType.Integer;
+            schema.Type = JsonSchemaType.Integer;
             schema.Format = null;
         }
 
-        if (Nullable.GetUnderlyingType(context.JsonTypeInfo.Type) is not null && type != typeof(decimal))
+        if (schema.Type is { } said && context.JsonTypeInfo.Kind != JsonTypeInfoKind.Object)
         {
-            schema.Type |= JsonSchemaType.Null;
+            schema.Type = isNullable ? said | JsonSchemaType.Null : said & ~JsonSchemaType.Null;
+        }
+
+        if (context.JsonPropertyInfo?.AttributeProvider is PropertyInfo property)
+        {
+            schema.Description = Docs.Of(property);
+        }
+
+        if (context.JsonTypeInfo.Kind == JsonTypeInfoKind.Object && schema.Properties is { Count: > 0 })
+        {
+            schema.Metadata ??= new Dictionary<string, object>();
+            schema.Metadata[Name] = NameOf(type);
+            schema.Metadata[Nullable] = isNullable;
+            RequireWhatIsAlwaysWritten(schema, context.JsonTypeInfo);
         }
 
         return Task.CompletedTask;
     }
+
+    /// <summary>Moves objects among the document's components, each once, and refers to them there.</summary>
+    public static IOpenApiSchema Put(IOpenApiSchema found, OpenApiDocument document)
+    {
+        if (found is not OpenApiSchema schema)
+        {
+            return found;
+        }
+
+        schema.Items = schema.Items is { } items ? Put(items, document) : null;
+        schema.AdditionalProperties = schema.AdditionalProperties is { } values ? Put(values, document) : null;
+        foreach (var (name, property) in schema.Properties?.ToArray() ?? [])
+        {
+            schema.Properties![name] = Put(property, document);
+        }
+
+        if (schema.Metadata?.TryGetValue(Name, out var component) is not true)
+        {
+            return schema;
+        }
+
+        var isNullable = schema.Metadata[Nullable] is true;
+        var meaning = schema.Description;
+        schema.Description = null;
+        var id = (string)component;
+        document.AddComponent(id, schema);
+        var reference = new OpenApiSchemaReference(id, document);
+        return isNullable
+            ? new OpenApiSchema { Description = meaning, OneOf = [reference, new OpenApiSchema { Type = JsonSchemaType.Null }] }
+            : new OpenApiSchemaReference(id, document) { Description = meaning };
+    }
+
+    /// <summary>A member that has no setter is computed, and always there; one that is left out when null need not be.</summary>
+    private static void RequireWhatIsAlwaysWritten(OpenApiSchema schema, JsonTypeInfo type)
+    {
+        schema.Required ??= new HashSet<string>();
+        foreach (var property in type.Properties.Where(property => schema.Properties!.ContainsKey(property.Name)))
+        {
+            if (property.AttributeProvider?.IsDefined(typeof(JsonIgnoreAttribute), false) == true)
+            {
+                schema.Required.Remove(property.Name);
+            }
+            else if (property is { Set: null, AssociatedParameter: null })
+            {
+                schema.Required.Add(property.Name);
+            }
+        }
+    }
+
+    private static string NameOf(Type type) =>
+        type.IsGenericType ? $"{type.Name.Split('`')[0]}Of{string.Concat(type.GetGenericArguments().Select(NameOf))}" : type.Name;
 
     /// <summary>A parameter's schema.</summary>
     public static OpenApiSchema Of(ApiType type)

@@ -79,7 +79,7 @@ internal static class WholeDocument
                     described,
                     document,
                     path,
-                    async type => Operations.Put(type, await context.GetOrCreateSchemaAsync(type, null, stop), document)
+                    async type => Schemas.Put(await context.GetOrCreateSchemaAsync(type, null, stop), document)
                 );
                 document.Paths[path] = new OpenApiPathItem { Operations = new() { [HttpMethod.Get] = operation } };
             }
@@ -93,7 +93,7 @@ internal static class WholeDocument
         {
             var schema = await context.GetOrCreateSchemaAsync(type, null, stop);
             schema.Properties!["code"] = new OpenApiSchemaReference(Schemas.FailureCode, document);
-            Operations.Put(type, schema, document);
+            Schemas.Put(schema, document);
         }
     }
 
