@@ -77,17 +77,29 @@ internal static class Operations
         }
     }
 
-    private static OpenApiParameter Parameter(ApiParameter parameter) =>
-        new()
+    private static OpenApiParameter Parameter(ApiParameter parameter)
+    {
+        var made = new OpenApiParameter
         {
             Name = parameter.Name,
             In = Enum.Parse<ParameterLocation>(parameter.Place.ToString()),
             Required = parameter.Required,
             Description = parameter.Meaning,
             Schema = Schemas.Of(parameter.Type),
-            Style = parameter.Type.IsPairs ? ParameterStyle.DeepObject : null,
-            Explode = !parameter.Type.IsList,
         };
+        if (parameter.Type.IsList)
+        {
+            // Words separated by commas.
+            made.Explode = false;
+        }
+        else if (parameter.Type.IsPairs)
+        {
+            made.Style = ParameterStyle.DeepObject;
+            made.Explode = true;
+        }
+
+        return made;
+    }
 
     private static async Task<OpenApiRequestBody> BodyAsync(ApiOperation described, SchemaOf schemaOf)
     {

@@ -21,7 +21,7 @@ public sealed record ApiOperation(string Id, string Tag, string Summary, string 
     /// <summary>The forms in which a body is taken; none for a request without one.</summary>
     public IReadOnlyList<ApiBody> Bodies { get; init; } = [];
 
-    /// <summary>True where a request may also come without a body.</summary>
+    /// <summary>The good answers, and those of the same form that say no.</summary>
     public required IReadOnlyList<ApiAnswer> Answers { get; init; }
 
     /// <summary>Every kind of failure it may answer with, besides <see cref="ApiOperations.Everywhere"/>.</summary>
