@@ -4,6 +4,7 @@ using Microsoft.AspNetCore.Routing;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
 using Pipeline.Hosting;
+using Pipeline.Hosting.Api;
 using Pipeline.Ingest.Express;
 using Pipeline.Ingest.OpenAi;
 using Pipeline.Ingest.OpenInference;
@@ -65,30 +66,53 @@ public static class IngestServices
     public static IEndpointRouteBuilder MapIngest(this IEndpointRouteBuilder endpoints)
     {
         var jobs = endpoints.MapGroup("/v1/jobs").RequireApiKey();
-        jobs.MapPost("", (HttpContext http, SubmitJob submit) => submit.HandleAsync(http));
-        jobs.MapPost("/{id}/cancel", (string id, HttpContext http, JobCommands commands) => commands.CancelAsync(id, http));
-        jobs.MapPost("/{id}/pause", (string id, HttpContext http, JobCommands commands) => commands.PauseAsync(id, http));
-        jobs.MapPost("/{id}/resume", (string id, HttpContext http, JobCommands commands) => commands.ResumeAsync(id, http));
-        jobs.MapPost("/{id}/retry-failed", (string id, HttpContext http, RetryFailed retry) => retry.HandleAsync(id, http));
+        jobs.MapPost("", (HttpContext http, SubmitJob submit) => submit.HandleAsync(http)).Describe(JobOperations.Submit);
+        jobs.MapPost("/{id}/cancel", (string id, HttpContext http, JobCommands commands) => commands.CancelAsync(id, http))
+            .Describe(JobOperations.Cancel);
+        jobs.MapPost("/{id}/pause", (string id, HttpContext http, JobCommands commands) => commands.PauseAsync(id, http))
+            .Describe(JobOperations.Pause);
+        jobs.MapPost("/{id}/resume", (string id, HttpContext http, JobCommands commands) => commands.ResumeAsync(id, http))
+            .Describe(JobOperations.Resume);
+        jobs.MapPost("/{id}/retry-failed", (string id, HttpContext http, RetryFailed retry) => retry.HandleAsync(id, http))
+            .Describe(JobOperations.RetryFailed);
         endpoints
             .MapGroup("/v1")
             .RequireApiKey()
-            .MapPost("/estimates", (HttpContext http, Estimates estimates) => estimates.HandleAsync(http));
+            .MapPost("/estimates", (HttpContext http, Estimates estimates) => estimates.HandleAsync(http))
+            .Describe(JobOperations.Estimate);
         var express = endpoints.MapGroup("/v1").RequireApiKey().LimitByKey();
-        express.MapPost("/infer", (HttpContext http, Infer infer) => infer.HandleAsync(http));
-        express.MapGet("/infer/{id}", (string id, HttpContext http, Infer infer) => infer.FindAsync(id, http));
-        express.MapPost("/embeddings", (HttpContext http, AnswerInputs answer) => answer.HandleAsync(http, Endpoints.Embeddings));
-        express.MapPost("/moderations", (HttpContext http, AnswerInputs answer) => answer.HandleAsync(http, Endpoints.Moderations));
+        express.MapPost("/infer", (HttpContext http, Infer infer) => infer.HandleAsync(http)).Describe(InferOperations.Submit);
+        express
+            .MapGet("/infer/{id}", (string id, HttpContext http, Infer infer) => infer.FindAsync(id, http))
+            .Describe(InferOperations.Find);
+        express
+            .MapPost("/embeddings", (HttpContext http, AnswerInputs answer) => answer.HandleAsync(http, Endpoints.Embeddings))
+            .Describe(WriteOperations.Embeddings);
+        express
+            .MapPost("/moderations", (HttpContext http, AnswerInputs answer) => answer.HandleAsync(http, Endpoints.Moderations))
+            .Describe(WriteOperations.Moderations);
         var openAi = endpoints.MapGroup("/v1").RequireApiKey();
-        openAi.MapPost("/files", (HttpContext http, UploadFile upload) => upload.HandleAsync(http));
-        openAi.MapDelete("/files/{id}", (string id, HttpContext http, UploadFile upload) => upload.DeleteAsync(id, http));
-        openAi.MapPost("/batches", (HttpContext http, CreateBatch create) => create.HandleAsync(http));
-        openAi.MapPost("/batches/{id}/retry-failed", (string id, HttpContext http, RetryFailedBatch retry) => retry.HandleAsync(id, http));
-        openAi.MapPost("/batches/{id}/cancel", (string id, HttpContext http, CreateBatch create) => create.CancelAsync(id, http));
+        openAi.MapPost("/files", (HttpContext http, UploadFile upload) => upload.HandleAsync(http)).Describe(WriteOperations.Upload);
+        openAi
+            .MapDelete("/files/{id}", (string id, HttpContext http, UploadFile upload) => upload.DeleteAsync(id, http))
+            .Describe(WriteOperations.DeleteFile);
+        openAi
+            .MapPost("/batches", (HttpContext http, CreateBatch create) => create.HandleAsync(http))
+            .Describe(WriteOperations.CreateBatch);
+        openAi
+            .MapPost("/batches/{id}/cancel", (string id, HttpContext http, CreateBatch create) => create.CancelAsync(id, http))
+            .Describe(WriteOperations.CancelBatch);
+        openAi
+            .MapPost("/batches/{id}/retry-failed", (string id, HttpContext http, RetryFailedBatch retry) => retry.HandleAsync(id, http))
+            .Describe(WriteOperations.RetryFailedBatch);
         var operators = endpoints.MapGroup("/v1").RequireApiKey().RequireOperator();
-        operators.MapPut("/pools/{pool}/price", (string pool, HttpContext http, SetPrices set) => set.SetPoolPriceAsync(pool, http));
-        operators.MapPut("/prices", (HttpContext http, SetPrices set) => set.SetPriceAsync(http));
-        operators.MapPut("/tenants/{tenant}/budget", (string tenant, HttpContext http, SetPrices set) => set.SetBudgetAsync(tenant, http));
+        operators
+            .MapPut("/pools/{pool}/price", (string pool, HttpContext http, SetPrices set) => set.SetPoolPriceAsync(pool, http))
+            .Describe(PriceOperations.SetPoolPrice);
+        operators.MapPut("/prices", (HttpContext http, SetPrices set) => set.SetPriceAsync(http)).Describe(PriceOperations.SetPrice);
+        operators
+            .MapPut("/tenants/{tenant}/budget", (string tenant, HttpContext http, SetPrices set) => set.SetBudgetAsync(tenant, http))
+            .Describe(PriceOperations.SetBudget);
         endpoints.MapOpenInference();
         return endpoints;
     }

@@ -1,6 +1,7 @@
 // The door for writes. Configuration: PIPELINE__DATABASE, PIPELINE__BROKER, …, INGEST__… (see the options), and --urls for its address.
 
 using Pipeline.Hosting;
+using Pipeline.Hosting.Api;
 using Pipeline.Ingest;
 using Pipeline.OpenAi;
 
@@ -13,6 +14,7 @@ try
     await using var app = builder.Build();
     app.UseProblems();
     app.MapHealth();
+    app.MapApiDocument();
     app.MapIngest();
     app.MapOpenAiReads();
 

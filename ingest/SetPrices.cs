@@ -44,14 +44,7 @@ internal sealed class SetPrices(NpgsqlDataSource database, ModelCatalog models, 
         }
 
         return await PoolPrices.SetAsync(database, pool, validFrom, price, http.RequestAborted)
-            ? Answer(
-                new
-                {
-                    Pool = pool,
-                    PricePerHourPicoUsd = price,
-                    ValidFrom = validFrom,
-                }
-            )
+            ? Answer(new PoolPriceView(pool, price, validFrom))
             : TooSoon(validFrom, "Time that is booked is never priced anew");
     }
 
@@ -92,15 +85,7 @@ internal sealed class SetPrices(NpgsqlDataSource database, ModelCatalog models, 
         }
 
         return await Prices.SetAsync(database, latencyClass, model, validFrom, price, http.RequestAborted)
-            ? Answer(
-                new
-                {
-                    Class = latencyClass,
-                    Model = model,
-                    PricePerMillionUnitsPicoUsd = price,
-                    ValidFrom = validFrom,
-                }
-            )
+            ? Answer(new UnitPriceView(latencyClass, model, price, validFrom))
             : TooSoon(validFrom, "Jobs that were accepted keep their price");
     }
 
@@ -122,14 +107,7 @@ internal sealed class SetPrices(NpgsqlDataSource database, ModelCatalog models, 
         }
 
         return await TenantBudgets.SetAsync(database, tenant, limit, warn, http.RequestAborted)
-            ? Answer(
-                new
-                {
-                    Tenant = tenant,
-                    LimitPicoUsd = limit,
-                    WarnPercents = warn,
-                }
-            )
+            ? Answer(new BudgetView(tenant, limit, warn))
             : Problems.Result(FailureKind.UnknownRoute, $"There is no tenant \"{Excerpt.Of(tenant)}\".", "tenant");
     }
 

@@ -3,6 +3,7 @@ using Microsoft.AspNetCore.Http.HttpResults;
 using Npgsql;
 using Pipeline.Contracts;
 using Pipeline.Hosting;
+using Pipeline.Hosting.Api;
 using Pipeline.ResultsApi.Jobs;
 
 namespace Pipeline.ResultsApi;
@@ -14,9 +15,10 @@ namespace Pipeline.ResultsApi;
 internal static class Decisions
 {
     /// <summary>As many as a scheduler tells at once.</summary>
-    private const int LimitMax = 64;
+    public const int LimitMax = 64;
 
-    public static void MapDecisions(this IEndpointRouteBuilder v1) => v1.MapGet("/jobs/{id}/decisions", Handle);
+    public static void MapDecisions(this IEndpointRouteBuilder v1) =>
+        v1.MapGet("/jobs/{id}/decisions", Handle).Describe(ReadOperations.GetDecisions);
 
     private static async Task<Results<JsonHttpResult<DecisionsView>, ProblemResult>> Handle(
         string id,

@@ -1,6 +1,7 @@
 // results-api: the HTTP door for reads. Status, results, events, models, workers.
 
 using Pipeline.Hosting;
+using Pipeline.Hosting.Api;
 using Pipeline.ResultsApi;
 
 var builder = WebApplication.CreateBuilder(args);
@@ -12,6 +13,7 @@ try
     await using var app = builder.Build();
     app.UseProblems();
     app.MapHealth();
+    app.MapApiDocument();
     app.MapResultsApi();
 
     await app.Services.WaitForServersAsync(CancellationToken.None);

@@ -2,6 +2,7 @@ using System.CommandLine;
 using Pipeline.Hosting;
 using Pipeline.Standalone.Client;
 using Pipeline.Standalone.Host;
+using Pipeline.Standalone.OpenApi;
 
 // The `pipeline` tool: the whole system in one process, and the client commands.
 var connection = new Connection();
@@ -21,5 +22,6 @@ var root = new RootCommand("Pipeline: AI inference as asynchronous work. One fle
     JobsCommand.CreateVerb(connection, "retry", "retry-failed", "Make a new job of a job's failed tasks."),
     ModelsCommand.Create(connection),
     ReplayCommand.Create(),
+    OpenApiCommand.Create(),
 };
 return await CommandRun.InvokeAsync(root, args);

@@ -29,6 +29,15 @@ public sealed record Problem
     public required string Title { get; init; }
     public required int Status { get; init; }
     public required string Detail { get; init; }
+
+    /// <summary>The stable code; <see cref="FailureKinds"/> has them all. OpenAI's clients read the same in <c>error.code</c>.</summary>
+    public string Code => Error.Code;
+
+    /// <summary>False where sending the same again cannot help; OpenAI's clients hear it by <c>x-should-retry</c> and spare themselves the tries.</summary>
+    public required bool Retry { get; init; }
+
+    /// <summary>What to do next.</summary>
+    public required string Next { get; init; }
     public required OpenAiError Error { get; init; }
 
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
@@ -53,10 +62,6 @@ public sealed record Problem
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     public JobId? Job { get; init; }
 
-    /// <summary>False where sending the same again cannot help; told to OpenAI's clients in <c>x-should-retry</c>, which spare themselves the tries.</summary>
-    [JsonIgnore]
-    public bool Retry { get; init; } = true;
-
     /// <summary>When to come back, where that is known; told in the header.</summary>
     [JsonIgnore]
     public TimeSpan? RetryAfter { get; init; }
@@ -74,7 +79,7 @@ public sealed record Offer(
 public sealed record OpenAiError(string Message, string Type, string? Param, string Code);
 
 /// <summary>A problem as the Open Inference Protocol tells it: <c>error</c> is the message. The other members are ours.</summary>
-public sealed record OpenInferenceError(string Error, string Code)
+public sealed record OpenInferenceError(string Error, string Code, bool Retry, string Next)
 {
     /// <summary>Where errors have this form.</summary>
     public const string Paths = "/v2";
@@ -92,7 +97,7 @@ public sealed record OpenInferenceError(string Error, string Code)
     public JobId? Job { get; init; }
 
     public static OpenInferenceError Of(Problem problem) =>
-        new(problem.Detail, problem.Error.Code)
+        new(problem.Detail, problem.Code, problem.Retry, problem.Next)
         {
             Errors = problem.Errors,
             ErrorsTotal = problem.ErrorsTotal,
@@ -122,6 +127,7 @@ public static partial class Problems
             Status = info.HttpStatus,
             Detail = detail,
             Retry = info.Retry,
+            Next = info.Next,
             Error = new OpenAiError(detail, info.Fault == Fault.Client ? "invalid_request_error" : "server_error", param, info.Code),
             Errors = mistakes,
             ErrorsTotal = total,

@@ -5,6 +5,7 @@ using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Diagnostics.HealthChecks;
 using Microsoft.Extensions.Logging;
 using Npgsql;
+using Pipeline.Hosting.Api;
 
 namespace Pipeline.Hosting;
 
@@ -56,11 +57,37 @@ public static class ServiceDefaults
         await ServerWait.ForBrokerAsync(options, log, time, stop);
     }
 
+    private static readonly ApiOperation Live = new(
+        "getLiveness",
+        ApiTags.Service,
+        "Whether the process runs.",
+        "Needs no key and looks at nothing else: for whoever restarts processes that hang."
+    )
+    {
+        IsPublic = true,
+        Answers = [new(StatusCodes.Status200OK, "text/plain", null, "It runs.")],
+    };
+
+    private static readonly ApiOperation Ready = new(
+        "getReadiness",
+        ApiTags.Service,
+        "Whether requests can be served.",
+        "Needs no key. Asks PostgreSQL and the bus: for whoever sends requests only to processes that can serve them."
+    )
+    {
+        IsPublic = true,
+        Answers =
+        [
+            new(StatusCodes.Status200OK, "text/plain", null, "PostgreSQL and the bus answer: `Healthy`, or `Degraded`."),
+            new(StatusCodes.Status503ServiceUnavailable, "text/plain", null, "One of them does not: `Unhealthy`."),
+        ],
+    };
+
     /// <summary><c>/healthz/live</c>: the process runs. <c>/healthz/ready</c>: PostgreSQL and the bus answer.</summary>
     public static void MapHealth(this IEndpointRouteBuilder endpoints)
     {
-        endpoints.MapGet("/healthz/live", () => Results.Text("alive"));
-        endpoints.MapHealthChecks("/healthz/ready", new() { Predicate = check => check.Tags.Contains("ready") });
+        endpoints.MapGet("/healthz/live", () => Results.Text("alive")).Describe(Live);
+        endpoints.MapHealthChecks("/healthz/ready", new() { Predicate = check => check.Tags.Contains("ready") }).Describe(Ready);
     }
 
     private sealed class DatabaseHealth(NpgsqlDataSource database) : IHealthCheck

@@ -6,6 +6,7 @@ using Microsoft.AspNetCore.Routing;
 using Npgsql;
 using Pipeline.Contracts;
 using Pipeline.Hosting;
+using Pipeline.Hosting.Api;
 using Pipeline.Migrations;
 
 namespace Pipeline.OpenAi;
@@ -17,8 +18,8 @@ internal static class Models
 {
     public static void MapModels(this IEndpointRouteBuilder v1)
     {
-        v1.MapGet("/models", List);
-        v1.MapGet("/models/{**model}", Get);
+        v1.MapGet("/models", List).Describe(ReadOperations.ListModels);
+        v1.MapGet("/models/{**model}", Get).Describe(ReadOperations.GetModel);
     }
 
     private static async Task<Results<JsonHttpResult<ListView<ModelView>>, ProblemResult>> List(HttpContext http, NpgsqlDataSource database)

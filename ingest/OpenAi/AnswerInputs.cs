@@ -184,6 +184,7 @@ internal sealed class AnswerInputs(Admission admission, ExpressPath path, Ingest
             {
                 Job = accepted.Job.Id,
                 Retry = false,
+                Next = $"Ask GET /v1/infer/{accepted.Job.Id} for the results; sending the request again makes a second job.",
             }
         );
 

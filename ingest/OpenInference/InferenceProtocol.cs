@@ -8,6 +8,7 @@ using Microsoft.Extensions.Diagnostics.HealthChecks;
 using Microsoft.Extensions.Hosting;
 using Pipeline.Contracts;
 using Pipeline.Hosting;
+using Pipeline.Hosting.Api;
 using Pipeline.Ingest.Body;
 using Pipeline.Ingest.Express;
 using Pipeline.Ingest.Tasks;
@@ -274,22 +275,28 @@ internal static class OpenInferenceRoutes
     /// <summary>Maps <c>/v2</c>. All but the health of the server needs an API key; inference counts against its limits.</summary>
     public static void MapOpenInference(this IEndpointRouteBuilder endpoints)
     {
-        endpoints.MapGet("/v2/health/live", InferenceProtocol.Live);
-        endpoints.MapGet("/v2/health/ready", (HttpContext http, InferenceProtocol protocol) => protocol.ReadyAsync(http));
+        endpoints.MapGet("/v2/health/live", InferenceProtocol.Live).Describe(ProtocolOperations.Live);
+        endpoints
+            .MapGet("/v2/health/ready", (HttpContext http, InferenceProtocol protocol) => protocol.ReadyAsync(http))
+            .Describe(ProtocolOperations.Ready);
         var v2 = endpoints.MapGroup("/v2").RequireApiKey();
-        v2.MapGet("", InferenceProtocol.Server);
-        foreach (var model in new[] { "/models/{m}", "/models/{m}/versions/{v}" })
+        v2.MapGet("", InferenceProtocol.Server).Describe(ProtocolOperations.Server);
+        foreach (var ofVersion in new[] { false, true })
         {
-            v2.MapGet(model, (HttpContext http, InferenceProtocol protocol, string m) => protocol.ModelAsync(http, m, Version(http)));
+            var model = ofVersion ? "/models/{m}/versions/{v}" : "/models/{m}";
+            v2.MapGet(model, (HttpContext http, InferenceProtocol protocol, string m) => protocol.ModelAsync(http, m, Version(http)))
+                .Describe(ProtocolOperations.Metadata(ofVersion));
             v2.MapGet(
-                $"{model}/ready",
-                (HttpContext http, InferenceProtocol protocol, string m) => protocol.ModelReadyAsync(http, m, Version(http))
-            );
+                    $"{model}/ready",
+                    (HttpContext http, InferenceProtocol protocol, string m) => protocol.ModelReadyAsync(http, m, Version(http))
+                )
+                .Describe(ProtocolOperations.ModelReady(ofVersion));
             v2.MapPost(
                     $"{model}/infer",
                     (HttpContext http, InferenceProtocol protocol, string m) => protocol.InferAsync(http, m, Version(http))
                 )
-                .LimitByKey();
+                .LimitByKey()
+                .Describe(ProtocolOperations.Infer(ofVersion));
         }
     }
 

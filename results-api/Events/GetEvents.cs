@@ -2,6 +2,7 @@ using System.Text.Json;
 using Npgsql;
 using Pipeline.Contracts;
 using Pipeline.Hosting;
+using Pipeline.Hosting.Api;
 using Pipeline.ResultsApi.Jobs;
 
 namespace Pipeline.ResultsApi.Events;
@@ -13,7 +14,8 @@ namespace Pipeline.ResultsApi.Events;
 /// </summary>
 internal static class GetEvents
 {
-    public static void MapEvents(this IEndpointRouteBuilder v1) => v1.MapGet("/jobs/{id}/events", Handle);
+    public static void MapEvents(this IEndpointRouteBuilder v1) =>
+        v1.MapGet("/jobs/{id}/events", Handle).Describe(ReadOperations.GetEvents);
 
     private static async Task<IResult> Handle(
         string id,

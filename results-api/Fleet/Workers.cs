@@ -3,6 +3,7 @@ using Microsoft.AspNetCore.Http.HttpResults;
 using Npgsql;
 using NpgsqlTypes;
 using Pipeline.Hosting;
+using Pipeline.Hosting.Api;
 using Pipeline.Migrations;
 
 namespace Pipeline.ResultsApi.Fleet;
@@ -10,9 +11,9 @@ namespace Pipeline.ResultsApi.Fleet;
 /// <summary><c>GET /v1/workers</c>: the lives of worker processes, newest first.</summary>
 internal static class Workers
 {
-    private static readonly string[] States = [.. Enum.GetValues<WorkerState>().Select(state => state.Name())];
+    public static readonly string[] States = [.. Enum.GetValues<WorkerState>().Select(state => state.Name())];
 
-    public static void MapWorkers(this IEndpointRouteBuilder v1) => v1.MapGet("/workers", List);
+    public static void MapWorkers(this IEndpointRouteBuilder v1) => v1.MapGet("/workers", List).Describe(ReadOperations.ListWorkers);
 
     private static async Task<Results<JsonHttpResult<ListView<WorkerView>>, ProblemResult>> List(
         HttpContext http,

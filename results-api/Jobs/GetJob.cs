@@ -2,6 +2,7 @@ using Microsoft.AspNetCore.Http.HttpResults;
 using Npgsql;
 using Pipeline.Contracts;
 using Pipeline.Hosting;
+using Pipeline.Hosting.Api;
 
 namespace Pipeline.ResultsApi.Jobs;
 
@@ -9,7 +10,7 @@ namespace Pipeline.ResultsApi.Jobs;
 /// spread over its tasks, for which all of its results are looked at.</summary>
 internal static class GetJob
 {
-    public static void MapGetJob(this IEndpointRouteBuilder v1) => v1.MapGet("/jobs/{id}", Handle);
+    public static void MapGetJob(this IEndpointRouteBuilder v1) => v1.MapGet("/jobs/{id}", Handle).Describe(ReadOperations.GetJob);
 
     private static async Task<Results<JsonHttpResult<JobView>, ProblemResult>> Handle(
         string id,

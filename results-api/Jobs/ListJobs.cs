@@ -4,16 +4,17 @@ using Npgsql;
 using NpgsqlTypes;
 using Pipeline.Contracts;
 using Pipeline.Hosting;
+using Pipeline.Hosting.Api;
 
 namespace Pipeline.ResultsApi.Jobs;
 
 /// <summary><c>GET /v1/jobs</c>: a tenant's jobs, newest first, filtered, page by page.</summary>
 internal static class ListJobs
 {
-    private static readonly string[] States = [.. Enum.GetValues<JobState>().Select(state => state.Name())];
+    public static readonly string[] States = [.. Enum.GetValues<JobState>().Select(state => state.Name())];
     private static readonly string[] Classes = [.. Enum.GetValues<LatencyClass>().Select(value => value.Name())];
 
-    public static void MapListJobs(this IEndpointRouteBuilder v1) => v1.MapGet("/jobs", Handle);
+    public static void MapListJobs(this IEndpointRouteBuilder v1) => v1.MapGet("/jobs", Handle).Describe(ReadOperations.ListJobs);
 
     private static async Task<Results<JsonHttpResult<ListView<JobView>>, ProblemResult>> Handle(
         HttpContext http,

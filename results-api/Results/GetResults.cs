@@ -1,6 +1,7 @@
 using Npgsql;
 using Pipeline.Contracts;
 using Pipeline.Hosting;
+using Pipeline.Hosting.Api;
 using Pipeline.ResultsApi.Events;
 using Pipeline.ResultsApi.Jobs;
 
@@ -15,9 +16,10 @@ internal static partial class GetResults
     /// <summary>The job's state when the reply began: of a job in an end state, a whole reply without <c>limit</c> has all there is.</summary>
     public const string StateHeader = "Pipeline-Job-State";
 
-    private static readonly string[] Statuses = [.. Enum.GetValues<TaskOutcome>().Select(outcome => outcome.Name())];
+    public static readonly string[] Statuses = [.. Enum.GetValues<TaskOutcome>().Select(outcome => outcome.Name())];
 
-    public static void MapResults(this IEndpointRouteBuilder v1) => v1.MapGet("/jobs/{id}/results", Handle);
+    public static void MapResults(this IEndpointRouteBuilder v1) =>
+        v1.MapGet("/jobs/{id}/results", Handle).Describe(ReadOperations.GetResults);
 
     private static async Task<IResult> Handle(
         string id,

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Globalization;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
+using Microsoft.AspNetCore.Routing;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
@@ -9,6 +10,7 @@ using Microsoft.Extensions.Logging;
 using Npgsql;
 using Pipeline.GpuWorker;
 using Pipeline.Hosting;
+using Pipeline.Hosting.Api;
 using Pipeline.Ingest;
 using Pipeline.Migrations;
 using Pipeline.ResultsApi;
@@ -82,6 +84,15 @@ internal static class HostRun
         }
     }
 
+    /// <summary>The whole HTTP API, as one process serves it.</summary>
+    public static void MapApi(IEndpointRouteBuilder endpoints)
+    {
+        endpoints.MapHealth();
+        endpoints.MapApiDocument();
+        endpoints.MapIngest();
+        endpoints.MapResultsApi();
+    }
+
     /// <summary>Asks a host to stop (SIGTERM) and waits. False when it did not stop in time.</summary>
     public static async Task<bool> StopAsync(HostRecord record, TimeSpan waitMax, CancellationToken stop)
     {
@@ -152,9 +163,7 @@ internal static class HostRun
 
         await using var app = builder.Build();
         app.UseProblems();
-        app.MapHealth();
-        app.MapIngest();
-        app.MapResultsApi();
+        MapApi(app);
         await app.Services.WaitForServersAsync(stop);
         await app.StartAsync(stop);
         var record = new HostRecord

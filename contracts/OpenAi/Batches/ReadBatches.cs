@@ -4,6 +4,7 @@ using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Routing;
 using Pipeline.Contracts;
 using Pipeline.Hosting;
+using Pipeline.Hosting.Api;
 
 namespace Pipeline.OpenAi.Batches;
 
@@ -13,14 +14,14 @@ namespace Pipeline.OpenAi.Batches;
 /// </summary>
 internal static class ReadBatches
 {
-    private const int LimitDefault = 20;
-    private const int LimitMax = 100;
+    public const int LimitDefault = 20;
+    public const int LimitMax = 100;
     private const long LookAgainSecondsMax = 30;
 
     public static void MapReadBatches(this IEndpointRouteBuilder v1)
     {
-        v1.MapGet("/batches", ListAsync);
-        v1.MapGet("/batches/{id}", GetAsync);
+        v1.MapGet("/batches", ListAsync).Describe(ReadOperations.ListBatches);
+        v1.MapGet("/batches/{id}", GetAsync).Describe(ReadOperations.GetBatch);
     }
 
     public static ProblemResult Unknown(string id) => Problems.Result(FailureKind.UnknownBatch, $"You have no batch \"{id}\".", "id");

@@ -4,6 +4,7 @@ using Microsoft.AspNetCore.Routing;
 using Microsoft.Net.Http.Headers;
 using Pipeline.Contracts;
 using Pipeline.Hosting;
+using Pipeline.Hosting.Api;
 
 namespace Pipeline.OpenAi.Files;
 
@@ -13,13 +14,13 @@ namespace Pipeline.OpenAi.Files;
 /// </summary>
 internal static class ReadFiles
 {
-    private const int LimitMax = 10_000;
+    public const int LimitMax = 10_000;
 
     public static void MapReadFiles(this IEndpointRouteBuilder v1)
     {
-        v1.MapGet("/files", ListAsync);
-        v1.MapGet("/files/{id}", GetAsync);
-        v1.MapGet("/files/{id}/content", ContentAsync);
+        v1.MapGet("/files", ListAsync).Describe(ReadOperations.ListFiles);
+        v1.MapGet("/files/{id}", GetAsync).Describe(ReadOperations.GetFile);
+        v1.MapGet("/files/{id}/content", ContentAsync).Describe(ReadOperations.GetFileContent);
     }
 
     public static ProblemResult Unknown(string id) => Problems.Result(FailureKind.UnknownFile, $"You have no file \"{id}\".", "id");

@@ -1,0 +1,230 @@
+using Pipeline.Contracts;
+using Pipeline.Hosting;
+using Pipeline.Hosting.Api;
+using Pipeline.Ingest.Body;
+
+namespace Pipeline.Ingest;
+
+/// <summary>What the writes on jobs promise, for the API's document.</summary>
+internal static class JobOperations
+{
+    private static readonly IngestOptions Defaults = new();
+
+    private static readonly ApiType Deadline = ApiType.Text();
+
+    private static readonly IReadOnlyList<ApiParameter> JobParts =
+    [
+        ApiParameter.Query(JobParameters.Class, ApiType.Word(ApiParameters.Classes, LatencyClass.Bulk.Name()), "The latency class."),
+        ApiParameter.Query(
+            JobParameters.Fallback,
+            ApiType.Word([LatencyClass.Standard.Name(), LatencyClass.Bulk.Name()]),
+            "The slower class to take where `express` would be refused. The answer then has `requested_class` beside `class`."
+        ),
+        ApiParameter.Query(
+            JobParameters.Deadline,
+            Deadline,
+            $"{Capital(Deadlines.Form)}, at most {Defaults.DeadlineMax.TotalDays:0} days ahead. What has not ended by then ends `expired`. "
+                + "Default: the completion window of the class, 1 minute, 1 hour or 24 hours."
+        ),
+        ApiParameter.Query(JobParameters.Webhook, ApiType.Text(2048) with { Format = "uri" }, "An http or https address."),
+        ApiParameter.Query(JobParameters.MaxCost, ApiType.Text(), "Budget in dollars, more than 0."),
+        ApiParameter.Query(
+            JobParameters.Metadata,
+            ApiType.Pairs,
+            "`metadata[key]=value`: up to 16 pairs, keys of 1 to 64 and values of up to 512 characters."
+        ),
+    ];
+
+    private static readonly ApiParameter ContentEncoding = ApiParameter.Header(
+        "Content-Encoding",
+        ApiType.Word(["gzip", "deflate", "br"]),
+        "How the body is packed, where it is."
+    );
+
+    private static readonly ApiAnswer Accepted = ApiAnswer.Json<JobView>(
+        "The job: it is stored and queued, and will end whatever happens to this service."
+    ) with
+    {
+        Headers = ApiParameters.Replayed,
+    };
+
+    public static readonly ApiOperation Submit = new(
+        "submitJob",
+        ApiTags.Jobs,
+        "Submits a job.",
+        $$$"""
+        Reads a task a line as the body comes, stores all of them or none, and answers when the job is queued. A bad line refuses the whole job:
+        `errors` has the first {{{Defaults.MistakesMax}}} mistakes with their lines, `errors_total` counts all. Before it is queued the door decides from the
+        scheduler's forecast whether the class and the deadline can be kept.
+
+        Parameters come from the query, or as headers (`Pipeline-Class: bulk`, `Pipeline-Metadata: {"team": "a"}`), or in a first line
+        `{"job": {"model": "…", "class": "…"}}`; each once.
+        """
+    )
+    {
+        Parameters =
+        [
+            ApiParameter.Query(
+                JobParameters.Model,
+                ApiType.Text(),
+                "`name`, for its current version, or `name@version`. Needed, here or in the body."
+            ),
+            .. JobParts,
+            ApiParameters.IdempotencyKey,
+            ContentEncoding,
+        ],
+        Bodies =
+        [
+            new(
+                "application/x-ndjson",
+                null,
+                $"One task a line, at most {Defaults.TasksMax:N0} of at most {Defaults.LineBytesMax:N0} bytes. Any media type but `application/json` and `multipart/…` is read so.",
+                """
+                {"custom_id": "a-1", "input": "Where does this sentence come from?"}
+                {"custom_id": "a-2", "input": "Der Mond entfernt sich jährlich um knapp vier Zentimeter von der Erde."}
+
+                """
+            ),
+            new(
+                "application/json",
+                typeof(InlineJob),
+                $"A small job as one object of at most {Defaults.InlineBodyBytesMax:N0} bytes.",
+                """{"model": "language-id-small", "class": "bulk", "tasks": [{"custom_id": "a-1", "input": "Guten Morgen"}]}"""
+            ),
+        ],
+        Answers = [Accepted],
+        Errors =
+        [
+            FailureKind.InvalidRequest,
+            FailureKind.InvalidInput,
+            FailureKind.UnknownModel,
+            FailureKind.InvalidState,
+            FailureKind.IdempotencyInProgress,
+            FailureKind.IdempotencyConflict,
+            FailureKind.DeadlineInfeasible,
+            FailureKind.ExpressUnavailable,
+            FailureKind.BudgetExceeded,
+            FailureKind.TenantBudgetExceeded,
+            FailureKind.RateLimited,
+        ],
+    };
+
+    public static readonly ApiOperation Estimate = new(
+        "estimateJob",
+        ApiTags.Jobs,
+        "What a job would take and cost in every class, before it is sent.",
+        """
+        The body is the job's own body, a sample of it (with `tasks`), or its shape. From the scheduler's last forecast: what is ahead, the learned
+        cost model and its error, the prices. Express is reckoned in the pool that is done first, the slower classes in the cheapest that meets
+        the deadline. Times and costs are null while no live worker has the model. Nothing is stored.
+        """
+    )
+    {
+        Parameters =
+        [
+            ApiParameter.Query(JobParameters.Model, ApiType.Text(), "`name` or `name@version`. Needed, here or in the body."),
+            .. JobParts,
+            ApiParameter.Query(
+                JobParameters.Tasks,
+                ApiType.Whole(1, Defaults.TasksMax),
+                "How many tasks the job has of which the body is a sample."
+            ),
+            ContentEncoding,
+        ],
+        Bodies =
+        [
+            new(
+                "application/json",
+                typeof(EstimateBody),
+                "The shape of the job; a small job as one object is taken, too.",
+                """{"model": "language-id-small", "shape": {"tasks": 1000000, "units": 60000000}}"""
+            ),
+            new(
+                "application/x-ndjson",
+                null,
+                "The job's body, or a sample of its lines.",
+                """
+                {"custom_id": "a-1", "input": "Where does this sentence come from?"}
+
+                """
+            ),
+        ],
+        Answers = [ApiAnswer.Json<EstimateView>("The estimate, from the fastest class to the cheapest.")],
+        Errors = [FailureKind.InvalidRequest, FailureKind.InvalidInput, FailureKind.UnknownModel],
+    };
+
+    public static readonly ApiOperation Cancel = Command(
+        "cancelJob",
+        "Cancels a job.",
+        "What has ended stays, the rest ends `cancelled`. A job whose body is still coming in is taken back. May be asked again."
+    );
+
+    public static readonly ApiOperation Pause = Command(
+        "pauseJob",
+        "Holds a job back.",
+        "Nothing more of it is dispatched; what is on a device finishes. The deadline goes on. May be asked again."
+    );
+
+    public static readonly ApiOperation Resume = Command("resumeJob", "Lets a paused job go on.", "May be asked again.");
+
+    public static readonly ApiOperation RetryFailed = new(
+        "retryFailedTasks",
+        ApiTags.Jobs,
+        "Makes a new job of the tasks that failed.",
+        "For the same model version, of a job that has ended; the old job stays as it is, and `retry_of` names it. What the query does not say is as it was."
+    )
+    {
+        Parameters =
+        [
+            ApiParameters.Job,
+            ApiParameter.Query(JobParameters.Model, ApiType.Text(), "Another model or version. Default: the old job's version."),
+            .. JobParts.Select(part => part with { Type = part.Type with { Default = null } }),
+            ApiParameters.IdempotencyKey,
+        ],
+        Answers = [Accepted],
+        Errors =
+        [
+            FailureKind.InvalidRequest,
+            FailureKind.UnknownModel,
+            FailureKind.UnknownJob,
+            FailureKind.InvalidState,
+            FailureKind.IdempotencyInProgress,
+            FailureKind.IdempotencyConflict,
+            FailureKind.DeadlineInfeasible,
+            FailureKind.ExpressUnavailable,
+            FailureKind.BudgetExceeded,
+            FailureKind.TenantBudgetExceeded,
+        ],
+    };
+
+    private static ApiOperation Command(string id, string summary, string promise) =>
+        new(id, ApiTags.Jobs, summary, promise)
+        {
+            Parameters = [ApiParameters.Job],
+            Answers = [ApiAnswer.Json<JobView>("The job as it is now.")],
+            Errors = [FailureKind.UnknownJob, FailureKind.InvalidState],
+        };
+
+    private static string Capital(string text) => $"{char.ToUpperInvariant(text[0])}{text[1..]}";
+}
+
+/// <summary>The shape of a small job as one JSON object, which <see cref="InlineBody"/> reads.</summary>
+internal sealed record InlineJob(
+    string Model,
+    IReadOnlyList<InlineTask> Tasks,
+    LatencyClass? Class = null,
+    LatencyClass? Fallback = null,
+    string? Deadline = null,
+    string? Webhook = null,
+    string? MaxCost = null,
+    IReadOnlyDictionary<string, string>? Metadata = null
+);
+
+/// <summary>The shape of a question for an estimate.</summary>
+internal sealed record EstimateBody(string Model, JobShape Shape, string? Deadline = null);
+
+/// <param name="Units">Of all tasks together; or <paramref name="UnitsPerTask"/>.</param>
+internal sealed record JobShape(long Tasks, long? Units = null, double? UnitsPerTask = null);
+
+/// <param name="Input">A string for a text model; tensors by their names for others.</param>
+internal sealed record InlineTask(string CustomId, System.Text.Json.JsonElement Input);
