@@ -32,6 +32,9 @@ public sealed class ResultRow
     public required long CostPico { get; set; }
     public BatchId? Batch { get; set; }
 
+    /// <summary>Its units as the worker counted them; 0 when it never came to a model.</summary>
+    public int Units { get; set; }
+
     /// <summary>Microseconds from acceptance to dispatch, dispatch to device, on the device, and from acceptance to result.</summary>
     public required long QueuedUs { get; set; }
     public required int StagedUs { get; set; }
@@ -65,6 +68,7 @@ internal sealed class ResultsTable : IEntityTypeConfiguration<ResultRow>
                 t.HasCheckConstraint("ck_results_cost_pico", "cost_pico >= 0");
             }
         );
+        builder.Property(r => r.Units).HasDefaultValue(0);
         builder.HasKey(r => new { r.Job, r.Seq });
     }
 }

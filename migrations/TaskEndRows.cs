@@ -26,6 +26,7 @@ public sealed class TaskEndRows
     private readonly List<int> _stagedUs = [];
     private readonly List<int> _deviceUs = [];
     private readonly List<long> _totalUs = [];
+    private readonly List<int> _units = [];
     private readonly HashSet<ChunkKey> _keys = [];
     private ChunkKey? _lastKey;
 
@@ -45,6 +46,7 @@ public sealed class TaskEndRows
     /// <param name="stagedUs">Microseconds from dispatch to the device.</param>
     /// <param name="deviceUs">Microseconds of its batch on the device.</param>
     /// <param name="totalUs">Microseconds from acceptance to result.</param>
+    /// <param name="units">Its units as the worker counted them; those of a task that succeeded are charged for.</param>
     public void Add(
         JobId job,
         int chunk,
@@ -62,7 +64,8 @@ public sealed class TaskEndRows
         long queuedUs,
         int stagedUs,
         int deviceUs,
-        long totalUs
+        long totalUs,
+        int units = 0
     )
     {
         _jobs.Add(job.Value);
@@ -82,6 +85,7 @@ public sealed class TaskEndRows
         _stagedUs.Add(stagedUs);
         _deviceUs.Add(deviceUs);
         _totalUs.Add(totalUs);
+        _units.Add(units);
 
         // Rows come chunk after chunk as a rule: one look-up a chunk, not one a row.
         var key = new ChunkKey(job, chunk);
@@ -111,6 +115,7 @@ public sealed class TaskEndRows
         _stagedUs.Clear();
         _deviceUs.Clear();
         _totalUs.Clear();
+        _units.Clear();
         _keys.Clear();
         _lastKey = null;
     }
@@ -174,6 +179,7 @@ public sealed class TaskEndRows
         Add(NpgsqlDbType.Integer, _stagedUs);
         Add(NpgsqlDbType.Integer, _deviceUs);
         Add(NpgsqlDbType.Bigint, _totalUs);
+        Add(NpgsqlDbType.Integer, _units);
 
         void Add<T>(NpgsqlDbType element, List<T> column) =>
             parameters.Add(new NpgsqlParameter<List<T>> { TypedValue = column, NpgsqlDbType = NpgsqlDbType.Array | element });

@@ -283,7 +283,8 @@ internal sealed partial class Write(
                 Microseconds(slice.QueuedAt, run.ReceivedAt),
                 stagedUs,
                 deviceUs,
-                Microseconds(slice.QueuedAt, now)
+                Microseconds(slice.QueuedAt, now),
+                task.Prepared?.Units ?? 0
             );
         }
     }
