@@ -137,7 +137,7 @@ public static class FailureKinds
                 false,
                 403,
                 "Only operators may do this",
-                "Use an operator's key; \"migrations -- add-key --operator\" makes one."
+                "Use an operator's key; the standalone host's first key is one."
             ),
             FailureKind.BudgetExceeded => new(
                 "budget_exceeded",

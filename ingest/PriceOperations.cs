@@ -59,13 +59,13 @@ internal static class PriceOperations
 }
 
 /// <summary>The shapes that <see cref="SetPrices"/> reads and answers with.</summary>
-internal sealed record PoolPriceBody(decimal PricePerHourUsd, DateTimeOffset? ValidFrom = null, string? Currency = null);
+internal sealed record PoolPriceBody(double PricePerHourUsd, DateTimeOffset? ValidFrom = null, string? Currency = null);
 
 internal sealed record PoolPriceView(string Pool, long PricePerHourPicoUsd, DateTimeOffset ValidFrom);
 
 internal sealed record UnitPriceBody(
     LatencyClass Class,
-    decimal PricePerMillionUnitsUsd,
+    double PricePerMillionUnitsUsd,
     string? Model = null,
     DateTimeOffset? ValidFrom = null,
     string? Currency = null
@@ -73,6 +73,6 @@ internal sealed record UnitPriceBody(
 
 internal sealed record UnitPriceView(LatencyClass Class, string? Model, long PricePerMillionUnitsPicoUsd, DateTimeOffset ValidFrom);
 
-internal sealed record BudgetBody(decimal LimitUsd, IReadOnlyList<int>? WarnPercents = null, string? Currency = null);
+internal sealed record BudgetBody(double LimitUsd, IReadOnlyList<int>? WarnPercents = null, string? Currency = null);
 
 internal sealed record BudgetView(string Tenant, long LimitPicoUsd, IReadOnlyList<int> WarnPercents);

@@ -31,6 +31,8 @@ internal sealed class EndingsTable : IEntityTypeConfiguration<EndingRow>
             e.Xid,
             e.Chunk,
         });
+        // What the rollups walk: an entry a chunk, not one a task.
+        builder.HasIndex(e => e.Xid, "ix_endings_xid");
         builder.Property(e => e.Xid).HasColumnType("xid8").HasDefaultValueSql("pg_current_xact_id()");
     }
 }

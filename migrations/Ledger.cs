@@ -30,6 +30,9 @@ public sealed class LedgerRow
     /// <summary>What kind of it: <c>lost</c>, <c>duplicate</c>, <c>bisected</c>, ….</summary>
     public string? Detail { get; set; }
     public required DateTimeOffset At { get; set; }
+
+    /// <summary>The transaction, by which the books are rolled up (<see cref="Rollups"/>).</summary>
+    public ulong Xid { get; set; }
 }
 
 internal sealed class LedgerTable : IEntityTypeConfiguration<LedgerRow>
@@ -50,6 +53,9 @@ internal sealed class LedgerTable : IEntityTypeConfiguration<LedgerRow>
 
         // A worker's chain in order: what the check of the books walks.
         builder.HasIndex(l => new { l.Worker, l.FromNs }, "ix_ledger_worker");
+
+        builder.Property(l => l.Xid).HasColumnType("xid8").HasDefaultValueSql("pg_current_xact_id()");
+        builder.HasIndex(l => l.Xid, "ix_ledger_xid");
     }
 }
 

@@ -29,6 +29,10 @@ public sealed class PipelineDb(DbContextOptions<PipelineDb> options) : DbContext
     public DbSet<TenantBudgetRow> TenantBudgets => Set<TenantBudgetRow>();
     public DbSet<TenantMonthRow> TenantMonths => Set<TenantMonthRow>();
     public DbSet<LedgerRow> Ledger => Set<LedgerRow>();
+    public DbSet<RollupsRow> Rollups => Set<RollupsRow>();
+    public DbSet<UsageDayRow> UsageDays => Set<UsageDayRow>();
+    public DbSet<DeviceDayRow> DeviceDays => Set<DeviceDayRow>();
+    public DbSet<AllocatedDayRow> AllocatedDays => Set<AllocatedDayRow>();
     public DbSet<FileRow> Files => Set<FileRow>();
     public DbSet<FilePartRow> FileParts => Set<FilePartRow>();
     public DbSet<OpenAiBatchRow> OpenAiBatches => Set<OpenAiBatchRow>();

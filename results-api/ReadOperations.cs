@@ -3,6 +3,7 @@ using Pipeline.Hosting;
 using Pipeline.Hosting.Api;
 using Pipeline.ResultsApi.Fleet;
 using Pipeline.ResultsApi.Results;
+using Pipeline.ResultsApi.Usage;
 
 namespace Pipeline.ResultsApi;
 
@@ -10,6 +11,7 @@ namespace Pipeline.ResultsApi;
 internal static class ReadOperations
 {
     private static readonly ResultsApiOptions Defaults = new();
+    private static readonly ApiType Day = new("string") { Format = "date" };
     private static readonly IReadOnlyList<FailureKind> OfJob = [FailureKind.InvalidRequest, FailureKind.UnknownJob];
 
     public static readonly ApiOperation GetJob = new(
@@ -19,9 +21,37 @@ internal static class ReadOperations
         "State, counts, cost so far and when it should be done, all from one snapshot: the counts add up to the tasks."
     )
     {
-        Parameters = [ApiParameters.Job],
+        Parameters =
+        [
+            ApiParameters.Job,
+            ApiParameter.Query("costs", ApiType.Flag, "Add `costs`: cost per task, by account, and actual against estimate."),
+        ],
         Answers = [ApiAnswer.Json<JobView>("The job.")],
         Errors = OfJob,
+    };
+
+    public static readonly ApiOperation GetUsage = new(
+        "getUsage",
+        ApiTags.Prices,
+        "What the caller's tasks came to.",
+        "Tasks by their end, units, turns, device time and cost, summed by any of day, class and model; kept up to date as tasks end, some seconds behind. Page by page, as JSON or CSV."
+    )
+    {
+        Parameters =
+        [
+            ApiParameter.Query("from", Day, "The first day (UTC). Default: 30 days with `to`."),
+            ApiParameter.Query("to", Day, "The last day (UTC), at most 366 with `from`. Default: today."),
+            ApiParameter.Query("group_by", ApiType.List(["day", "class", "model"]), "A row for each of these. Default: one row."),
+            ApiParameter.Query("format", ApiType.Word(["json", "csv"], "json"), "As `Accept` says, too."),
+            ApiParameters.Limit(Defaults.UsageRowsMax, Defaults.UsageRowsMax, "rows"),
+            ApiParameter.Query("after", ApiType.Text(), "Only rows after the one with this id."),
+        ],
+        Answers =
+        [
+            ApiAnswer.Json<ListView<UsageView>>("A page."),
+            new(StatusCodes.Status200OK, "text/csv", null, "The same as CSV; `Pipeline-Last-Id` is there where more follows."),
+        ],
+        Errors = [FailureKind.InvalidRequest],
     };
 
     public static readonly ApiOperation ListJobs = new(

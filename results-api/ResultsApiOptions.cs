@@ -38,6 +38,15 @@ public sealed record ResultsApiOptions
     /// <summary>Bytes of one line of a batch's input file, at least what ingest allows.</summary>
     public int LineBytesMax { get; init; } = 32 * 1024 * 1024;
 
+    /// <summary>How often finished work is taken into the usage rollups.</summary>
+    public TimeSpan UsageEvery { get; init; } = TimeSpan.FromSeconds(1);
+
+    /// <summary>Chunk endings rolled up at once: at 512 tasks each some 130,000, two seconds of the full rate.</summary>
+    public int UsageTurnRowsMax { get; init; } = 256;
+
+    /// <summary>Rows of one usage report.</summary>
+    public int UsageRowsMax { get; init; } = 10_000;
+
     /// <exception cref="OptionsException">One or more options are out of range.</exception>
     public static ResultsApiOptions Read(IConfiguration configuration)
     {
@@ -59,6 +68,9 @@ public sealed record ResultsApiOptions
         ExpectTime(check, options.DecisionsWaitMax, nameof(DecisionsWaitMax), TimeSpan.FromMilliseconds(50), TimeSpan.FromMinutes(1));
         ExpectTime(check, options.OutputFilesEvery, nameof(OutputFilesEvery), TimeSpan.FromMilliseconds(10), TimeSpan.FromMinutes(5));
         check.Expect(options.LineBytesMax is >= 64 and <= 512 * 1024 * 1024, nameof(LineBytesMax), "64 to 536870912", options.LineBytesMax);
+        ExpectTime(check, options.UsageEvery, nameof(UsageEvery), TimeSpan.FromMilliseconds(10), TimeSpan.FromMinutes(5));
+        check.Expect(options.UsageTurnRowsMax is >= 1 and <= 100_000, nameof(UsageTurnRowsMax), "1 to 100000", options.UsageTurnRowsMax);
+        check.Expect(options.UsageRowsMax is >= 1 and <= 100_000, nameof(UsageRowsMax), "1 to 100000", options.UsageRowsMax);
         check.ThrowIfAny();
         return options;
     }

@@ -5,6 +5,7 @@ using Pipeline.ResultsApi.Fleet;
 using Pipeline.ResultsApi.Jobs;
 using Pipeline.ResultsApi.OutputFiles;
 using Pipeline.ResultsApi.Results;
+using Pipeline.ResultsApi.Usage;
 
 namespace Pipeline.ResultsApi;
 
@@ -22,6 +23,7 @@ public static class ResultsApiServices
         services.AddSingleton<JobWatch>();
         services.AddHostedService(provider => provider.GetRequiredService<JobWatch>());
         services.AddHostedService<OutputFilesMaker>();
+        services.AddHostedService<UsageRollup>();
         return services;
     }
 
@@ -35,6 +37,7 @@ public static class ResultsApiServices
         v1.MapResults();
         v1.MapEvents();
         v1.MapWorkers();
+        v1.MapUsage();
         endpoints.MapOpenAiReads();
         return endpoints;
     }

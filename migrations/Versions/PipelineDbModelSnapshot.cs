@@ -22,6 +22,53 @@ namespace Pipeline.Migrations.Versions
 
             NpgsqlModelBuilderExtensions.UseIdentityByDefaultColumns(modelBuilder);
 
+            modelBuilder.Entity("Pipeline.Migrations.AllocatedDayRow", b =>
+                {
+                    b.Property<DateOnly>("Day")
+                        .HasColumnType("date")
+                        .HasColumnName("day");
+
+                    b.Property<string>("Pool")
+                        .HasColumnType("text")
+                        .HasColumnName("pool");
+
+                    b.Property<long>("PricePerHourPico")
+                        .HasColumnType("bigint")
+                        .HasColumnName("price_per_hour_pico");
+
+                    b.Property<Guid>("Tenant")
+                        .HasColumnType("uuid")
+                        .HasColumnName("tenant");
+
+                    b.Property<string>("Class")
+                        .HasColumnType("text")
+                        .HasColumnName("class");
+
+                    b.Property<string>("Model")
+                        .HasColumnType("text")
+                        .HasColumnName("model");
+
+                    b.Property<long>("CostPico")
+                        .HasColumnType("bigint")
+                        .HasColumnName("cost_pico");
+
+                    b.Property<long>("Tasks")
+                        .HasColumnType("bigint")
+                        .HasColumnName("tasks");
+
+                    b.Property<long>("Units")
+                        .HasColumnType("bigint")
+                        .HasColumnName("units");
+
+                    b.HasKey("Day", "Pool", "PricePerHourPico", "Tenant", "Class", "Model")
+                        .HasName("pk_allocated_days");
+
+                    b.ToTable("allocated_days", null, t =>
+                        {
+                            t.HasCheckConstraint("ck_allocated_days_class", "class IN ('express', 'standard', 'bulk')");
+                        });
+                });
+
             modelBuilder.Entity("Pipeline.Migrations.ApiKeyRow", b =>
                 {
                     b.Property<Guid>("Id")
@@ -264,6 +311,45 @@ namespace Pipeline.Migrations.Versions
                         });
                 });
 
+            modelBuilder.Entity("Pipeline.Migrations.DeviceDayRow", b =>
+                {
+                    b.Property<DateOnly>("Day")
+                        .HasColumnType("date")
+                        .HasColumnName("day");
+
+                    b.Property<string>("Pool")
+                        .HasColumnType("text")
+                        .HasColumnName("pool");
+
+                    b.Property<long>("PricePerHourPico")
+                        .HasColumnType("bigint")
+                        .HasColumnName("price_per_hour_pico");
+
+                    b.Property<string>("Account")
+                        .HasColumnType("text")
+                        .HasColumnName("account");
+
+                    b.Property<string>("Detail")
+                        .HasColumnType("text")
+                        .HasColumnName("detail");
+
+                    b.Property<long>("Ns")
+                        .HasColumnType("bigint")
+                        .HasColumnName("ns");
+
+                    b.Property<long>("Pico")
+                        .HasColumnType("bigint")
+                        .HasColumnName("pico");
+
+                    b.HasKey("Day", "Pool", "PricePerHourPico", "Account", "Detail")
+                        .HasName("pk_device_days");
+
+                    b.ToTable("device_days", null, t =>
+                        {
+                            t.HasCheckConstraint("ck_device_days_account", "account IN ('task', 'padding', 'idle', 'warm_up', 'waste')");
+                        });
+                });
+
             modelBuilder.Entity("Pipeline.Migrations.EndingRow", b =>
                 {
                     b.Property<Guid>("Job")
@@ -287,6 +373,8 @@ namespace Pipeline.Migrations.Versions
 
                     b.HasKey("Job", "Xid", "Chunk")
                         .HasName("pk_endings");
+
+                    b.HasIndex(new[] { "Xid" }, "ix_endings_xid");
 
                     b.ToTable("endings", null, t =>
                         {
@@ -702,10 +790,18 @@ namespace Pipeline.Migrations.Versions
                         .HasColumnType("uuid")
                         .HasColumnName("worker");
 
+                    b.Property<ulong>("Xid")
+                        .ValueGeneratedOnAdd()
+                        .HasColumnType("xid8")
+                        .HasColumnName("xid")
+                        .HasDefaultValueSql("pg_current_xact_id()");
+
                     b.HasKey("Id")
                         .HasName("pk_ledger");
 
                     b.HasIndex(new[] { "Worker", "FromNs" }, "ix_ledger_worker");
+
+                    b.HasIndex(new[] { "Xid" }, "ix_ledger_xid");
 
                     b.ToTable("ledger", null, t =>
                         {
@@ -1077,6 +1173,30 @@ namespace Pipeline.Migrations.Versions
                         });
                 });
 
+            modelBuilder.Entity("Pipeline.Migrations.RollupsRow", b =>
+                {
+                    b.Property<bool>("One")
+                        .HasColumnType("boolean")
+                        .HasDefaultValue(true)
+                        .HasColumnName("one");
+
+                    b.Property<DateTimeOffset>("At")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("at");
+
+                    b.Property<ulong>("Xid")
+                        .HasColumnType("xid8")
+                        .HasColumnName("xid");
+
+                    b.HasKey("One")
+                        .HasName("pk_rollups");
+
+                    b.ToTable("rollups", null, t =>
+                        {
+                            t.HasCheckConstraint("ck_rollups_one", "one");
+                        });
+                });
+
             modelBuilder.Entity("Pipeline.Migrations.SchedulerEpochRow", b =>
                 {
                     b.Property<bool>("One")
@@ -1184,6 +1304,65 @@ namespace Pipeline.Migrations.Versions
                     b.ToTable("tenants", null, t =>
                         {
                             t.HasCheckConstraint("ck_tenants_name", "name <> ''");
+                        });
+                });
+
+            modelBuilder.Entity("Pipeline.Migrations.UsageDayRow", b =>
+                {
+                    b.Property<Guid>("Tenant")
+                        .HasColumnType("uuid")
+                        .HasColumnName("tenant");
+
+                    b.Property<DateOnly>("Day")
+                        .HasColumnType("date")
+                        .HasColumnName("day");
+
+                    b.Property<string>("Class")
+                        .HasColumnType("text")
+                        .HasColumnName("class");
+
+                    b.Property<string>("Model")
+                        .HasColumnType("text")
+                        .HasColumnName("model");
+
+                    b.Property<long>("Cancelled")
+                        .HasColumnType("bigint")
+                        .HasColumnName("cancelled");
+
+                    b.Property<long>("CostPico")
+                        .HasColumnType("bigint")
+                        .HasColumnName("cost_pico");
+
+                    b.Property<long>("DeviceNs")
+                        .HasColumnType("bigint")
+                        .HasColumnName("device_ns");
+
+                    b.Property<long>("Expired")
+                        .HasColumnType("bigint")
+                        .HasColumnName("expired");
+
+                    b.Property<long>("Failed")
+                        .HasColumnType("bigint")
+                        .HasColumnName("failed");
+
+                    b.Property<long>("Succeeded")
+                        .HasColumnType("bigint")
+                        .HasColumnName("succeeded");
+
+                    b.Property<long>("Turns")
+                        .HasColumnType("bigint")
+                        .HasColumnName("turns");
+
+                    b.Property<long>("Units")
+                        .HasColumnType("bigint")
+                        .HasColumnName("units");
+
+                    b.HasKey("Tenant", "Day", "Class", "Model")
+                        .HasName("pk_usage_days");
+
+                    b.ToTable("usage_days", null, t =>
+                        {
+                            t.HasCheckConstraint("ck_usage_days_class", "class IN ('express', 'standard', 'bulk')");
                         });
                 });
 

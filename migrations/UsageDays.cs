@@ -1,0 +1,57 @@
+using Microsoft.EntityFrameworkCore;
+using Microsoft.EntityFrameworkCore.Metadata.Builders;
+using Pipeline.Contracts;
+
+namespace Pipeline.Migrations;
+
+/// <summary>What a tenant's tasks of a class and a model came to on one UTC day, by the time they finished; see <see cref="Rollups"/>.</summary>
+public sealed class UsageDayRow
+{
+    public required DateOnly Day { get; set; }
+    public required TenantId Tenant { get; set; }
+    public required LatencyClass Class { get; set; }
+
+    /// <summary>The version that answered, <c>name@version</c>.</summary>
+    public required string Model { get; set; }
+
+    /// <summary>Tasks, by outcome.</summary>
+    public required long Succeeded { get; set; }
+    public required long Failed { get; set; }
+    public required long Expired { get; set; }
+    public required long Cancelled { get; set; }
+
+    /// <summary>Units of all of them, as workers counted them.</summary>
+    public required long Units { get; set; }
+
+    /// <summary>Model executions.</summary>
+    public required long Turns { get; set; }
+
+    /// <summary>
+    /// Their share of the device time of the batches that answered, in nanoseconds: by units over padded units, rounded down for each
+    /// chunk's tasks of a batch. Padding is not in it.
+    /// </summary>
+    public required long DeviceNs { get; set; }
+
+    /// <summary>Pico-USD, the sum of what <c>results</c> say.</summary>
+    public required long CostPico { get; set; }
+}
+
+internal sealed class UsageDaysTable : IEntityTypeConfiguration<UsageDayRow>
+{
+    public void Configure(EntityTypeBuilder<UsageDayRow> builder)
+    {
+        builder.ToTable(
+            "usage_days",
+            t => t.HasCheckConstraint("ck_usage_days_class", $"class IN ({Words.SqlList<LatencyClass>(LatencyClasses.Name)})")
+        );
+
+        // By tenant first: a report is one tenant's, over a range of days.
+        builder.HasKey(u => new
+        {
+            u.Tenant,
+            u.Day,
+            u.Class,
+            u.Model,
+        });
+    }
+}
