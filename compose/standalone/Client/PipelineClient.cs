@@ -237,6 +237,7 @@ internal sealed record ApiClassEstimate
     public DateTimeOffset? LateAt { get; init; }
     public long? CostPicoUsd { get; init; }
     public long? CostHighPicoUsd { get; init; }
+    public long? PricePicoUsd { get; init; }
 }
 
 internal sealed record ApiList<T>

@@ -126,7 +126,7 @@ internal static class SubmitCommand
 
         Console.WriteLine($"{estimate.Tasks:N0} tasks for {estimate.Model}, {estimate.Units:N0} units; nothing was sent");
         PlainTable.Write(
-            ["CLASS", "NOW", "BEGINS", "DONE", "95 % BY", "COST", "AT MOST (95 %)"],
+            ["CLASS", "NOW", "BEGINS", "DONE", "95 % BY", "COST", "AT MOST (95 %)", "PRICE"],
             estimate.Classes.Select(c =>
                 new[]
                 {
@@ -137,6 +137,7 @@ internal static class SubmitCommand
                     Moment(c.LateAt),
                     Money(c.CostPicoUsd),
                     Money(c.CostHighPicoUsd),
+                    Money(c.PricePicoUsd),
                 }
             )
         );
