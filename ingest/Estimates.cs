@@ -186,7 +186,7 @@ internal sealed class Estimates(Admission admission, Forecasts forecasts, PriceL
             }
         }
 
-        var tasks = (long)Number(shape, JobParameters.Tasks, options.TasksMax, mistakes, "a whole number");
+        var tasks = (long)Number(shape, JobParameters.Tasks, options.TasksMax, mistakes, whole: true);
         var total = shape.TryGetProperty(Units, out _);
         if (total == shape.TryGetProperty(UnitsPerTask, out _))
         {
@@ -196,12 +196,12 @@ internal sealed class Estimates(Admission admission, Forecasts forecasts, PriceL
 
         const long UnitsMax = 1L << 50;
         var units = total
-            ? Number(shape, Units, UnitsMax, mistakes, "a whole number")
-            : Number(shape, UnitsPerTask, UnitsMax / Math.Max(1, tasks), mistakes, "a number") * tasks;
+            ? Number(shape, Units, UnitsMax, mistakes, whole: true)
+            : Number(shape, UnitsPerTask, UnitsMax / Math.Max(1, tasks), mistakes, whole: false) * tasks;
         return (tasks, (long)Math.Ceiling(units));
     }
 
-    private static double Number(JsonElement shape, string name, double max, Mistakes mistakes, string kind)
+    private static double Number(JsonElement shape, string name, double max, Mistakes mistakes, bool whole)
     {
         var given = shape.TryGetProperty(name, out var value);
         if (
@@ -209,7 +209,7 @@ internal sealed class Estimates(Admission admission, Forecasts forecasts, PriceL
             && value.ValueKind == JsonValueKind.Number
             && value.GetDouble() is > 0 and var number
             && number <= max
-            && (kind != "a whole number" || number == Math.Floor(number))
+            && (!whole || number == Math.Floor(number))
         )
         {
             return number;
@@ -217,7 +217,7 @@ internal sealed class Estimates(Admission admission, Forecasts forecasts, PriceL
 
         mistakes.Add(
             $"{Shape}.{name}",
-            string.Create(CultureInfo.InvariantCulture, $"{kind}, more than 0 and at most {max:0}"),
+            string.Create(CultureInfo.InvariantCulture, $"{(whole ? "a whole number" : "a number")}, more than 0 and at most {max:0}"),
             given ? Excerpt.Of(value.GetRawText()) : "nothing"
         );
         return 0;

@@ -5,6 +5,7 @@ using Microsoft.AspNetCore.Http;
 using Npgsql;
 using NpgsqlTypes;
 using Pipeline.Contracts;
+using Pipeline.Hosting;
 using Pipeline.Ingest.Storage;
 using Pipeline.Ingest.Tasks;
 
@@ -19,6 +20,10 @@ internal sealed class Idempotency(NpgsqlDataSource database, UploadLeases leases
 {
     public const string Header = "Idempotency-Key";
     private const int KeyMax = 255;
+
+    /// <summary>The answer to a request whose key came with one that has not ended.</summary>
+    public static ProblemResult InProgress() =>
+        Problems.Result(FailureKind.IdempotencyInProgress, "The first request with this key has not ended yet.", Header);
 
     /// <summary>The request's key, or null; a quoted string as the draft writes it, or the bare text.</summary>
     public static string? KeyOf(HttpRequest request, Mistakes mistakes)

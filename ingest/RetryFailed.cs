@@ -43,11 +43,7 @@ internal sealed class RetryFailed(
         await using var claim = key is null ? null : await keys.ClaimAsync(http.Tenant(), key, http.RequestAborted);
         if (claim is { IsInProgress: true })
         {
-            return Problems.Result(
-                FailureKind.IdempotencyInProgress,
-                "The first request with this key has not ended yet.",
-                Idempotency.Header
-            );
+            return Idempotency.InProgress();
         }
 
         var fingerprint = Fingerprint(id, parameters);

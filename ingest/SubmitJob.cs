@@ -69,11 +69,7 @@ internal sealed partial class SubmitJob(
         await using var claim = key is null ? null : await keys.ClaimAsync(http.Tenant(), key, http.RequestAborted);
         if (claim is { IsInProgress: true })
         {
-            return Problems.Result(
-                FailureKind.IdempotencyInProgress,
-                "The first request with this key has not ended yet.",
-                Idempotency.Header
-            );
+            return Idempotency.InProgress();
         }
 
         using var hash = claim is null ? null : IncrementalHash.CreateHash(HashAlgorithmName.SHA256);

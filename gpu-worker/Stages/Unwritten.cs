@@ -11,7 +11,7 @@ internal sealed class Unwritten(TimeSpan timeMax, TimeProvider time)
     /// <summary>Express that came this long ago may come again.</summary>
     private static readonly TimeSpan ExpressRemembered = TimeSpan.FromMinutes(1);
 
-    /// <summary>Smaller commits tell of their fixed cost, not of their rows.</summary>
+    /// <summary>Smaller commits tell of their fixed cost: only that a row takes no longer.</summary>
     private const int RowsMeasuredMin = 256;
 
     /// <summary>Weight of a new measurement.</summary>
@@ -54,15 +54,14 @@ internal sealed class Unwritten(TimeSpan timeMax, TimeProvider time)
         }
     }
 
-    /// <param name="took">How long committing them took; null when they were given up.</param>
+    /// <param name="took">How long the commit took that succeeded, not waiting for a server that was away; null when they were given up.</param>
     public void Remove(int rows, TimeSpan? took)
     {
         lock (_lock)
         {
             _rows -= rows;
-            if (took is { } time && rows >= RowsMeasuredMin)
+            if (took is { } time && rows > 0 && (double)time.Ticks / rows is var ticks && (rows >= RowsMeasuredMin || ticks < _ticksPerRow))
             {
-                var ticks = (double)time.Ticks / rows;
                 _ticksPerRow = _ticksPerRow == 0 ? ticks : _ticksPerRow + (Weight * (ticks - _ticksPerRow));
             }
         }

@@ -212,8 +212,16 @@ internal sealed partial class Write(
             group.Count == 0 ? [.. _spans]
             : lastSpan is null ? []
             : _spans.GetRange(0, _spans.IndexOf(lastSpan) + 1);
-        var (rows, began) = (group.Sum(b => b.Tasks.Length), time.GetTimestamp());
-        var (outcome, refusal) = await RetryAsync(() => TryCommitAsync(group, Book(group), spans, abort), rows, abort);
+        var began = 0L;
+        var (outcome, refusal) = await RetryAsync(
+            () =>
+            {
+                began = time.GetTimestamp();
+                return TryCommitAsync(group, Book(group), spans, abort);
+            },
+            group.Sum(b => b.Tasks.Length),
+            abort
+        );
         if (outcome == Commit.Done)
         {
             unwritten.Remove(_rows.Count, time.GetElapsedTime(began));

@@ -80,11 +80,7 @@ internal sealed class CreateBatch(
         await using var claim = await keys.ClaimAsync(order.Tenant, key, stop);
         return claim switch
         {
-            { IsInProgress: true } => Problems.Result(
-                FailureKind.IdempotencyInProgress,
-                "The first request with this key has not ended yet.",
-                Idempotency.Header
-            ),
+            { IsInProgress: true } => Idempotency.InProgress(),
             { Answer: { } answer } => SubmitJob.Replay(fingerprint, answer),
             _ => await AcceptAsync(http, order, claim, fingerprint, stop),
         };

@@ -59,11 +59,7 @@ internal sealed class RetryFailedBatch(
         await using var claim = key is null ? null : await keys.ClaimAsync(tenant, key, stop);
         return claim switch
         {
-            { IsInProgress: true } => Problems.Result(
-                FailureKind.IdempotencyInProgress,
-                "The first request with this key has not ended yet.",
-                Idempotency.Header
-            ),
+            { IsInProgress: true } => Idempotency.InProgress(),
             { Answer: { } answer } => SubmitJob.Replay(fingerprint, answer),
             _ => await RetryAsync(http, tenant, batch, claim, fingerprint, stop),
         };

@@ -488,8 +488,9 @@ internal sealed class Planner : IPolicy
             _fleet.LearnLoad(flight.Pool, report.Model, Math.Max(0, tookNs - report.Batches.Sum(b => (double)b.DeviceNs)));
         }
 
+        var whole = report.Slices.All(s => s.Outcome == SliceOutcome.Done);
         _costs.Observe(flight.Pool, report.Model, report.Batches);
-        if (flight.Lane == Lane.Bulk && flight.LoadTicks == 0 && report.Slices.All(s => s.Outcome == SliceOutcome.Done))
+        if (flight.Lane == Lane.Bulk && flight.LoadTicks == 0 && whole)
         {
             _costs
                 .WritesOf(flight.Pool)
@@ -504,7 +505,7 @@ internal sealed class Planner : IPolicy
         {
             _expressLoad.Observe(flight.Pool, report.Batches.Sum(b => (double)Math.Max(0, b.DeviceNs)), now);
         }
-        if (report.Batches.Count > 0 && report.Slices.All(s => s.Outcome == SliceOutcome.Done))
+        if (report.Batches.Count > 0 && whole)
         {
             _costs.Of(flight.Pool, report.Model).ObservePadding(flight.Units, report.Batches.Sum(b => b.PaddedUnits));
         }

@@ -60,6 +60,22 @@ public sealed class UnwrittenTests : IDisposable
     }
 
     [Fact]
+    public void Small_commits_that_are_quicker_bring_a_slow_one_to_be_forgotten()
+    {
+        _unwritten.ExpressCame();
+        WritesAThousandIn(TimeSpan.FromSeconds(20));
+        _unwritten.Add(64);
+        Assert.False(_unwritten.HasRoom);
+        for (var i = 0; i < 30; i++)
+        {
+            _unwritten.Add(64);
+            _unwritten.Remove(64, 5 * Ms);
+        }
+
+        Assert.True(_unwritten.HasRoom);
+    }
+
+    [Fact]
     public async Task While_writing_is_behind_the_device_takes_express_alone_and_bulk_when_it_has_caught_up()
     {
         WritesAThousandIn(50 * Ms);
