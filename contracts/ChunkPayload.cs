@@ -6,10 +6,12 @@ namespace Pipeline.Contracts;
 /// <summary>
 /// The tasks of a chunk as stored in <c>chunks.payload</c>: small on disk, quick to read.
 /// <code>
-/// byte 1 (format), byte codec (0 as is, 1 Brotli), varint tasks, varint body length, body
+/// byte format (1, or 2 where tasks are copies), byte codec (0 as is, 1 Brotli), varint tasks, varint body length, body
 /// body, per task: varint length + UTF-8 custom_id, varint units, varint length + input bytes
+///       format 2, then: varint copies, per copy: varint task, varint seq of its original
 /// </code>
-/// A text task's input is its UTF-8 text; a tensor task's is a <see cref="PackedTensors"/> pack.
+/// A text task's input is its UTF-8 text; a tensor task's is a <see cref="PackedTensors"/> pack. A copy has the same input as a task
+/// before it in the job, its original; it carries it all the same, so that it can run where its original has no result to give.
 /// </summary>
 public sealed class ChunkPayload : IDisposable
 {
@@ -23,16 +25,19 @@ public sealed class ChunkPayload : IDisposable
     private const int BodyBytesLimit = 256 * 1024 * 1024;
 
     internal const byte Format = 1;
+    internal const byte FormatWithCopies = 2;
     internal const byte CodecNone = 0;
     internal const byte CodecBrotli = 1;
 
     private readonly (int CustomId, int CustomIdLength, int Input, int InputLength, int Units)[] _tasks;
+    private readonly Dictionary<int, int>? _originals;
     private byte[]? _body;
 
-    private ChunkPayload(byte[] body, (int, int, int, int, int)[] tasks)
+    private ChunkPayload(byte[] body, (int, int, int, int, int)[] tasks, Dictionary<int, int>? originals)
     {
         _body = body;
         _tasks = tasks;
+        _originals = originals;
     }
 
     public int Count => _tasks.Length;
@@ -44,20 +49,26 @@ public sealed class ChunkPayload : IDisposable
     /// <summary>Units as estimated at the door.</summary>
     public int Units(int task) => _tasks[task].Units;
 
+    /// <summary>True when some of its tasks are copies.</summary>
+    public bool HasCopies => _originals is not null;
+
+    /// <summary>The job's number of the first task with the same input; null for a task that is no copy.</summary>
+    public int? CopyOf(int task) => _originals is not null && _originals.TryGetValue(task, out var seq) ? seq : null;
+
     private byte[] Body => _body ?? throw new ObjectDisposedException(nameof(ChunkPayload));
 
     /// <summary>Unpacks; the memory it hands out is pooled and lives until <see cref="Dispose"/>.</summary>
     /// <exception cref="InvalidDataException">The bytes are not a chunk's payload.</exception>
     public static ChunkPayload Read(ReadOnlySpan<byte> packed)
     {
-        if (packed.Length < 2 || packed[0] != Format || packed[1] > CodecBrotli)
+        if (packed.Length < 2 || packed[0] is not (Format or FormatWithCopies) || packed[1] > CodecBrotli)
         {
             throw Broken();
         }
 
-        var at = 2;
-        var count = Number(packed, ref at);
-        var length = Number(packed, ref at);
+        var head = 2;
+        var count = Number(packed, ref head);
+        var length = Number(packed, ref head);
         if (length > BodyBytesLimit)
         {
             throw Broken();
@@ -66,8 +77,11 @@ public sealed class ChunkPayload : IDisposable
         var body = ArrayPool<byte>.Shared.Rent(Math.Max(1, length));
         try
         {
-            Unpack(packed[1], packed[at..], body.AsSpan(0, length));
-            return new ChunkPayload(body, Index(body.AsSpan(0, length), count));
+            Unpack(packed[1], packed[head..], body.AsSpan(0, length));
+            var at = 0;
+            var tasks = Index(body.AsSpan(0, length), count, ref at);
+            var originals = packed[0] == FormatWithCopies ? Originals(body.AsSpan(0, length), count, ref at) : null;
+            return at == length ? new ChunkPayload(body, tasks, originals) : throw Broken();
         }
         catch
         {
@@ -101,7 +115,7 @@ public sealed class ChunkPayload : IDisposable
         }
     }
 
-    private static (int, int, int, int, int)[] Index(ReadOnlySpan<byte> body, int count)
+    private static (int, int, int, int, int)[] Index(ReadOnlySpan<byte> body, int count, ref int at)
     {
         if (count > body.Length)
         {
@@ -109,7 +123,6 @@ public sealed class ChunkPayload : IDisposable
         }
 
         var tasks = new (int, int, int, int, int)[count];
-        var at = 0;
         for (var i = 0; i < count; i++)
         {
             var idLength = Number(body, ref at);
@@ -120,7 +133,28 @@ public sealed class ChunkPayload : IDisposable
             tasks[i] = (id, idLength, input, inputLength, units);
         }
 
-        return at == body.Length ? tasks : throw Broken();
+        return tasks;
+    }
+
+    private static Dictionary<int, int> Originals(ReadOnlySpan<byte> body, int count, ref int at)
+    {
+        var copies = Number(body, ref at);
+        if (copies > count)
+        {
+            throw Broken();
+        }
+
+        var originals = new Dictionary<int, int>(copies);
+        for (var i = 0; i < copies; i++)
+        {
+            var task = Number(body, ref at);
+            if (task >= count || !originals.TryAdd(task, Number(body, ref at)))
+            {
+                throw Broken();
+            }
+        }
+
+        return originals;
     }
 
     private static int Skip(ReadOnlySpan<byte> body, ref int at, int length)
@@ -144,12 +178,17 @@ public sealed class ChunkPayload : IDisposable
 public sealed class ChunkPayloadWriter
 {
     private readonly ArrayBufferWriter<byte> _body = new(64 * 1024);
+    private readonly List<(int Task, int Original)> _copies = [];
+    private long _unitsToRun;
 
     public int Count { get; private set; }
 
     public long Units { get; private set; }
 
-    /// <summary>Units of the longest task.</summary>
+    /// <summary>Units of the tasks that are no copies, 1 at least: what a device is needed for, and hence what is scheduled.</summary>
+    public long UnitsToRun => Math.Max(_unitsToRun, Math.Min(1, Count));
+
+    /// <summary>Units of the longest task that is no copy, 1 at least.</summary>
     public int UnitsMax { get; private set; }
 
     public int BodyBytes => _body.WrittenCount;
@@ -159,27 +198,38 @@ public sealed class ChunkPayloadWriter
         Count == 0
         || (
             Count < ChunkPayload.TasksMax
-            && _body.WrittenCount + customIdBytes + inputBytes + (3 * Varint.BytesMax) <= ChunkPayload.BodyBytesMax
+            && _body.WrittenCount + customIdBytes + inputBytes + ((5 + (2 * _copies.Count)) * Varint.BytesMax) <= ChunkPayload.BodyBytesMax
         );
 
-    public void Add(ReadOnlySpan<byte> customId, ReadOnlySpan<byte> input, int units)
+    /// <param name="copyOf">The job's number of the first task with this input; null where none came before.</param>
+    public void Add(ReadOnlySpan<byte> customId, ReadOnlySpan<byte> input, int units, int? copyOf = null)
     {
         Varint.Write(_body, (ulong)customId.Length);
         _body.Write(customId);
         Varint.Write(_body, (ulong)units);
         Varint.Write(_body, (ulong)input.Length);
         _body.Write(input);
-        Count++;
+        if (copyOf is { } original)
+        {
+            _copies.Add((Count, original));
+        }
+        else
+        {
+            _unitsToRun += units;
+        }
+
+        UnitsMax = Math.Max(UnitsMax, copyOf is null ? units : 1);
         Units += units;
-        UnitsMax = Math.Max(UnitsMax, units);
+        Count++;
     }
 
     /// <summary>Packs what was added and starts anew. Brotli at its quickest; kept as is where that saves nothing.</summary>
     public byte[] Finish()
     {
+        AddCopies();
         var body = _body.WrittenSpan;
         Span<byte> head = stackalloc byte[2 + (2 * Varint.BytesMax)];
-        head[0] = ChunkPayload.Format;
+        head[0] = _copies.Count == 0 ? ChunkPayload.Format : ChunkPayload.FormatWithCopies;
         var headLength = 2;
         headLength += Varint.Write(head[headLength..], (ulong)Count);
         headLength += Varint.Write(head[headLength..], (ulong)body.Length);
@@ -204,7 +254,23 @@ public sealed class ChunkPayloadWriter
         {
             ArrayPool<byte>.Shared.Return(room);
             _body.ResetWrittenCount();
-            (Count, Units, UnitsMax) = (0, 0, 0);
+            _copies.Clear();
+            (Count, Units, UnitsMax, _unitsToRun) = (0, 0, 0, 0);
+        }
+    }
+
+    private void AddCopies()
+    {
+        if (_copies.Count == 0)
+        {
+            return;
+        }
+
+        Varint.Write(_body, (ulong)_copies.Count);
+        foreach (var (task, original) in _copies)
+        {
+            Varint.Write(_body, (ulong)task);
+            Varint.Write(_body, (ulong)original);
         }
     }
 }

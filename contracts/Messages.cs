@@ -91,6 +91,7 @@ public sealed record Dispatch
 /// <param name="Turns">Model executions it took.</param>
 /// <param name="CostPico">Pico-USD.</param>
 /// <param name="QueuedUs">Microseconds from acceptance to dispatch; then to the device, on the device, and from acceptance to result.</param>
+/// <param name="Reused"><c>job</c> or <c>cache</c> where the result was made for another task; absent where it ran.</param>
 public sealed record TaskAnswer(
     JobId Job,
     int Seq,
@@ -106,7 +107,8 @@ public sealed record TaskAnswer(
     long QueuedUs,
     int StagedUs,
     int DeviceUs,
-    long TotalUs
+    long TotalUs,
+    string? Reused = null
 );
 
 /// <summary>

@@ -18,6 +18,7 @@ internal sealed record WorkerParts(
     KnownEpoch Epoch,
     IReceiveEndpointConnector Lanes,
     IBus Bus,
+    WorkerMetrics Metrics,
     TimeProvider Time,
     ILoggerFactory Logs
 );
@@ -85,10 +86,11 @@ internal sealed partial class WorkerLife : Pack.IOutput, Run.IOutput, IDisposabl
         );
         _consumer = new(worker, parts.Epoch, _held, parts.Bus, time);
         _fetch = new(parts.Database);
-        _pack = new(parts.Models, new StoppedJobs(parts, _log), meter);
+        _pack = new(parts.Models, new StoppedJobs(parts, _log), new KnownEnds(parts, _log), meter);
         _run = new(_queue, meter, parts.Epoch, time, parts.Logs.CreateLogger<Run>());
         var answers = new Answers(parts.Bus, options, time, parts.Logs.CreateLogger<Answers>());
-        _write = new(parts.Database, worker, prices, meter, answers, _unwritten, options, time, parts.Logs.CreateLogger<Write>());
+        var reuse = new ReuseWrites(parts, parts.Logs.CreateLogger<ReuseWrites>());
+        _write = new(parts.Database, worker, prices, meter, answers, reuse, _unwritten, options, time, parts.Logs.CreateLogger<Write>());
     }
 
     public WorkerId Worker => _worker;
@@ -295,8 +297,11 @@ internal sealed partial class WorkerLife : Pack.IOutput, Run.IOutput, IDisposabl
     {
         try
         {
+            Task before = Task.CompletedTask;
             await foreach (var run in lane.Fetched.Reader.ReadAllAsync(_stop.Token))
             {
+                run.Before = before;
+                before = run.Finished;
                 if (!run.Dropped)
                 {
                     await PackAsync(run);
@@ -341,9 +346,9 @@ internal sealed partial class WorkerLife : Pack.IOutput, Run.IOutput, IDisposabl
 
     ValueTask Pack.IOutput.PackedAsync(PackedWork work, CancellationToken stop) => _queue.AddAsync(work, stop);
 
-    ValueTask Pack.IOutput.FailedAsync(RanWork work, CancellationToken stop)
+    ValueTask Pack.IOutput.EndedAsync(RanWork work, CancellationToken stop)
     {
-        _unwritten.Add(work.Tasks.Length);
+        _unwritten.Add(work.Rows);
         return _ran.Writer.WriteAsync(work, stop);
     }
 
@@ -377,7 +382,7 @@ internal sealed partial class WorkerLife : Pack.IOutput, Run.IOutput, IDisposabl
 
     void Run.IOutput.Ran(RanWork work, CancellationToken abort)
     {
-        _unwritten.Add(work.Tasks.Length);
+        _unwritten.Add(work.Rows);
         if (!_ran.Writer.TryWrite(work))
         {
             _ran.Writer.WriteAsync(work, abort).AsTask().GetAwaiter().GetResult();

@@ -66,6 +66,9 @@ public sealed record WorkerOptions
     /// <summary>How long the broker may take to accept an answer.</summary>
     public TimeSpan AnswerTimeMax { get; init; } = TimeSpan.FromSeconds(5);
 
+    /// <summary>Bytes of one output that goes into its tenant's cache; a larger one does not.</summary>
+    public int CachedOutputBytesMax { get; init; } = 256 * 1024;
+
     /// <summary>First pause after PostgreSQL failed; each next is twice as long, up to <see cref="RetryPauseMax"/>.</summary>
     public TimeSpan RetryPauseMin { get; init; } = TimeSpan.FromMilliseconds(50);
 
@@ -136,6 +139,7 @@ public sealed record WorkerOptions
         mistakes.Expect(WriteRowsMax is >= 1 and <= 100_000, nameof(WriteRowsMax), "1 to 100000", WriteRowsMax);
         mistakes.Expect(AnswerBytesMax is >= 0 and <= 16 << 20, nameof(AnswerBytesMax), "0 to 16777216", AnswerBytesMax);
         mistakes.Expect(AnswersUnderWayMax is >= 0 and <= 100_000, nameof(AnswersUnderWayMax), "0 to 100000", AnswersUnderWayMax);
+        mistakes.Expect(CachedOutputBytesMax is >= 0 and <= 16 << 20, nameof(CachedOutputBytesMax), "0 to 16777216", CachedOutputBytesMax);
         mistakes.Expect(
             AnswerTimeMax > TimeSpan.Zero && AnswerTimeMax <= TimeSpan.FromMinutes(1),
             nameof(AnswerTimeMax),

@@ -20,6 +20,7 @@ public static class WorkerServices
         services.AddSingleton<KnownEpoch>();
         services.AddSingleton<IBusPart, WorkerBusPart>();
         services.AddSingleton<Registration>();
+        services.AddSingleton<WorkerMetrics>();
         services.AddSingleton(s => new WorkerParts(
             s.GetRequiredService<WorkerOptions>(),
             s.GetRequiredService<NpgsqlDataSource>(),
@@ -28,6 +29,7 @@ public static class WorkerServices
             s.GetRequiredService<KnownEpoch>(),
             s.GetRequiredService<IReceiveEndpointConnector>(),
             s.GetRequiredService<IBus>(),
+            s.GetRequiredService<WorkerMetrics>(),
             s.GetRequiredService<TimeProvider>(),
             s.GetRequiredService<ILoggerFactory>()
         ));

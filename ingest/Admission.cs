@@ -29,11 +29,17 @@ internal sealed record JobOrder
     public long? PerMillionUnitsPico { get; init; }
     public long? EstimatePico { get; init; }
     public JobId? RetryOf { get; init; }
+
+    /// <summary>False when every task is to run, whatever ran before.</summary>
+    public bool Reuse { get; init; } = true;
+
+    /// <summary>True when its tenant's cache may answer its tasks, and takes their results.</summary>
+    public bool UsesCache { get; init; }
     public IReadOnlyDictionary<string, string> Metadata { get; init; } = new Dictionary<string, string>();
 }
 
 /// <summary>Turns a job's parameters into an order, or says everything that is wrong with them.</summary>
-internal sealed class Admission(ModelCatalog models, IngestOptions options, TimeProvider time)
+internal sealed class Admission(ModelCatalog models, CachingTenants caching, IngestOptions options, TimeProvider time)
 {
     private const int WebhookMax = 2048;
 
@@ -65,6 +71,7 @@ internal sealed class Admission(ModelCatalog models, IngestOptions options, Time
         var deadline = ReadDeadline(parameters[JobParameters.Deadline], latencyClass, now, mistakes);
         var webhook = ReadWebhook(parameters[JobParameters.Webhook], mistakes);
         var maxCost = ReadMaxCost(parameters[JobParameters.MaxCost], mistakes);
+        var reuse = ReadReuse(parameters[JobParameters.Reuse], mistakes);
         var name = parameters[JobParameters.Model];
         var model = name is null ? null : await models.FindAsync(name, stop);
         if (model is null && (name is not null || !mayFollow))
@@ -90,6 +97,8 @@ internal sealed class Admission(ModelCatalog models, IngestOptions options, Time
             CreatedAt = now,
             Webhook = webhook,
             MaxCostPico = maxCost,
+            Reuse = reuse,
+            UsesCache = reuse && await caching.ContainsAsync(tenant, stop),
             Metadata = parameters.MetadataPairs,
         };
         return (order, null);
@@ -195,6 +204,16 @@ internal sealed class Admission(ModelCatalog models, IngestOptions options, Time
 
         mistakes.Add(JobParameters.MaxCost, "dollars, more than 0 and at most 9223372", $"\"{Excerpt.Of(text)}\"");
         return null;
+    }
+
+    private static bool ReadReuse(string? text, Mistakes mistakes)
+    {
+        if (text is not (null or "true" or "false"))
+        {
+            mistakes.Add(JobParameters.Reuse, "true or false", $"\"{Excerpt.Of(text)}\"");
+        }
+
+        return text != "false";
     }
 
     private static string Show(DateTimeOffset moment) => moment.ToString("yyyy-MM-dd'T'HH:mm:ss'Z'", CultureInfo.InvariantCulture);

@@ -20,6 +20,12 @@ internal sealed record IngestOptions
     /// <summary>Tasks of one job. The check for unique ids takes 20 to 40 bytes each while the body is read.</summary>
     public int TasksMax { get; init; } = 10_000_000;
 
+    /// <summary>
+    /// Distinct inputs of a job that are remembered while its body is read, to find tasks with an input that came before: 20 to 40 bytes
+    /// each (21 MB for the default). What comes on top is compared with those only. 0: nothing is compared.
+    /// </summary>
+    public int RepeatedInputsMax { get; init; } = 750_000;
+
     /// <summary>Bytes of one body, unpacked.</summary>
     public long BodyBytesMax { get; init; } = 256L * 1024 * 1024 * 1024;
 
@@ -146,6 +152,7 @@ internal sealed record IngestOptions
         mistakes.Expect(LineBytesMax is >= 64 and <= 512 * MiB, nameof(LineBytesMax), "64 to 536870912 (512 MiB)", LineBytesMax);
         mistakes.Expect(LineBytesMax >= TaskBytesMax, nameof(LineBytesMax), $"at least {nameof(TaskBytesMax)}", LineBytesMax);
         mistakes.Expect(TasksMax is >= 1 and <= 100_000_000, nameof(TasksMax), "1 to 100000000", TasksMax);
+        mistakes.Expect(RepeatedInputsMax is >= 0 and <= 100_000_000, nameof(RepeatedInputsMax), "0 to 100000000", RepeatedInputsMax);
         mistakes.Expect(BodyBytesMax >= 1, nameof(BodyBytesMax), "1 or more", BodyBytesMax);
         mistakes.Expect(InlineBodyBytesMax is >= 1 and <= 512 * MiB, nameof(InlineBodyBytesMax), "1 to 536870912", InlineBodyBytesMax);
         mistakes.Expect(FileBytesMax is >= 1 and <= 64L * 1024 * MiB, nameof(FileBytesMax), "1 to 68719476736 (64 GiB)", FileBytesMax);

@@ -22,6 +22,7 @@ public static class IngestServices
     {
         services.AddSingleton(IngestOptions.Read(configuration));
         services.AddSingleton<ModelCatalog>();
+        services.AddSingleton<CachingTenants>();
         services.AddSingleton<Admission>();
         services.AddSingleton<JobGate>();
         services.AddSingleton<PriceList>();

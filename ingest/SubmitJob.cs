@@ -145,7 +145,7 @@ internal sealed partial class SubmitJob(
         }
 
         var asked = order.Class;
-        var ruling = gate.Rule(order, writer.Units, writer.Tasks, now);
+        var ruling = gate.Rule(order, writer.UnitsToRun, writer.Tasks, now);
         if (ruling.Refused is { } refused)
         {
             return refused;
@@ -159,7 +159,7 @@ internal sealed partial class SubmitJob(
 
         writer.Reclass(order);
         var predictedAt = ruling.PredictedAt;
-        var view = View(order, writer.Tasks, writer.Units, now, predictedAt) with { RequestedClass = asked == order.Class ? null : asked };
+        var view = View(order, writer.Tasks, writer.UnitsToRun, now, predictedAt) with { RequestedClass = asked == order.Class ? null : asked };
         var answer = JsonSerializer.SerializeToUtf8Bytes(view, ApiJson.Options);
         var kept = claim is null ? null : new KeptAnswer(claim.Key, fingerprint!, StatusCodes.Status200OK, answer);
         try

@@ -65,6 +65,9 @@ public sealed class JobRow
     /// <summary>The job whose failed tasks this one runs again.</summary>
     public JobId? RetryOf { get; set; }
 
+    /// <summary>True when its tenant's cache may answer its tasks, and takes their results.</summary>
+    public bool UsesCache { get; set; }
+
     /// <summary>Why the job itself was refused, as JSON; only in state <c>failed</c>.</summary>
     public string? Error { get; set; }
     public required DateTimeOffset CreatedAt { get; set; }
@@ -150,6 +153,7 @@ internal sealed class JobsTable : IEntityTypeConfiguration<JobRow>
         builder.Property(j => j.Error).HasColumnType("jsonb");
         builder.Property(j => j.CostPico).HasColumnType("numeric");
         builder.Property(j => j.Paused).HasDefaultValue(false);
+        builder.Property(j => j.UsesCache).HasDefaultValue(false);
         builder.Property(j => j.Tasks).HasDefaultValue(0);
         builder.Property(j => j.Units).HasDefaultValue(0L);
         builder.Property(j => j.Chunks).HasDefaultValue(0);

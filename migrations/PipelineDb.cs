@@ -28,6 +28,8 @@ public sealed class PipelineDb(DbContextOptions<PipelineDb> options) : DbContext
     public DbSet<PriceRow> Prices => Set<PriceRow>();
     public DbSet<TenantBudgetRow> TenantBudgets => Set<TenantBudgetRow>();
     public DbSet<TenantMonthRow> TenantMonths => Set<TenantMonthRow>();
+    public DbSet<TenantCacheRow> TenantCaches => Set<TenantCacheRow>();
+    public DbSet<CachedResultRow> CachedResults => Set<CachedResultRow>();
     public DbSet<LedgerRow> Ledger => Set<LedgerRow>();
     public DbSet<RollupsRow> Rollups => Set<RollupsRow>();
     public DbSet<UsageDayRow> UsageDays => Set<UsageDayRow>();

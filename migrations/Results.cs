@@ -25,7 +25,7 @@ public sealed class ResultRow
     /// <summary>The version that answered, <c>name@version</c>.</summary>
     public required string Model { get; set; }
 
-    /// <summary>Model executions it took.</summary>
+    /// <summary>Model executions it took; none where the result is reused.</summary>
     public required short Turns { get; set; }
 
     /// <summary>Pico-USD of task work over all turns; waste is never in it.</summary>
@@ -34,6 +34,15 @@ public sealed class ResultRow
 
     /// <summary>Its units as the worker counted them; 0 when it never came to a model.</summary>
     public int Units { get; set; }
+
+    /// <summary>
+    /// <c>job</c> or <c>cache</c> (<see cref="ReuseSource"/>): where a result comes from that was made for another task. It has no batch and
+    /// no cost. Null for what ran, and for what did not succeed.
+    /// </summary>
+    public string? Reused { get; set; }
+
+    /// <summary>Pico-USD that the task cost which made it; with <see cref="Reused"/> only.</summary>
+    public long? SavedPico { get; set; }
 
     /// <summary>Microseconds from acceptance to dispatch, dispatch to device, on the device, and from acceptance to result.</summary>
     public required long QueuedUs { get; set; }
@@ -66,6 +75,11 @@ internal sealed class ResultsTable : IEntityTypeConfiguration<ResultRow>
                     "(status = 'succeeded') = (output IS NOT NULL) AND (output IS NULL) = (content_type IS NULL)"
                 );
                 t.HasCheckConstraint("ck_results_cost_pico", "cost_pico >= 0");
+                t.HasCheckConstraint(
+                    "ck_results_reused",
+                    "(reused IS NULL) = (saved_pico IS NULL) AND (reused IS NULL "
+                        + "OR reused IN ('job', 'cache') AND saved_pico >= 0 AND status = 'succeeded' AND cost_pico = 0 AND batch IS NULL)"
+                );
             }
         );
         builder.Property(r => r.Units).HasDefaultValue(0);

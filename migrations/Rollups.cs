@@ -141,11 +141,13 @@ public static class Rollups
           SELECT e.job, e.xid, r.batch, r.model, (r.finished_at AT TIME ZONE 'UTC')::date AS day,
                  count(*) FILTER (WHERE r.status = 'succeeded') AS succeeded, count(*) FILTER (WHERE r.status = 'failed') AS failed,
                  count(*) FILTER (WHERE r.status = 'expired') AS expired, count(*) FILTER (WHERE r.status = 'cancelled') AS cancelled,
-                 sum(r.units) AS units, sum(r.turns) AS turns, sum(r.cost_pico) AS cost_pico
+                 sum(r.units) AS units, sum(r.turns) AS turns, sum(r.cost_pico) AS cost_pico,
+                 count(*) FILTER (WHERE r.reused = 'job') AS reused_job, count(*) FILTER (WHERE r.reused = 'cache') AS reused_cache,
+                 coalesce(sum(r.saved_pico), 0) AS saved_pico
           FROM endings e
           CROSS JOIN LATERAL (SELECT first_seq, tasks FROM chunks WHERE job = e.job AND no = e.chunk OFFSET 0) c
           CROSS JOIN LATERAL (
-            SELECT seq, status, model, finished_at, units, turns, cost_pico, batch FROM results
+            SELECT seq, status, model, finished_at, units, turns, cost_pico, batch, reused, saved_pico FROM results
             WHERE job = e.job AND seq >= c.first_seq AND seq < c.first_seq + c.tasks OFFSET 0
           ) r
           WHERE e.xid > $1 AND e.xid <= $2 AND get_bit(e.tasks, r.seq - c.first_seq) = 1
@@ -167,14 +169,17 @@ public static class Rollups
             WHERE b.id = n.batch OFFSET 0
           ) b ON true
         ), used AS (
-          INSERT INTO usage_days AS u (day, tenant, class, model, succeeded, failed, expired, cancelled, units, turns, device_ns, cost_pico)
+          INSERT INTO usage_days AS u (day, tenant, class, model, succeeded, failed, expired, cancelled, units, turns, device_ns, cost_pico,
+                                      reused_job, reused_cache, saved_pico)
           SELECT day, tenant, class, model, sum(succeeded), sum(failed), sum(expired), sum(cancelled), sum(units), sum(turns),
-                 sum(device_ns), sum(cost_pico)
+                 sum(device_ns), sum(cost_pico), sum(reused_job), sum(reused_cache), sum(saved_pico)
           FROM placed GROUP BY day, tenant, class, model
           ON CONFLICT (tenant, day, class, model) DO UPDATE SET
             succeeded = u.succeeded + excluded.succeeded, failed = u.failed + excluded.failed, expired = u.expired + excluded.expired,
             cancelled = u.cancelled + excluded.cancelled, units = u.units + excluded.units, turns = u.turns + excluded.turns,
-            device_ns = u.device_ns + excluded.device_ns, cost_pico = u.cost_pico + excluded.cost_pico
+            device_ns = u.device_ns + excluded.device_ns, cost_pico = u.cost_pico + excluded.cost_pico,
+            reused_job = u.reused_job + excluded.reused_job, reused_cache = u.reused_cache + excluded.reused_cache,
+            saved_pico = u.saved_pico + excluded.saved_pico
         )
         INSERT INTO allocated_days AS a (day, pool, price_per_hour_pico, tenant, class, model, tasks, units, cost_pico)
         SELECT booked, pool, price_per_hour_pico, tenant, class, model, sum(succeeded + failed + expired + cancelled), sum(units),

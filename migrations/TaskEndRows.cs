@@ -27,6 +27,8 @@ public sealed class TaskEndRows
     private readonly List<int> _deviceUs = [];
     private readonly List<long> _totalUs = [];
     private readonly List<int> _units = [];
+    private readonly List<string?> _reused = [];
+    private readonly List<long?> _savedPico = [];
     private readonly HashSet<ChunkKey> _keys = [];
     private ChunkKey? _lastKey;
 
@@ -47,6 +49,8 @@ public sealed class TaskEndRows
     /// <param name="deviceUs">Microseconds of its batch on the device.</param>
     /// <param name="totalUs">Microseconds from acceptance to result.</param>
     /// <param name="units">Its units as the worker counted them; those of a task that succeeded are charged for.</param>
+    /// <param name="reused">Where a result comes from that was made for another task; it has no cost and no batch then.</param>
+    /// <param name="savedPico">Pico-USD that this other task cost.</param>
     public void Add(
         JobId job,
         int chunk,
@@ -65,7 +69,9 @@ public sealed class TaskEndRows
         int stagedUs,
         int deviceUs,
         long totalUs,
-        int units = 0
+        int units = 0,
+        ReuseSource? reused = null,
+        long savedPico = 0
     )
     {
         _jobs.Add(job.Value);
@@ -86,6 +92,8 @@ public sealed class TaskEndRows
         _deviceUs.Add(deviceUs);
         _totalUs.Add(totalUs);
         _units.Add(units);
+        _reused.Add(reused?.Name());
+        _savedPico.Add(reused is null ? null : savedPico);
 
         // Rows come chunk after chunk as a rule: one look-up a chunk, not one a row.
         var key = new ChunkKey(job, chunk);
@@ -116,12 +124,17 @@ public sealed class TaskEndRows
         _deviceUs.Clear();
         _totalUs.Clear();
         _units.Clear();
+        _reused.Clear();
+        _savedPico.Clear();
         _keys.Clear();
         _lastKey = null;
     }
 
     /// <summary>Job, task and cost of a row.</summary>
     public (JobId Job, int Chunk, int Seq, long CostPico) this[int row] => (new JobId(_jobs[row]), _chunks[row], _seqs[row], _costs[row]);
+
+    /// <summary>Where a reused row's result comes from, and what it saved; null for a row that ran.</summary>
+    public (string Source, long SavedPico)? ReusedOf(int row) => _reused[row] is { } source ? (source, _savedPico[row]!.Value) : null;
 
     /// <summary>A row as who waits for it is told.</summary>
     /// <param name="outputBytesMax">A longer output is left out.</param>
@@ -141,7 +154,8 @@ public sealed class TaskEndRows
             _queuedUs[row],
             _stagedUs[row],
             _deviceUs[row],
-            _totalUs[row]
+            _totalUs[row],
+            _reused[row]
         );
 
     /// <summary>True when no task is there twice.</summary>
@@ -180,6 +194,8 @@ public sealed class TaskEndRows
         Add(NpgsqlDbType.Integer, _deviceUs);
         Add(NpgsqlDbType.Bigint, _totalUs);
         Add(NpgsqlDbType.Integer, _units);
+        Add(NpgsqlDbType.Text, _reused);
+        Add(NpgsqlDbType.Bigint, _savedPico);
 
         void Add<T>(NpgsqlDbType element, List<T> column) =>
             parameters.Add(new NpgsqlParameter<List<T>> { TypedValue = column, NpgsqlDbType = NpgsqlDbType.Array | element });

@@ -249,8 +249,9 @@ public static class TaskEnds
         $"""
             WITH ended AS (
               INSERT INTO results (job, seq, chunk, custom_id, status, output, content_type, error_code, error_message,
-                                   model, turns, cost_pico, batch, queued_us, staged_us, device_us, total_us, units, finished_at)
-              SELECT r.*, $19 FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18) AS r
+                                   model, turns, cost_pico, batch, queued_us, staged_us, device_us, total_us, units, reused, saved_pico, finished_at)
+              SELECT r.*, $21
+              FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20) AS r
               {onConflict}
               RETURNING job, seq, chunk, status, cost_pico, units
             ), counts AS (

@@ -34,6 +34,13 @@ public sealed class UsageDayRow
 
     /// <summary>Pico-USD, the sum of what <c>results</c> say.</summary>
     public required long CostPico { get; set; }
+
+    /// <summary>Of the succeeded: results that came from another task of the job, and from the tenant's cache.</summary>
+    public long ReusedJob { get; set; }
+    public long ReusedCache { get; set; }
+
+    /// <summary>Pico-USD that those cost when they were made.</summary>
+    public long SavedPico { get; set; }
 }
 
 internal sealed class UsageDaysTable : IEntityTypeConfiguration<UsageDayRow>
@@ -44,6 +51,10 @@ internal sealed class UsageDaysTable : IEntityTypeConfiguration<UsageDayRow>
             "usage_days",
             t => t.HasCheckConstraint("ck_usage_days_class", $"class IN ({Words.SqlList<LatencyClass>(LatencyClasses.Name)})")
         );
+
+        builder.Property(u => u.ReusedJob).HasDefaultValue(0L);
+        builder.Property(u => u.ReusedCache).HasDefaultValue(0L);
+        builder.Property(u => u.SavedPico).HasDefaultValue(0L);
 
         // By tenant first: a report is one tenant's, over a range of days.
         builder.HasKey(u => new

@@ -31,8 +31,16 @@ internal sealed class DispatchRun(Dispatch dispatch, DateTimeOffset receivedAt)
     /// <summary>Its slices in the dispatch's order; set by the fetch.</summary>
     public SliceRun[] Slices { get; set; } = [];
 
-    /// <summary>The tasks it runs; set by the pack stage.</summary>
+    /// <summary>Its tasks that lack a result; set by the pack stage.</summary>
     public TaskRef[] Tasks { get; set; } = [];
+
+    /// <summary>For a task, the copies of it that end as it does; set by the pack stage.</summary>
+    public IReadOnlyDictionary<int, int[]> Followers { get; set; } = new Dictionary<int, int[]>();
+
+    public int[] FollowersOf(int task) => Followers.TryGetValue(task, out var followers) ? followers : [];
+
+    /// <summary>Ends when the dispatch before it in its lane has: what that one ran is committed then.</summary>
+    public Task Before { get; set; } = Task.CompletedTask;
 
     /// <summary>How it ended; null when nobody is to be told, because this worker's life has been closed.</summary>
     public Task<DispatchFinished?> Finished => _finished.Task;
@@ -149,6 +157,9 @@ internal sealed class SliceRun(Slice slice)
     /// <summary>Not to be run now: its job was cancelled.</summary>
     public bool HandedBack { get; set; }
 
+    /// <summary>The tenant whose cache may answer its tasks and takes their results; null where none does.</summary>
+    public TenantId? Cache { get; set; }
+
     /// <summary>Its job is stopped when it comes to more than its budget.</summary>
     public bool HasBudget { get; set; }
 
@@ -165,5 +176,6 @@ internal sealed class SliceRun(Slice slice)
 /// <summary>One task of a dispatch.</summary>
 /// <param name="Slice">Place of its slice in the dispatch.</param>
 /// <param name="Seq">Its number in the job.</param>
-/// <param name="Prepared">What will be stacked; null when its input does not suit the model.</param>
-internal readonly record struct TaskRef(int Slice, int Seq, string CustomId, PreparedTask? Prepared);
+/// <param name="Prepared">What will be stacked; null before it is, when its input does not suit the model, and for what need not run.</param>
+/// <param name="CacheKey">What its result is cached under; null where it is not.</param>
+internal readonly record struct TaskRef(int Slice, int Seq, string CustomId, PreparedTask? Prepared, byte[]? CacheKey = null);

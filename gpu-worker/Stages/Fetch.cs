@@ -55,6 +55,7 @@ internal sealed class Fetch(NpgsqlDataSource database)
                 slice.FirstSeq = reader.GetInt32(1);
                 slice.QueuedAt = reader.GetFieldValue<DateTimeOffset>(6);
                 slice.HasBudget = reader.GetBoolean(7);
+                slice.Cache = reader.IsDBNull(8) ? null : new TenantId(reader.GetGuid(8));
                 var (tasks, remaining, runs) = (reader.GetInt32(2), reader.GetInt32(3), reader.GetBoolean(4));
                 if (remaining == 0)
                 {
@@ -95,7 +96,8 @@ internal sealed class Fetch(NpgsqlDataSource database)
         var command = database.CreateCommand(
             """
             SELECT s.at, c.first_seq, c.tasks, c.remaining, r.runs, CASE WHEN r.runs AND c.remaining > 0 THEN c.payload END,
-                   coalesce(j.queued_at, j.created_at), j.max_cost_pico IS NOT NULL
+                   coalesce(j.queued_at, j.created_at), j.max_cost_pico IS NOT NULL,
+                   CASE WHEN j.uses_cache THEN j.tenant END
             FROM unnest($1, $2) WITH ORDINALITY AS s (job, no, at)
             JOIN chunks c ON c.job = s.job AND c.no = s.no
             JOIN jobs j ON j.id = s.job

@@ -12,12 +12,37 @@ internal static class Unpack
         {
             for (var row = 0; row < ends.Length; row++)
             {
-                ends[row] = work.Ran is { } ran ? End(ran, row) : new TaskEnd(default, work.Failure);
+                ends[row] =
+                    work.Known is { } known ? known[row]
+                    : work.Ran is { } ran ? End(ran, row)
+                    : new TaskEnd(default, work.Failure);
             }
         }
 
         work.Run.LetGo();
-        return new FinishedBatch(work.Run, work.Tasks, ends, work.Span, work.StartedAt, work.Gate);
+        var (tasks, leads) = WithFollowers(work);
+        return new FinishedBatch(work.Run, tasks, ends, leads, work.Span, work.StartedAt, work.Gate);
+    }
+
+    /// <summary>Copies end where the task does that they are copies of: in the same batch of rows, hence in the same commit.</summary>
+    private static (int[] Tasks, int[] Leads) WithFollowers(RanWork work)
+    {
+        if (work.Run.Followers.Count == 0)
+        {
+            return (work.Tasks, []);
+        }
+
+        var (tasks, leads) = (new List<int>(work.Tasks), new List<int>());
+        for (var row = 0; row < work.Tasks.Length; row++)
+        {
+            foreach (var follower in work.Run.FollowersOf(work.Tasks[row]))
+            {
+                tasks.Add(follower);
+                leads.Add(row);
+            }
+        }
+
+        return ([.. tasks], [.. leads]);
     }
 
     private static TaskEnd End(Models.IRanBatch ran, int row)

@@ -21,6 +21,7 @@ internal sealed record PackedWork(DispatchRun Run, IModel Model, int[] Tasks, IP
 /// <summary>A batch that ran, with its outputs still as the device left them; or tasks that failed without any.</summary>
 /// <param name="Ran">Null when every task failed for the one reason in <paramref name="Failure"/>.</param>
 /// <param name="Span">The device's time for it; null when it never was on the device, or what it took is booked as waste.</param>
+/// <param name="Known">Ends that were known without running, in the order of <paramref name="Tasks"/>; null for what ran, or failed.</param>
 internal sealed record RanWork(
     DispatchRun Run,
     int[] Tasks,
@@ -28,9 +29,13 @@ internal sealed record RanWork(
     RanDevice? Span,
     TaskFailure? Failure,
     DateTimeOffset StartedAt,
-    CommitGate? Gate
+    CommitGate? Gate,
+    TaskEnd[]? Known = null
 )
 {
+    /// <summary>Rows it comes to: its tasks, and those that end as they do.</summary>
+    public int Rows => Tasks.Length + Tasks.Sum(t => Run.FollowersOf(t).Length);
+
     /// <summary>Gives its outputs up.</summary>
     public void Discard()
     {
@@ -43,18 +48,31 @@ internal sealed record RanWork(
 internal sealed record RanDevice(DeviceSpan Span, BatchId Id, string Provider, long Units, long PaddedUnits, DateTimeOffset FinishedAt);
 
 /// <summary>A batch whose rows are ready to be written.</summary>
-/// <param name="Ends">One end a task, in the order of <paramref name="Tasks"/>.</param>
+/// <param name="Tasks">Those that ran (or failed without), and after them those that end as one of them does.</param>
+/// <param name="Ends">One end for each that ran, in the order of <paramref name="Tasks"/>.</param>
+/// <param name="Leads">For each of the others, the place in <paramref name="Ends"/> that is its end, too.</param>
 internal sealed record FinishedBatch(
     DispatchRun Run,
     int[] Tasks,
     TaskEnd[] Ends,
+    int[] Leads,
     RanDevice? Device,
     DateTimeOffset StartedAt,
     CommitGate? Gate
-);
+)
+{
+    /// <summary>Place in <see cref="Ends"/> of the row's end.</summary>
+    public int EndOf(int row) => row < Ends.Length ? row : Leads[row - Ends.Length];
+}
 
 /// <summary>How one task ended: an output, or a failure.</summary>
-internal readonly record struct TaskEnd(TaskOutput Output, TaskFailure? Failure);
+/// <param name="Reused">Where it comes from, when it was made for another task.</param>
+internal readonly record struct TaskEnd(TaskOutput Output, TaskFailure? Failure, ReusedEnd? Reused = null);
+
+/// <summary>An end that was made for another task.</summary>
+/// <param name="Units">That task's, as a worker counted them.</param>
+/// <param name="SavedPico">What it cost.</param>
+internal sealed record ReusedEnd(ReuseSource Source, int Units, long SavedPico);
 
 /// <summary>Why a task failed.</summary>
 internal sealed record TaskFailure(FailureKind Kind, string Message)

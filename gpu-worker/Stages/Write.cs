@@ -17,6 +17,7 @@ internal sealed partial class Write(
     KnownPrices prices,
     DeviceMeter meter,
     Answers answers,
+    ReuseWrites reuse,
     Unwritten unwritten,
     WorkerOptions options,
     TimeProvider time,
@@ -230,6 +231,7 @@ internal sealed partial class Write(
             if (_ended is { Count: > 0 } ended)
             {
                 answers.Send(_rows, _waitsFor, ended);
+                await reuse.AfterCommitAsync(group, _rows, ended, abort);
             }
 
             Tell(group);
@@ -250,7 +252,7 @@ internal sealed partial class Write(
             var (run, device) = (group[i].Run, group[i].Device);
             if (device is not null)
             {
-                var units = Array.ConvertAll(group[i].Tasks, t => (long)run.Tasks[t].Prepared!.Units);
+                var units = Array.ConvertAll(group[i].Tasks[..group[i].Ends.Length], t => (long)run.Tasks[t].Prepared!.Units);
                 booked[i] = new BatchBooking(device.Span, units, device.PaddedUnits, prices.Value, options.SplitMethodChosen);
             }
 
@@ -269,7 +271,10 @@ internal sealed partial class Write(
         {
             var task = run.Tasks[batch.Tasks[row]];
             var slice = run.Slices[task.Slice];
-            var (output, failure) = batch.Ends[row];
+            var end = batch.EndOf(row);
+            var (output, failure, known) = batch.Ends[end];
+            var reused = failure is null ? known ?? ReusedOf(batch, booked, row) : null;
+            var ran = known is null && end == row;
             _waitsFor.Add(slice.ReplyTo);
             _rows.Add(
                 slice.Slice.Job,
@@ -283,17 +288,28 @@ internal sealed partial class Write(
                 failure?.Message,
                 model,
                 turns: (short)(
-                    failure is { Kind: FailureKind.InvalidInput or FailureKind.BudgetExceeded or FailureKind.Cancelled } ? 0 : 1
+                    !ran || failure is { Kind: FailureKind.InvalidInput or FailureKind.BudgetExceeded or FailureKind.Cancelled } ? 0 : 1
                 ),
-                booked?.TaskPico[row] ?? 0,
-                batch.Device?.Id,
+                ran ? booked?.TaskPico[row] ?? 0 : 0,
+                ran ? batch.Device?.Id : null,
                 Microseconds(slice.QueuedAt, run.ReceivedAt),
                 stagedUs,
-                deviceUs,
+                ran ? deviceUs : 0,
                 Microseconds(slice.QueuedAt, now),
-                task.Prepared?.Units ?? 0
+                reused?.Units ?? task.Prepared?.Units ?? 0,
+                reused?.Source,
+                reused?.SavedPico ?? 0
             );
         }
+    }
+
+    /// <summary>What a copy takes over from the task that ran for it; null for the task itself.</summary>
+    private static ReusedEnd? ReusedOf(FinishedBatch batch, BatchBooking? booked, int row)
+    {
+        var end = batch.EndOf(row);
+        return end == row
+            ? null
+            : new ReusedEnd(ReuseSource.Job, batch.Run.Tasks[batch.Tasks[end]].Prepared?.Units ?? 0, booked?.TaskPico[end] ?? 0);
     }
 
     private static TaskOutcome Outcome(TaskFailure? failure) =>
@@ -384,7 +400,7 @@ internal sealed partial class Write(
                 Column(NpgsqlDbType.Text, b => b.Batch.Run.Dispatch.Lane.Name()),
                 Column(NpgsqlDbType.Text, b => b.Batch.Run.Dispatch.Model.ToString()),
                 Column(NpgsqlDbType.Text, b => b.Batch.Device!.Provider),
-                Column(NpgsqlDbType.Integer, b => b.Batch.Tasks.Length),
+                Column(NpgsqlDbType.Integer, b => b.Batch.Ends.Length),
                 Column(NpgsqlDbType.Bigint, b => b.Batch.Device!.Units),
                 Column(NpgsqlDbType.Bigint, b => b.Batch.Device!.PaddedUnits),
                 Column(NpgsqlDbType.Bigint, b => b.Booked.Span.Ns),
@@ -429,9 +445,9 @@ internal sealed partial class Write(
         foreach (var batch in group)
         {
             var device = batch.Device;
-            var fact = device is null ? null : new BatchFact(batch.Tasks.Length, device.Units, device.PaddedUnits, device.Span.Ns);
+            var fact = device is null ? null : new BatchFact(batch.Ends.Length, device.Units, device.PaddedUnits, device.Span.Ns);
             var last = batch.Run.Committed(batch.Tasks, fact);
-            batch.Gate?.Committed(batch.Tasks.Length);
+            batch.Gate?.Committed(batch.Ends.Length);
             if (last)
             {
                 batch.Run.Finish();

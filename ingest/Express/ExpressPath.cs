@@ -56,7 +56,7 @@ internal sealed class ExpressPath(
             return new ExpressOutcome(null, Admission.Refuse(late));
         }
 
-        var ruling = gate.Rule(order, tasks.Units, tasks.Count, now);
+        var ruling = gate.Rule(order, tasks.UnitsToRun, tasks.Count, now);
         if (ruling.Refused is { } refused)
         {
             return new ExpressOutcome(null, refused);
@@ -74,7 +74,7 @@ internal sealed class ExpressPath(
             return new ExpressOutcome(null, Full());
         }
 
-        var view = SubmitJob.View(order, tasks.Count, tasks.Units, now, ruling.PredictedAt) with
+        var view = SubmitJob.View(order, tasks.Count, tasks.UnitsToRun, now, ruling.PredictedAt) with
         {
             RequestedClass = asked == order.Class ? null : asked,
         };
@@ -141,6 +141,7 @@ internal sealed class ExpressPath(
         CancellationToken stop
     )
     {
+        var units = tasks.Units;
         var (header, payload) = tasks.Finish();
         var kept = claim is null
             ? null
@@ -150,7 +151,7 @@ internal sealed class ExpressPath(
                 StatusCodes.Status202Accepted,
                 JsonSerializer.SerializeToUtf8Bytes(view, ApiJson.Options)
             );
-        var totals = new JobTotals(header.Tasks, header.Units, 1);
+        var totals = new JobTotals(header.Tasks, units, 1);
         var queuedAt = view.QueuedAt!.Value;
         await writer.StoreAsync(new QueuedJob(order, totals, [(header, payload)], queuedAt, view.PredictedAt, kept), stop);
         publisher.AnnounceAtOnce(
@@ -168,7 +169,8 @@ internal sealed class ExpressPath(
                 Units = header.Units,
                 UnitsMax = header.UnitsMax,
                 ReplyTo = waiters.Instance,
-                Payload = payload.Length <= options.InlinePayloadBytesMax ? payload : null,
+                // Where the tenant has a cache the worker reads the row, which says so.
+                Payload = payload.Length <= options.InlinePayloadBytesMax && !order.UsesCache ? payload : null,
             }
         );
     }

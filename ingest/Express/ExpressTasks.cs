@@ -8,16 +8,21 @@ using Pipeline.Ingest.Tasks;
 namespace Pipeline.Ingest.Express;
 
 /// <summary>The inputs of one request that is waited for, checked as its model wants them and packed into one chunk.</summary>
-internal sealed class ExpressTasks(ModelManifest model, IngestOptions options, Mistakes mistakes)
+/// <param name="reuse">False where an input that comes twice is to run twice.</param>
+internal sealed class ExpressTasks(ModelManifest model, IngestOptions options, Mistakes mistakes, bool reuse = true)
 {
     private readonly TaskInput _input = TaskInput.For(model, options.TaskBytesMax);
     private readonly ChunkPayloadWriter _chunk = new();
+    private readonly RepeatedInputs _inputs = new(reuse ? options.RepeatedInputsMax : 0);
     private readonly bool _isText = model.Kind == ModelKind.Text;
 
     public int Count => _chunk.Count;
 
     /// <summary>Units of all tasks, as estimated at the door.</summary>
     public long Units => _chunk.Units;
+
+    /// <summary>Units of those that are no copies of others.</summary>
+    public long UnitsToRun => _chunk.UnitsToRun;
 
     /// <summary>Reads one input, a JSON value as in a task's <c>input</c>, and adds it; or tells what is wrong with it.</summary>
     /// <param name="customId">1 to 512 bytes of UTF-8.</param>
@@ -54,7 +59,7 @@ internal sealed class ExpressTasks(ModelManifest model, IngestOptions options, M
                 return;
             }
 
-            _chunk.Add(id, stored, units);
+            _chunk.Add(id, stored, units, _inputs.FirstOf(stored, _chunk.Count));
         }
         catch (JsonException e)
         {
@@ -71,7 +76,7 @@ internal sealed class ExpressTasks(ModelManifest model, IngestOptions options, M
             return false;
         }
 
-        _chunk.Add(id, stored, units);
+        _chunk.Add(id, stored, units, _inputs.FirstOf(stored, _chunk.Count));
         return true;
     }
 
@@ -81,7 +86,7 @@ internal sealed class ExpressTasks(ModelManifest model, IngestOptions options, M
     /// <summary>The one chunk, packed.</summary>
     public (ChunkHeader Header, byte[] Payload) Finish()
     {
-        var header = new ChunkHeader(0, 0, _chunk.Count, _chunk.Units, _chunk.UnitsMax);
+        var header = new ChunkHeader(0, 0, _chunk.Count, _chunk.UnitsToRun, _chunk.UnitsMax);
         return (header, _chunk.Finish());
     }
 }

@@ -264,7 +264,7 @@ internal sealed partial class Infer(
 
     private ExpressTasks ReadTasks(JobOrder order, InferBody body, ReadOnlySpan<byte> bytes, string? customId, Mistakes mistakes)
     {
-        var tasks = new ExpressTasks(order.Model, options, mistakes);
+        var tasks = new ExpressTasks(order.Model, options, mistakes, order.Reuse);
         if (customId is not null)
         {
             CheckCustomId(customId, body, mistakes);

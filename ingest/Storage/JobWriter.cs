@@ -6,7 +6,8 @@ namespace Pipeline.Ingest.Storage;
 
 /// <summary>
 /// Packs a job's tasks into chunks and stores them in groups: while one group is packed and written, the next is read. A job that fits
-/// into one group is stored when it is queued, in one transaction. What was not queued leaves nothing behind.
+/// into one group is stored when it is queued, in one transaction. What was not queued leaves nothing behind. A task whose input came
+/// before in the job is marked as a copy of the first.
 /// </summary>
 internal sealed class JobWriter(JobOrder ordered, JobStore store, UploadLeases leases, IngestOptions options) : IUploadSink
 {
@@ -14,18 +15,23 @@ internal sealed class JobWriter(JobOrder ordered, JobStore store, UploadLeases l
     private readonly List<ChunkHeader> _headers = [];
     private readonly Stack<ChunkPayloadWriter> _free = [];
     private List<(ChunkHeader Header, ChunkPayloadWriter Tasks)> _group = [];
+    private readonly RepeatedInputs _inputs = new(ordered.Reuse ? options.RepeatedInputsMax : 0);
     private ChunkPayloadWriter? _chunk;
     private Task _storing = Task.CompletedTask;
     private UploadLease? _lease;
     private long _groupBytes;
     private int _tasks;
     private long _units;
+    private long _unitsToRun;
     private bool _queued;
 
     /// <summary>True when a group is full: call <see cref="StoreAsync"/> before adding more.</summary>
     public bool IsDue => _group.Count >= options.StoreChunksMax || _groupBytes >= options.StoreBytesMax;
 
     public long Units => _units;
+
+    /// <summary>Units of the tasks that are no copies of others: what a device is needed for.</summary>
+    public long UnitsToRun => _unitsToRun;
 
     public int Tasks => _tasks;
 
@@ -43,9 +49,11 @@ internal sealed class JobWriter(JobOrder ordered, JobStore store, UploadLeases l
         }
 
         _chunk ??= _free.TryPop(out var free) ? free : new ChunkPayloadWriter();
-        _chunk.Add(customId, input, units);
+        var copyOf = _inputs.FirstOf(input, _tasks);
+        _chunk.Add(customId, input, units, copyOf);
         _tasks++;
         _units += units;
+        _unitsToRun += copyOf is null ? units : 0;
     }
 
     /// <summary>Begins to store the full group, after the one before is stored.</summary>
@@ -139,7 +147,7 @@ internal sealed class JobWriter(JobOrder ordered, JobStore store, UploadLeases l
     {
         var chunk = _chunk!;
         var firstSeq = _headers.Count == 0 ? 0 : _headers[^1].FirstSeq + _headers[^1].Tasks;
-        var header = new ChunkHeader(_headers.Count, firstSeq, chunk.Count, chunk.Units, chunk.UnitsMax);
+        var header = new ChunkHeader(_headers.Count, firstSeq, chunk.Count, chunk.UnitsToRun, chunk.UnitsMax);
         _headers.Add(header);
         _group.Add((header, chunk));
         _groupBytes += chunk.BodyBytes;

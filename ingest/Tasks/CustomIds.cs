@@ -5,19 +5,16 @@ using System.Security.Cryptography;
 namespace Pipeline.Ingest.Tasks;
 
 /// <summary>
-/// The custom_ids of a job, to find one that is used twice, in flat memory: 128 bits of hash and the place of first use, 20 bytes an id
-/// and at most twice that with free slots (42 MB for a million).
+/// The custom_ids of a job, to find one that is used twice: 128 bits of hash and the place of first use (<see cref="FirstPlaces"/>).
 /// Two different ids are taken for one with a chance of n²/2¹²⁹: 10⁻²⁷ for a million ids, 10⁻²⁵ for ten million. The hash is seeded at
 /// random for every job, so nobody can prepare ids that collide.
 /// </summary>
 internal sealed class CustomIds
 {
-    private const int CapacityFirst = 64;
+    private readonly FirstPlaces _places = new();
     private readonly ulong _seedA;
     private readonly ulong _seedB;
     private readonly ulong _seedC;
-    private UInt128[] _hashes = new UInt128[CapacityFirst];
-    private int[] _places = new int[CapacityFirst];
 
     public CustomIds()
     {
@@ -27,31 +24,13 @@ internal sealed class CustomIds
         (_seedA, _seedB, _seedC) = (words[0] | 1, words[1] | 1, words[2] | 1);
     }
 
-    public int Count { get; private set; }
+    public int Count => _places.Count;
 
     /// <summary>Takes the id, or says where it was used first.</summary>
     /// <param name="customId">UTF-8.</param>
     /// <param name="place">Line or index, as the caller counts.</param>
-    public bool TryAdd(ReadOnlySpan<byte> customId, int place, out int firstPlace)
-    {
-        if ((Count + 1) * 4L > _hashes.Length * 3L)
-        {
-            Grow();
-        }
-
-        var hash = Hash(customId);
-        var slot = FindSlot(_hashes, hash);
-        if (_hashes[slot] != UInt128.Zero)
-        {
-            firstPlace = _places[slot];
-            return false;
-        }
-
-        _hashes[slot] = hash;
-        _places[slot] = firstPlace = place;
-        Count++;
-        return true;
-    }
+    public bool TryAdd(ReadOnlySpan<byte> customId, int place, out int firstPlace) =>
+        _places.TryAdd(Hash(customId), place, out firstPlace);
 
     /// <summary>
     /// Two lanes that each fold 64 × 64 → 128-bit products over the input, 16 bytes a step (the mixing of wyhash), with different seeds;
@@ -86,33 +65,5 @@ internal sealed class CustomIds
     {
         var high = Math.BigMul(a, b, out var low);
         return high ^ low;
-    }
-
-    private static int FindSlot(UInt128[] hashes, UInt128 hash)
-    {
-        var mask = hashes.Length - 1;
-        var slot = (int)(ulong)hash & mask;
-        while (hashes[slot] != UInt128.Zero && hashes[slot] != hash)
-        {
-            slot = (slot + 1) & mask;
-        }
-
-        return slot;
-    }
-
-    private void Grow()
-    {
-        var hashes = new UInt128[_hashes.Length * 2];
-        var places = new int[hashes.Length];
-        for (var i = 0; i < _hashes.Length; i++)
-        {
-            if (_hashes[i] != UInt128.Zero)
-            {
-                var slot = FindSlot(hashes, _hashes[i]);
-                (hashes[slot], places[slot]) = (_hashes[i], _places[i]);
-            }
-        }
-
-        (_hashes, _places) = (hashes, places);
     }
 }
