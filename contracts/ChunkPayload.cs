@@ -194,12 +194,17 @@ public sealed class ChunkPayloadWriter
     public int BodyBytes => _body.WrittenCount;
 
     /// <summary>True when a task with these lengths may still join; an empty chunk takes any one task.</summary>
-    public bool Fits(int customIdBytes, int inputBytes) =>
+    /// <param name="isCopy">True where an earlier task of the job has the same input.</param>
+    public bool Fits(int customIdBytes, int inputBytes, bool isCopy = false) =>
         Count == 0
         || (
             Count < ChunkPayload.TasksMax
-            && _body.WrittenCount + customIdBytes + inputBytes + ((5 + (2 * _copies.Count)) * Varint.BytesMax) <= ChunkPayload.BodyBytesMax
+            && _body.WrittenCount + customIdBytes + inputBytes + (3 * Varint.BytesMax) + CopiesBytesMax(isCopy)
+                <= ChunkPayload.BodyBytesMax
         );
+
+    private int CopiesBytesMax(bool oneMore) =>
+        _copies.Count + (oneMore ? 1 : 0) is var copies and > 0 ? ((2 * copies) + 1) * Varint.BytesMax : 0;
 
     /// <param name="copyOf">The job's number of the first task with this input; null where none came before.</param>
     public void Add(ReadOnlySpan<byte> customId, ReadOnlySpan<byte> input, int units, int? copyOf = null)

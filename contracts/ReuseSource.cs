@@ -1,12 +1,17 @@
+using System.Text.Json.Serialization;
+
 namespace Pipeline.Contracts;
 
 /// <summary>Where a result comes from that no model execution of its task made.</summary>
+[JsonConverter(typeof(JsonStringEnumConverter<ReuseSource>))]
 public enum ReuseSource
 {
     /// <summary>A task of the same job with the same input.</summary>
+    [JsonStringEnumMemberName("job")]
     Job,
 
     /// <summary>The tenant's cache: an earlier job's task with the same input, answered by the same model.</summary>
+    [JsonStringEnumMemberName("cache")]
     Cache,
 }
 

@@ -208,12 +208,17 @@ internal sealed class Admission(ModelCatalog models, CachingTenants caching, Ing
 
     private static bool ReadReuse(string? text, Mistakes mistakes)
     {
-        if (text is not (null or "true" or "false"))
+        if (text is null)
+        {
+            return true;
+        }
+
+        if (!bool.TryParse(text, out var reuse))
         {
             mistakes.Add(JobParameters.Reuse, "true or false", $"\"{Excerpt.Of(text)}\"");
         }
 
-        return text != "false";
+        return reuse;
     }
 
     private static string Show(DateTimeOffset moment) => moment.ToString("yyyy-MM-dd'T'HH:mm:ss'Z'", CultureInfo.InvariantCulture);

@@ -112,6 +112,9 @@ internal sealed record IngestOptions
     /// <summary>Pace of the sweeps, and how old what they take up must be.</summary>
     public TimeSpan SweepEvery { get; init; } = TimeSpan.FromSeconds(5);
 
+    /// <summary>Cached results that one statement removes at most.</summary>
+    public int CacheSweepMax { get; init; } = 5000;
+
     /// <summary>How long an <c>Idempotency-Key</c> is remembered.</summary>
     public TimeSpan IdempotencyKeyLife { get; init; } = TimeSpan.FromHours(24);
 
@@ -194,6 +197,7 @@ internal sealed record IngestOptions
         ExpectTime(mistakes, AnswerLookPauseMax, nameof(AnswerLookPauseMax), TimeSpan.FromMilliseconds(10), TimeSpan.FromMinutes(1));
         ExpectTime(mistakes, PublishWaitMax, nameof(PublishWaitMax), TimeSpan.FromMilliseconds(100), TimeSpan.FromMinutes(10));
         ExpectTime(mistakes, SweepEvery, nameof(SweepEvery), TimeSpan.FromMilliseconds(10), TimeSpan.FromHours(1));
+        mistakes.Expect(CacheSweepMax is >= 1 and <= 1_000_000, nameof(CacheSweepMax), "1 to 1000000", CacheSweepMax);
         ExpectTime(mistakes, IdempotencyKeyLife, nameof(IdempotencyKeyLife), TimeSpan.FromSeconds(1), TimeSpan.FromDays(365));
         ExpectTime(mistakes, DeadlineMax, nameof(DeadlineMax), TimeSpan.FromMinutes(1), TimeSpan.FromDays(3650));
         ExpectTime(mistakes, ForecastAgeMax, nameof(ForecastAgeMax), TimeSpan.FromMilliseconds(100), TimeSpan.FromHours(1));

@@ -114,6 +114,12 @@ public static class IngestServices
         operators
             .MapPut("/tenants/{tenant}/budget", (string tenant, HttpContext http, SetPrices set) => set.SetBudgetAsync(tenant, http))
             .Describe(PriceOperations.SetBudget);
+        operators
+            .MapPut("/tenants/{tenant}/cache", (string tenant, HttpContext http, SetPrices set) => set.SetCacheAsync(tenant, http))
+            .Describe(PriceOperations.SetCache);
+        operators
+            .MapDelete("/tenants/{tenant}/cache", (string tenant, HttpContext http, SetPrices set) => set.RemoveCacheAsync(tenant, http))
+            .Describe(PriceOperations.RemoveCache);
         endpoints.MapOpenInference();
         return endpoints;
     }

@@ -3,6 +3,7 @@ using Microsoft.Extensions.Logging;
 using Npgsql;
 using Pipeline.Hosting;
 using Pipeline.Ingest.Storage;
+using Pipeline.Migrations;
 using Pipeline.OpenAi.Files;
 
 namespace Pipeline.Ingest;
@@ -15,6 +16,7 @@ internal sealed partial class IngestSweeper(
     UploadLeases leases,
     Idempotency keys,
     FileStore files,
+    NpgsqlDataSource database,
     IngestOptions options,
     TimeProvider time,
     ILogger<IngestSweeper> log
@@ -44,6 +46,7 @@ internal sealed partial class IngestSweeper(
         await SweepAsync("broken uploads", uploads.SweepOnceAsync, stop);
         await SweepAsync("old idempotency keys", keys.SweepOnceAsync, stop);
         await SweepAsync("files past their time", turn => files.SweepOnceAsync(options.FileUploadMax, turn), stop);
+        await SweepAsync("cached results", SweepCachesAsync, stop);
         await SweepAsync("leases", KeepLeasesAsync, stop);
     }
 
@@ -51,6 +54,17 @@ internal sealed partial class IngestSweeper(
     {
         await leases.KeepAsync(stop);
         return 0;
+    }
+
+    private async Task<int> SweepCachesAsync(CancellationToken stop)
+    {
+        var removed = 0;
+        while (await ResultCache.SweepAsync(database, options.CacheSweepMax, stop) is var count and > 0)
+        {
+            removed += count;
+        }
+
+        return removed;
     }
 
     private async Task SweepAsync(string what, Func<CancellationToken, Task<int>> sweep, CancellationToken stop)

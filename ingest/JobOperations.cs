@@ -29,6 +29,11 @@ internal static class JobOperations
         ApiParameter.Query(JobParameters.Webhook, ApiType.Text(2048) with { Format = "uri" }, "An http or https address."),
         ApiParameter.Query(JobParameters.MaxCost, ApiType.Text(), "Budget in dollars, more than 0."),
         ApiParameter.Query(
+            JobParameters.Reuse,
+            ApiType.Word(["true", "false"], "true"),
+            "`false`: every task runs, also one whose input came before in the job or is in the tenant's cache."
+        ),
+        ApiParameter.Query(
             JobParameters.Metadata,
             ApiType.Pairs,
             "`metadata[key]=value`: up to 16 pairs, keys of 1 to 64 and values of up to 512 characters."
@@ -217,6 +222,7 @@ internal sealed record InlineJob(
     string? Deadline = null,
     string? Webhook = null,
     string? MaxCost = null,
+    bool? Reuse = null,
     IReadOnlyDictionary<string, string>? Metadata = null
 );
 

@@ -12,9 +12,16 @@ namespace Pipeline.Ingest;
 
 /// <summary>
 /// What operators set, each by a <c>PUT</c> with a small JSON object: what an hour of a pool's devices costs us, what a million units are
-/// charged, and what a tenant may be charged in a month. Amounts are US dollars, as a number or as a string, to the pico-dollar.
+/// charged, what a tenant may be charged in a month, and its cache of results. Amounts are US dollars, as a number or as a string, to the
+/// pico-dollar.
 /// </summary>
-internal sealed class SetPrices(NpgsqlDataSource database, ModelCatalog models, IngestOptions options, TimeProvider time)
+internal sealed class SetPrices(
+    NpgsqlDataSource database,
+    ModelCatalog models,
+    CachingTenants caching,
+    IngestOptions options,
+    TimeProvider time
+)
 {
     private const string ValidFrom = "valid_from";
     private const string CurrencyField = "currency";
@@ -108,8 +115,41 @@ internal sealed class SetPrices(NpgsqlDataSource database, ModelCatalog models, 
 
         return await TenantBudgets.SetAsync(database, tenant, limit, warn, http.RequestAborted)
             ? Answer(new BudgetView(tenant, limit, warn))
-            : Problems.Result(FailureKind.UnknownRoute, $"There is no tenant \"{Excerpt.Of(tenant)}\".", "tenant");
+            : UnknownTenant(tenant);
     }
+
+    /// <summary><c>PUT /v1/tenants/{name}/cache</c>: <c>{"ttl": "24h", "bytes_max": 268435456, "entries_max": 1000000}</c>.</summary>
+    public async Task<IResult> SetCacheAsync(string tenant, HttpContext http)
+    {
+        var (fields, problem) = await ReadAsync(http, "ttl", "bytes_max", "entries_max");
+        if (fields is null)
+        {
+            return problem!;
+        }
+
+        var ttl = fields.Duration("ttl", TenantCaches.TtlMin, TenantCaches.TtlMax);
+        var bytesMax = fields.Whole("bytes_max", TenantCaches.BytesMin, TenantCaches.BytesMax) ?? TenantCaches.BytesDefault;
+        var entriesMax = fields.Whole("entries_max", TenantCaches.EntriesMin, TenantCaches.EntriesMax) ?? TenantCaches.EntriesDefault;
+        if (fields.Mistakes.Any)
+        {
+            return Admission.Refuse(fields.Mistakes);
+        }
+
+        var known = await TenantCaches.SetAsync(database, tenant, ttl, bytesMax, entriesMax, http.RequestAborted);
+        caching.Forget();
+        return known ? Answer(new CacheSetView(tenant, ttl.TotalSeconds, bytesMax, entriesMax)) : UnknownTenant(tenant);
+    }
+
+    /// <summary><c>DELETE /v1/tenants/{name}/cache</c>: off, and emptied.</summary>
+    public async Task<IResult> RemoveCacheAsync(string tenant, HttpContext http)
+    {
+        var known = await TenantCaches.RemoveAsync(database, tenant, http.RequestAborted);
+        caching.Forget();
+        return known ? Results.NoContent() : UnknownTenant(tenant);
+    }
+
+    private static ProblemResult UnknownTenant(string tenant) =>
+        Problems.Result(FailureKind.UnknownRoute, $"There is no tenant \"{Excerpt.Of(tenant)}\".", "tenant");
 
     private async Task<(Fields? Fields, IResult? Problem)> ReadAsync(HttpContext http, params string[] names)
     {
@@ -227,6 +267,41 @@ internal sealed class SetPrices(NpgsqlDataSource database, ModelCatalog models, 
 
             Mistakes.Add(name, "a time as in RFC 3339 (2026-01-02T03:04:05Z), before the year 2200", $"\"{Excerpt.Of(text ?? "")}\"");
             return soonest;
+        }
+
+        /// <summary>A whole number of this range; null where none was given.</summary>
+        public long? Whole(string name, long min, long max)
+        {
+            if (Find(name) is not { } value)
+            {
+                return null;
+            }
+
+            if (value.ValueKind == JsonValueKind.Number && value.TryGetInt64(out var whole) && whole >= min && whole <= max)
+            {
+                return whole;
+            }
+
+            Mistakes.Add(name, $"a whole number, {min} to {max}", Given(value));
+            return null;
+        }
+
+        /// <summary>A time like <c>90s</c> or <c>1h30m</c>.</summary>
+        public TimeSpan Duration(string name, TimeSpan min, TimeSpan max)
+        {
+            if (
+                Find(name) is { ValueKind: JsonValueKind.String } text
+                && Deadlines.TryParseDuration(text.GetString()!, out var duration)
+                && duration >= min
+                && duration <= max
+            )
+            {
+                return duration;
+            }
+
+            var expected = $"a time like 90s, 30m, 24h or 7d, of {min.TotalSeconds:0} s to {max.TotalDays:0} days";
+            Mistakes.Add(name, expected, Find(name) is { } given ? Given(given) : "nothing");
+            return default;
         }
 
         public void Currency(string name)

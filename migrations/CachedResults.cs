@@ -114,8 +114,8 @@ public static class ResultCache
     }
 
     /// <summary>
-    /// Removes entries whose time has passed, and the oldest of tenants whose cache is more than nine tenths full, down to eight tenths: so
-    /// there is room as a rule, and where there is none nothing is added until there is.
+    /// Removes entries whose time has passed, and of a cache that is more than nine tenths full the oldest until it is not: so there is room
+    /// as a rule, and where there is none nothing is added until the next sweep.
     /// </summary>
     /// <param name="rowsMax">Entries one statement removes at most.</param>
     /// <returns>How many were removed; as long as it is not 0, more may wait.</returns>
@@ -179,7 +179,7 @@ public static class ResultCache
 
     private const string EvictSql = $"""
         WITH crowded AS (
-          SELECT tenant, entries - entries_max * 8 / 10 AS entries, bytes - bytes_max / 10 * 8 AS bytes
+          SELECT tenant, entries - entries_max * 9 / 10 AS entries, bytes - bytes_max / 10 * 9 AS bytes
           FROM tenant_caches WHERE entries > entries_max * 9 / 10 OR bytes > bytes_max / 10 * 9
         ), oldest AS (
           SELECT o.tenant, o.key FROM crowded c CROSS JOIN LATERAL (

@@ -34,7 +34,7 @@ internal static class ReadOperations
         "getUsage",
         ApiTags.Prices,
         "What the caller's tasks came to.",
-        "Tasks by their end, units, turns, device time and cost, summed by any of day, class and model; kept up to date as tasks end, some seconds behind. Page by page, as JSON or CSV."
+        "Tasks by their end, units, turns, device time and cost, what was reused and what that saved, summed by any of day, class and model; kept up to date as tasks end, some seconds behind. Page by page, as JSON or CSV."
     )
     {
         Parameters =
@@ -51,6 +51,17 @@ internal static class ReadOperations
             ApiAnswer.Json<ListView<UsageView>>("A page."),
             new(StatusCodes.Status200OK, "text/csv", null, "The same as CSV; `Pipeline-Last-Id` is there where more follows."),
         ],
+        Errors = [FailureKind.InvalidRequest],
+    };
+
+    public static readonly ApiOperation GetCache = new(
+        "getCache",
+        ApiTags.Prices,
+        "The caller's cache of results.",
+        "Whether it is on, its bounds, how full it is, and how many tasks it answered. An operator turns it on."
+    )
+    {
+        Answers = [ApiAnswer.Json<CacheView>("The cache.")],
         Errors = [FailureKind.InvalidRequest],
     };
 

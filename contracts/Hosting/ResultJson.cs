@@ -10,7 +10,8 @@ namespace Pipeline.Hosting;
 /// {"custom_id":"a-1","seq":0,"status":"succeeded","output":{…},"model":"language-id@1.0.0","turns":1,"cost_pico_usd":556000,
 ///  "latency_ms":{"queued":12.1,"staged":0.8,"device":0.4,"total":15}}
 /// </code>
-/// with <c>"error":{"code":…,"message":…}</c> in place of the output of a task that did not succeed. Names are encoded once.
+/// with <c>"error":{"code":…,"message":…}</c> in place of the output of a task that did not succeed, and <c>"reused":"job"</c> or
+/// <c>"cache"</c> after the turns where the result was made for another task. Names are encoded once.
 /// </summary>
 public static class ResultJson
 {
@@ -30,7 +31,7 @@ public static class ResultJson
             WriteError(json, answer.Status, answer.ErrorCode ?? "", answer.ErrorMessage ?? "");
         }
 
-        WriteCost(json, answer.Model, answer.Turns, answer.CostPico);
+        WriteCost(json, answer.Model, answer.Turns, answer.Reused, answer.CostPico);
         WriteLatency(json, answer.QueuedUs, answer.StagedUs, answer.DeviceUs, answer.TotalUs);
         json.WriteEndObject();
     }
@@ -86,10 +87,16 @@ public static class ResultJson
         json.WriteEndObject();
     }
 
-    public static void WriteCost(Utf8JsonWriter json, string model, int turns, long costPico)
+    /// <param name="reused">Null for what ran.</param>
+    public static void WriteCost(Utf8JsonWriter json, string model, int turns, string? reused, long costPico)
     {
         json.WriteString(Name.Model, model);
         json.WriteNumber(Name.Turns, turns);
+        if (reused is not null)
+        {
+            json.WriteString(Name.Reused, reused);
+        }
+
         json.WriteNumber(Name.Cost, costPico);
     }
 
@@ -167,6 +174,7 @@ public static class ResultJson
         public static readonly JsonEncodedText Message = JsonEncodedText.Encode("message");
         public static readonly JsonEncodedText Model = JsonEncodedText.Encode("model");
         public static readonly JsonEncodedText Turns = JsonEncodedText.Encode("turns");
+        public static readonly JsonEncodedText Reused = JsonEncodedText.Encode("reused");
         public static readonly JsonEncodedText Cost = JsonEncodedText.Encode("cost_pico_usd");
         public static readonly JsonEncodedText Latency = JsonEncodedText.Encode("latency_ms");
         public static readonly JsonEncodedText Queued = JsonEncodedText.Encode("queued");

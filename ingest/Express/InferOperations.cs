@@ -141,6 +141,9 @@ internal sealed record InferRequest
     /// <summary>Name of the one input.</summary>
     public string? CustomId { get; init; }
     public bool? CancelOnDisconnect { get; init; }
+
+    /// <summary><c>false</c>: every input runs, also one that came before or is in the tenant's cache.</summary>
+    public bool? Reuse { get; init; }
     public IReadOnlyDictionary<string, string>? Metadata { get; init; }
 }
 

@@ -68,7 +68,7 @@ internal sealed partial class LostAnswers(
             new(
                 """
                 SELECT job, seq, custom_id, status, output, content_type, error_code, error_message, model, turns, cost_pico,
-                       queued_us, staged_us, device_us, total_us
+                       queued_us, staged_us, device_us, total_us, reused
                 FROM results WHERE job = ANY ($1) ORDER BY job, seq
                 """
             )
@@ -113,7 +113,8 @@ internal sealed partial class LostAnswers(
             row.GetInt64(11),
             row.GetInt32(12),
             row.GetInt32(13),
-            row.GetInt64(14)
+            row.GetInt64(14),
+            Text(row, 15)
         );
 
     private static string? Text(NpgsqlDataReader row, int column) => row.IsDBNull(column) ? null : row.GetString(column);

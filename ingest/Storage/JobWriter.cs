@@ -43,13 +43,13 @@ internal sealed class JobWriter(JobOrder ordered, JobStore store, UploadLeases l
 
     public void Add(ReadOnlySpan<byte> customId, ReadOnlySpan<byte> input, int units)
     {
-        if (_chunk is not null && !_chunk.Fits(customId.Length, input.Length))
+        var copyOf = _inputs.FirstOf(input, _tasks);
+        if (_chunk is not null && !_chunk.Fits(customId.Length, input.Length, copyOf is not null))
         {
             Seal();
         }
 
         _chunk ??= _free.TryPop(out var free) ? free : new ChunkPayloadWriter();
-        var copyOf = _inputs.FirstOf(input, _tasks);
         _chunk.Add(customId, input, units, copyOf);
         _tasks++;
         _units += units;

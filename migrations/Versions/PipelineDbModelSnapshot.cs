@@ -207,6 +207,64 @@ namespace Pipeline.Migrations.Versions
                         });
                 });
 
+            modelBuilder.Entity("Pipeline.Migrations.CachedResultRow", b =>
+                {
+                    b.Property<Guid>("Tenant")
+                        .HasColumnType("uuid")
+                        .HasColumnName("tenant");
+
+                    b.Property<byte[]>("Key")
+                        .HasColumnType("bytea")
+                        .HasColumnName("key");
+
+                    b.Property<int>("Bytes")
+                        .HasColumnType("integer")
+                        .HasColumnName("bytes");
+
+                    b.Property<string>("ContentType")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("content_type");
+
+                    b.Property<long>("CostPico")
+                        .HasColumnType("bigint")
+                        .HasColumnName("cost_pico");
+
+                    b.Property<DateTimeOffset>("ExpiresAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("expires_at");
+
+                    b.Property<DateTimeOffset>("MadeAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("made_at");
+
+                    b.Property<string>("Model")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("model");
+
+                    b.Property<byte[]>("Output")
+                        .IsRequired()
+                        .HasColumnType("bytea")
+                        .HasColumnName("output");
+
+                    b.Property<int>("Units")
+                        .HasColumnType("integer")
+                        .HasColumnName("units");
+
+                    b.HasKey("Tenant", "Key")
+                        .HasName("pk_cached_results");
+
+                    b.HasIndex(new[] { "ExpiresAt" }, "ix_cached_results_expires_at");
+
+                    b.HasIndex(new[] { "Tenant", "MadeAt" }, "ix_cached_results_made_at");
+
+                    b.ToTable("cached_results", null, t =>
+                        {
+                            t.HasCheckConstraint("ck_cached_results_key", "octet_length(key) = 32");
+                        });
+                });
+
             modelBuilder.Entity("Pipeline.Migrations.ChunkRow", b =>
                 {
                     b.Property<Guid>("Job")
@@ -707,6 +765,12 @@ namespace Pipeline.Migrations.Versions
                         .HasColumnType("bigint")
                         .HasColumnName("units_done");
 
+                    b.Property<bool>("UsesCache")
+                        .ValueGeneratedOnAdd()
+                        .HasColumnType("boolean")
+                        .HasDefaultValue(false)
+                        .HasColumnName("uses_cache");
+
                     b.Property<string>("Webhook")
                         .HasColumnType("text")
                         .HasColumnName("webhook");
@@ -1135,6 +1199,14 @@ namespace Pipeline.Migrations.Versions
                         .HasColumnType("bigint")
                         .HasColumnName("queued_us");
 
+                    b.Property<string>("Reused")
+                        .HasColumnType("text")
+                        .HasColumnName("reused");
+
+                    b.Property<long?>("SavedPico")
+                        .HasColumnType("bigint")
+                        .HasColumnName("saved_pico");
+
                     b.Property<int>("StagedUs")
                         .HasColumnType("integer")
                         .HasColumnName("staged_us");
@@ -1168,6 +1240,8 @@ namespace Pipeline.Migrations.Versions
                             t.HasCheckConstraint("ck_results_error", "(status = 'succeeded') = (error_code IS NULL) AND (error_code IS NULL) = (error_message IS NULL)");
 
                             t.HasCheckConstraint("ck_results_output", "(status = 'succeeded') = (output IS NOT NULL) AND (output IS NULL) = (content_type IS NULL)");
+
+                            t.HasCheckConstraint("ck_results_reused", "(reused IS NULL) = (saved_pico IS NULL) AND (reused IS NULL OR reused IN ('job', 'cache') AND saved_pico >= 0 AND status = 'succeeded' AND cost_pico = 0 AND batch IS NULL)");
 
                             t.HasCheckConstraint("ck_results_status", "status IN ('succeeded', 'failed', 'expired', 'cancelled')");
                         });
@@ -1250,6 +1324,47 @@ namespace Pipeline.Migrations.Versions
                             t.HasCheckConstraint("ck_tenant_budgets_limit", "limit_pico >= 0");
 
                             t.HasCheckConstraint("ck_tenant_budgets_warn", "1 <= ALL (warn_percents) AND 100 >= ALL (warn_percents)");
+                        });
+                });
+
+            modelBuilder.Entity("Pipeline.Migrations.TenantCacheRow", b =>
+                {
+                    b.Property<Guid>("Tenant")
+                        .HasColumnType("uuid")
+                        .HasColumnName("tenant");
+
+                    b.Property<long>("Bytes")
+                        .ValueGeneratedOnAdd()
+                        .HasColumnType("bigint")
+                        .HasDefaultValue(0L)
+                        .HasColumnName("bytes");
+
+                    b.Property<long>("BytesMax")
+                        .HasColumnType("bigint")
+                        .HasColumnName("bytes_max");
+
+                    b.Property<long>("Entries")
+                        .ValueGeneratedOnAdd()
+                        .HasColumnType("bigint")
+                        .HasDefaultValue(0L)
+                        .HasColumnName("entries");
+
+                    b.Property<long>("EntriesMax")
+                        .HasColumnType("bigint")
+                        .HasColumnName("entries_max");
+
+                    b.Property<TimeSpan>("Ttl")
+                        .HasColumnType("interval")
+                        .HasColumnName("ttl");
+
+                    b.HasKey("Tenant")
+                        .HasName("pk_tenant_caches");
+
+                    b.ToTable("tenant_caches", null, t =>
+                        {
+                            t.HasCheckConstraint("ck_tenant_caches_bounds", "ttl > interval '0' AND bytes_max > 0 AND entries_max > 0");
+
+                            t.HasCheckConstraint("ck_tenant_caches_sums", "bytes >= 0 AND entries >= 0");
                         });
                 });
 
@@ -1344,6 +1459,24 @@ namespace Pipeline.Migrations.Versions
                     b.Property<long>("Failed")
                         .HasColumnType("bigint")
                         .HasColumnName("failed");
+
+                    b.Property<long>("ReusedCache")
+                        .ValueGeneratedOnAdd()
+                        .HasColumnType("bigint")
+                        .HasDefaultValue(0L)
+                        .HasColumnName("reused_cache");
+
+                    b.Property<long>("ReusedJob")
+                        .ValueGeneratedOnAdd()
+                        .HasColumnType("bigint")
+                        .HasDefaultValue(0L)
+                        .HasColumnName("reused_job");
+
+                    b.Property<long>("SavedPico")
+                        .ValueGeneratedOnAdd()
+                        .HasColumnType("bigint")
+                        .HasDefaultValue(0L)
+                        .HasColumnName("saved_pico");
 
                     b.Property<long>("Succeeded")
                         .HasColumnType("bigint")
@@ -1460,6 +1593,16 @@ namespace Pipeline.Migrations.Versions
                         .HasConstraintName("fk_api_keys_tenants");
                 });
 
+            modelBuilder.Entity("Pipeline.Migrations.CachedResultRow", b =>
+                {
+                    b.HasOne("Pipeline.Migrations.TenantCacheRow", null)
+                        .WithMany()
+                        .HasForeignKey("Tenant")
+                        .OnDelete(DeleteBehavior.Cascade)
+                        .IsRequired()
+                        .HasConstraintName("fk_cached_results_tenant_caches");
+                });
+
             modelBuilder.Entity("Pipeline.Migrations.ChunkRow", b =>
                 {
                     b.HasOne("Pipeline.Migrations.JobRow", null)
@@ -1538,6 +1681,16 @@ namespace Pipeline.Migrations.Versions
                         .OnDelete(DeleteBehavior.Cascade)
                         .IsRequired()
                         .HasConstraintName("fk_tenant_budgets_tenants");
+                });
+
+            modelBuilder.Entity("Pipeline.Migrations.TenantCacheRow", b =>
+                {
+                    b.HasOne("Pipeline.Migrations.TenantRow", null)
+                        .WithMany()
+                        .HasForeignKey("Tenant")
+                        .OnDelete(DeleteBehavior.Cascade)
+                        .IsRequired()
+                        .HasConstraintName("fk_tenant_caches_tenants");
                 });
 
             modelBuilder.Entity("Pipeline.Migrations.TenantMonthRow", b =>

@@ -18,7 +18,7 @@ internal sealed class ResultLine(LineBuffer to) : IDisposable
     /// </summary>
     public const string Columns = """
         seq, custom_id, nullif(status, 'succeeded'), output, nullif(content_type, 'application/json'), error_code, error_message,
-        model, turns, cost_pico, queued_us, staged_us, device_us, total_us
+        model, turns, cost_pico, queued_us, staged_us, device_us, total_us, reused
         """;
 
     private readonly Utf8JsonWriter _json = new(
@@ -43,7 +43,7 @@ internal sealed class ResultLine(LineBuffer to) : IDisposable
             ResultJson.WriteError(_json, row.GetString(2), row.GetString(5), row.GetString(6));
         }
 
-        ResultJson.WriteCost(_json, row.GetString(7), row.GetInt16(8), row.GetInt64(9));
+        ResultJson.WriteCost(_json, row.GetString(7), row.GetInt16(8), row.IsDBNull(14) ? null : row.GetString(14), row.GetInt64(9));
         ResultJson.WriteLatency(_json, row.GetInt64(10), row.GetInt32(11), row.GetInt32(12), row.GetInt64(13));
         if (cursor is not null)
         {

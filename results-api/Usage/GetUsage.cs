@@ -113,7 +113,8 @@ internal static class GetUsage
             $"""
             SELECT {string.Join(", ", columns)}, coalesce(sum(succeeded), 0)::bigint, coalesce(sum(failed), 0)::bigint,
                    coalesce(sum(expired), 0)::bigint, coalesce(sum(cancelled), 0)::bigint, coalesce(sum(units), 0), coalesce(sum(turns), 0),
-                   coalesce(sum(device_ns), 0), coalesce(sum(cost_pico), 0)
+                   coalesce(sum(device_ns), 0), coalesce(sum(cost_pico), 0), coalesce(sum(reused_job), 0)::bigint,
+                   coalesce(sum(reused_cache), 0)::bigint, coalesce(sum(saved_pico), 0)
             FROM usage_days WHERE tenant = $1 AND day BETWEEN $2 AND $3 {place}
             {grouping} LIMIT $4
             """
@@ -160,6 +161,13 @@ internal sealed record UsageView
     public required decimal DeviceNs { get; init; }
     public required decimal CostPicoUsd { get; init; }
 
+    /// <summary>Of the succeeded: results made for another task of the same job, and taken from the tenant's cache.</summary>
+    public required long ReusedJob { get; init; }
+    public required long ReusedCache { get; init; }
+
+    /// <summary>What those had cost when they were made.</summary>
+    public required decimal SavedPicoUsd { get; init; }
+
     public static UsageView Read(NpgsqlDataReader row, string[] groups)
     {
         var (day, latencyClass, model) = (Group(0), Group(1), Group(2));
@@ -177,6 +185,9 @@ internal sealed record UsageView
             Turns = row.GetDecimal(8),
             DeviceNs = row.GetDecimal(9),
             CostPicoUsd = row.GetDecimal(10),
+            ReusedJob = row.GetInt64(11),
+            ReusedCache = row.GetInt64(12),
+            SavedPicoUsd = row.GetDecimal(13),
         };
 
         string? Group(int column) => row.IsDBNull(column) ? null : row.GetString(column);
@@ -186,7 +197,20 @@ internal sealed record UsageView
     public static string Csv(IReadOnlyList<UsageView> rows, string[] groups)
     {
         var text = new StringBuilder(
-            Usage.Csv.Line([.. groups, "succeeded", "failed", "expired", "cancelled", "units", "turns", "device_ns", "cost_pico_usd"])
+            Usage.Csv.Line([
+                .. groups,
+                "succeeded",
+                "failed",
+                "expired",
+                "cancelled",
+                "units",
+                "turns",
+                "device_ns",
+                "cost_pico_usd",
+                "reused_job",
+                "reused_cache",
+                "saved_pico_usd",
+            ])
         );
         foreach (var row in rows)
         {
@@ -195,7 +219,19 @@ internal sealed record UsageView
                     .. ((string?[])[row.Day, row.Class, row.Model]).Where(group => group is not null),
                     .. (
                         (decimal[])
-                            [row.Succeeded, row.Failed, row.Expired, row.Cancelled, row.Units, row.Turns, row.DeviceNs, row.CostPicoUsd]
+                            [
+                                row.Succeeded,
+                                row.Failed,
+                                row.Expired,
+                                row.Cancelled,
+                                row.Units,
+                                row.Turns,
+                                row.DeviceNs,
+                                row.CostPicoUsd,
+                                row.ReusedJob,
+                                row.ReusedCache,
+                                row.SavedPicoUsd,
+                            ]
                     ).Select(number => number.ToString(CultureInfo.InvariantCulture)),
                 ])
             );

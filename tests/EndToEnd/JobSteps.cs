@@ -16,7 +16,9 @@ internal static class JobSteps
     private static readonly TimeSpan LookEvery = TimeSpan.FromMilliseconds(20);
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(90);
 
-    public static async Task<SentJob> SendAsync(this PipelineClient client, string model, IReadOnlyList<string> texts)
+    /// <summary>Sends a job of class bulk.</summary>
+    /// <param name="reuse">False: every task runs, however often its text comes.</param>
+    public static async Task<SentJob> SendAsync(this PipelineClient client, string model, IReadOnlyList<string> texts, bool reuse = false)
     {
         var body = new StringBuilder();
         for (var seq = 0; seq < texts.Count; seq++)
@@ -28,7 +30,7 @@ internal static class JobSteps
         content.Headers.ContentType = new MediaTypeHeaderValue("application/x-ndjson");
         var job = await client.SubmitAsync(
             content,
-            [new("model", model), new("class", "bulk")],
+            [new("model", model), new("class", "bulk"), new("reuse", reuse ? "true" : "false")],
             null,
             TestContext.Current.CancellationToken
         );

@@ -103,7 +103,7 @@ internal static class BulkBench
         using var body = new StreamContent(file, 256 * 1024);
         body.Headers.ContentType = new MediaTypeHeaderValue("application/x-ndjson");
         var started = DateTimeOffset.UtcNow;
-        var job = await rig.Client.SubmitAsync(body, [new("model", Model), new("class", "bulk")], null, stop);
+        var job = await rig.Client.SubmitAsync(body, [new("model", Model), new("class", "bulk"), new("reuse", "false")], null, stop);
         Figures.Say($"{tasks:N0} tasks accepted after {(DateTimeOffset.UtcNow - started).TotalSeconds:0.0} s");
         while (!job.State.IsEnd())
         {

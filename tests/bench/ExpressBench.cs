@@ -245,7 +245,7 @@ internal static class ExpressBench
         }
 
         using var content = new StringContent(body.ToString(), Encoding.UTF8, "application/x-ndjson");
-        using var answer = await http.PostAsync($"v1/jobs?model={SlowEncoder.Name}&class=bulk", content, stop);
+        using var answer = await http.PostAsync($"v1/jobs?model={SlowEncoder.Name}&class=bulk&reuse=false", content, stop);
         answer.EnsureSuccessStatusCode();
         return JsonElement.Parse(await answer.Content.ReadAsByteArrayAsync(stop)).GetProperty("id").GetGuid();
     }

@@ -180,7 +180,7 @@ internal sealed class FidelityRun
             "application/x-ndjson"
         );
         using var answer = await _http.PostAsync(
-            $"v1/jobs?model={Model}&class={latencyClass.Name()}&metadata[mark]={mark.ToString(CultureInfo.InvariantCulture)}",
+            $"v1/jobs?model={Model}&class={latencyClass.Name()}&reuse=false&metadata[mark]={mark.ToString(CultureInfo.InvariantCulture)}",
             body,
             stop
         );

@@ -206,7 +206,7 @@ internal static class LimitBench
         using var body = new StringContent(string.Join('\n', lines), Encoding.UTF8);
         body.Headers.ContentType = new MediaTypeHeaderValue("application/x-ndjson");
         var started = DateTimeOffset.UtcNow;
-        var job = await rig.Client.SubmitAsync(body, [new("model", Model), new("class", "bulk")], null, stop);
+        var job = await rig.Client.SubmitAsync(body, [new("model", Model), new("class", "bulk"), new("reuse", "false")], null, stop);
         while (!job.State.IsEnd())
         {
             await Task.Delay(200, stop);

@@ -71,7 +71,12 @@ internal static class SmallJobsBench
             await using var file = File.OpenRead(path);
             using var body = new StreamContent(file);
             body.Headers.ContentType = new MediaTypeHeaderValue("application/x-ndjson");
-            await rig.Client.SubmitAsync(body, [new("model", Model), new("class", "bulk"), new("metadata[bench]", "large")], null, stop);
+            await rig.Client.SubmitAsync(
+                body,
+                [new("model", Model), new("class", "bulk"), new("reuse", "false"), new("metadata[bench]", "large")],
+                null,
+                stop
+            );
         }
 
         var started = DateTimeOffset.UtcNow;
@@ -134,7 +139,7 @@ internal static class SmallJobsBench
                     var lines = Enumerable.Range(0, settings.TasksEach).Select(task => Line(texts, job, task));
                     using var body = new StringContent(string.Join('\n', lines), Encoding.UTF8, "application/x-ndjson");
                     var clock = Stopwatch.GetTimestamp();
-                    using var answer = await http.PostAsync($"v1/jobs?model={Model}&class=standard&metadata[bench]={mark}", body, stop);
+                    using var answer = await http.PostAsync($"v1/jobs?model={Model}&class=standard&reuse=false&metadata[bench]={mark}", body, stop);
                     answer.EnsureSuccessStatusCode();
                     took.Add(Stopwatch.GetElapsedTime(clock).TotalMilliseconds);
                 }

@@ -36,6 +36,10 @@ internal static class SubmitCommand
         {
             Description = "Send nothing: show when each class would have it done, and what it would cost",
         };
+        var noReuse = new Option<bool>("--no-reuse")
+        {
+            Description = "Run every task, also one whose input came before in the file or is in the cache",
+        };
         var watch = new Option<bool>("--watch", "-w") { Description = "Show progress until the job ends" };
         var json = new Option<bool>("--json") { Description = "Print JSON, one object a line" };
 
@@ -52,6 +56,7 @@ internal static class SubmitCommand
             webhook,
             idempotencyKey,
             estimate,
+            noReuse,
             watch,
             json,
         };
@@ -73,6 +78,7 @@ internal static class SubmitCommand
                 ];
                 AddIfGiven(parameters, "deadline", parsed.GetValue(deadline));
                 AddIfGiven(parameters, "webhook", parsed.GetValue(webhook));
+                AddIfGiven(parameters, "reuse", parsed.GetValue(noReuse) ? "false" : null);
                 parameters.AddRange((parsed.GetValue(metadata) ?? []).Select(Metadata));
 
                 var source = new TaskSource(

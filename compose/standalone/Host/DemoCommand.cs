@@ -86,7 +86,8 @@ internal static class DemoCommand
         var idle = await AskIdleAsync(client, sentences, stop);
         using var body = new ByteArrayContent(Body(sentences, tasks));
         body.Headers.ContentType = new MediaTypeHeaderValue("application/x-ndjson");
-        var job = await client.SubmitAsync(body, [new("model", Model), new("class", "bulk")], null, stop);
+        // There are fewer sentences than tasks, and each task is to run.
+        var job = await client.SubmitAsync(body, [new("model", Model), new("class", "bulk"), new("reuse", "false")], null, stop);
         var express = AskBesideAsync(client, job.Id, sentences, stop);
         job = await new JobWatch(client, TimeProvider.System).UntilEndAsync(job.Id, json: false, stop);
         var answers = await express;

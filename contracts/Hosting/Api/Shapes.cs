@@ -22,6 +22,13 @@ public sealed record TaskResult
 
     /// <summary>How often it was on a device.</summary>
     public required int Turns { get; init; }
+
+    /// <summary>
+    /// <c>job</c> or <c>cache</c> where it was not: the result of an equal input of the job, or of an earlier job from the tenant's cache. It
+    /// costs nothing, and is charged as any other.
+    /// </summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public ReuseSource? Reused { get; init; }
     public required long CostPicoUsd { get; init; }
     public required TaskLatency LatencyMs { get; init; }
 

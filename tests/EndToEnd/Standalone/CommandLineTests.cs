@@ -238,7 +238,7 @@ public sealed partial class CommandLineTests(StandaloneHost host)
         JobId().Match((await host.RunAsync(["submit", file, "--model", model, .. options])).Ended(Ok).Output).Value;
 
     private Task<string> SubmitSlowAsync(int tasks) =>
-        SubmitAsync(Write("slow.txt", string.Join('\n', RunningSystem.Texts(tasks)) + "\n"), SlowEncoder.Name);
+        SubmitAsync(Write("slow.txt", string.Join('\n', RunningSystem.Texts(tasks)) + "\n"), SlowEncoder.Name, "--no-reuse");
 
     private string Write(string name, string content)
     {

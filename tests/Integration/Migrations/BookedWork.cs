@@ -112,7 +112,12 @@ internal sealed class BookedWork(TestDatabase db, int seed)
     )
     {
         var (idleNs, ns) = (_random.NextInt64(1, 50_000_000), _random.NextInt64(1_000_000, 2_000_000_000));
-        var units = Array.ConvertAll(seqs, _ => (long)_random.Next(1, 500));
+        // Some that succeed are copies of the first: they come with it, and were not on the device.
+        var reused = Array.ConvertAll(
+            seqs,
+            seq => seq != seqs[0] && outcome == TaskOutcome.Succeeded && _random.Next(4) == 0 ? (ReuseSource?)(ReuseSource)_random.Next(2) : null
+        );
+        var units = Array.ConvertAll(reused, r => r is null ? _random.Next(1, 500) : 0L);
         var padded = units.Sum() + _random.Next(0, 300);
         var batch = BatchId.New(at);
         var fromNs = worker.AccountedNs + idleNs;
@@ -126,7 +131,7 @@ internal sealed class BookedWork(TestDatabase db, int seed)
         var rows = new TaskEndRows();
         for (var i = 0; i < seqs.Length; i++)
         {
-            Add(rows, job, seqs[i], outcome, picos[i], batch, (int)units[i]);
+            Add(rows, job, seqs[i], outcome, picos[i], batch, (int)units[i], reused[i]);
         }
 
         var ended = await TaskEnds.WriteAsync(connection, transaction, rows, at);
@@ -149,7 +154,7 @@ internal sealed class BookedWork(TestDatabase db, int seed)
             batch.Value,
             worker.Id.Value,
             job.Model,
-            seqs.Length,
+            reused.Count(r => r is null),
             units.Sum(),
             padded,
             ns,
@@ -261,7 +266,16 @@ internal sealed class BookedWork(TestDatabase db, int seed)
         await transaction.CommitAsync();
     }
 
-    private static void Add(TaskEndRows rows, BookedJob job, int seq, TaskOutcome outcome, long cost, BatchId batch, int units)
+    private static void Add(
+        TaskEndRows rows,
+        BookedJob job,
+        int seq,
+        TaskOutcome outcome,
+        long cost,
+        BatchId batch,
+        int units,
+        ReuseSource? reused
+    )
     {
         var succeeded = outcome == TaskOutcome.Succeeded;
         rows.Add(
@@ -275,14 +289,16 @@ internal sealed class BookedWork(TestDatabase db, int seed)
             succeeded ? null : "model_failed",
             succeeded ? null : "It failed.",
             job.Model,
-            turns: 1,
+            turns: (short)(reused is null ? 1 : 0),
             cost,
-            batch,
+            reused is null ? batch : null,
             queuedUs: 12_000,
             stagedUs: 800,
             deviceUs: 400,
             totalUs: 15_000,
-            units
+            reused is null ? units : 77,
+            reused,
+            savedPico: reused is null ? 0 : 1_000 + seq
         );
     }
 

@@ -22,12 +22,15 @@ internal static class Recount
     private const string UsageSql = """
         SELECT day, tenant, class, model, sum(succeeded)::bigint AS succeeded, sum(failed)::bigint AS failed, sum(expired)::bigint AS expired,
                sum(cancelled)::bigint AS cancelled, sum(units)::bigint AS units, sum(turns)::bigint AS turns,
-               sum(device_ns)::bigint AS device_ns, sum(cost_pico)::bigint AS cost_pico
+               sum(device_ns)::bigint AS device_ns, sum(cost_pico)::bigint AS cost_pico, sum(reused_job)::bigint AS reused_job,
+               sum(reused_cache)::bigint AS reused_cache, sum(saved_pico)::bigint AS saved_pico
         FROM (
           SELECT (r.finished_at AT TIME ZONE 'UTC')::date AS day, j.tenant, j.class, r.model,
                  count(*) FILTER (WHERE r.status = 'succeeded') AS succeeded, count(*) FILTER (WHERE r.status = 'failed') AS failed,
                  count(*) FILTER (WHERE r.status = 'expired') AS expired, count(*) FILTER (WHERE r.status = 'cancelled') AS cancelled,
                  sum(r.units) AS units, sum(r.turns) AS turns, sum(r.cost_pico) AS cost_pico,
+                 count(*) FILTER (WHERE r.reused = 'job') AS reused_job, count(*) FILTER (WHERE r.reused = 'cache') AS reused_cache,
+                 coalesce(sum(r.saved_pico), 0) AS saved_pico,
                  coalesce(div(max(b.device_ns)::numeric * sum(r.units), max(b.padded_units)), 0) AS device_ns
           FROM results r JOIN jobs j ON j.id = r.job LEFT JOIN batches b ON b.id = r.batch
           GROUP BY 1, j.tenant, j.class, r.model, r.job, r.chunk, r.batch

@@ -39,7 +39,7 @@ public sealed class UsageTests(ResultsApiFixture fixture) : IClassFixture<Result
 
         var total = Assert.Single(list.GetProperty("data").EnumerateArray());
         Assert.Equal((16, 5), (total.GetProperty("succeeded").GetInt32(), total.GetProperty("failed").GetInt32()));
-        foreach (var (field, sql) in new[] { ("cost_pico_usd", "cost_pico"), ("units", "units"), ("turns", "turns") })
+        foreach (var (field, sql) in new[] { ("cost_pico_usd", "cost_pico"), ("units", "units"), ("turns", "turns"), ("saved_pico_usd", "saved_pico") })
         {
             var expected = await _api.Database.ScalarAsync<decimal>(
                 $"SELECT sum(r.{sql})::numeric FROM results r JOIN jobs j ON j.id = r.job WHERE j.tenant = $1",
@@ -47,6 +47,40 @@ public sealed class UsageTests(ResultsApiFixture fixture) : IClassFixture<Result
             );
             Assert.Equal(expected, total.GetProperty(field).GetDecimal());
         }
+
+        foreach (var source in new[] { "job", "cache" })
+        {
+            var expected = await _api.Database.ScalarAsync<long>(
+                "SELECT count(*) FROM results r JOIN jobs j ON j.id = r.job WHERE j.tenant = $1 AND r.reused = $2",
+                _api.Tenant.Value,
+                source
+            );
+            Assert.True(expected > 0, "The seed has none.");
+            Assert.Equal(expected, total.GetProperty($"reused_{source}").GetInt64());
+        }
+    }
+
+    [Fact]
+    public async Task A_cache_tells_its_bounds_how_full_it_is_and_what_it_answered()
+    {
+        var (_, off) = await _api.GetAsync("/v1/cache");
+        Assert.Equal((false, JsonValueKind.Null), (off.GetProperty("enabled").GetBoolean(), off.GetProperty("bytes_max").ValueKind));
+        await _api.Database.ExecuteAsync(
+            "INSERT INTO tenant_caches (tenant, ttl, bytes_max, entries_max, bytes, entries) VALUES ($1, '90 minutes', 1000, 100, 400, 1)",
+            _api.Tenant.Value
+        );
+
+        var (_, on) = await _api.GetAsync("/v1/cache");
+
+        Assert.Equal((true, 5400), (on.GetProperty("enabled").GetBoolean(), on.GetProperty("ttl_seconds").GetInt32()));
+        Assert.Equal((400, 1), (on.GetProperty("bytes").GetInt32(), on.GetProperty("entries").GetInt32()));
+        Assert.Equal(
+            await _api.Database.ScalarAsync<long>(
+                "SELECT count(*) FROM results r JOIN jobs j ON j.id = r.job WHERE j.tenant = $1 AND r.reused = 'cache'",
+                _api.Tenant.Value
+            ),
+            on.GetProperty("hits").GetInt64()
+        );
     }
 
     [Fact]
@@ -80,7 +114,7 @@ public sealed class UsageTests(ResultsApiFixture fixture) : IClassFixture<Result
         Assert.Equal(byParameter, await byHeader.Content.ReadAsStringAsync());
         Assert.Equal("text/csv", byHeader.Content.Headers.ContentType?.MediaType);
         var lines = byParameter.Split("\r\n", StringSplitOptions.RemoveEmptyEntries);
-        Assert.Equal("model,succeeded,failed,expired,cancelled,units,turns,device_ns,cost_pico_usd", lines[0]);
+        Assert.Equal("model,succeeded,failed,expired,cancelled,units,turns,device_ns,cost_pico_usd,reused_job,reused_cache,saved_pico_usd", lines[0]);
         Assert.StartsWith("b@2,1,0,0,0,", lines[1], StringComparison.Ordinal);
         Assert.StartsWith("org/a@1,15,5,0,0,", lines[2], StringComparison.Ordinal);
     }

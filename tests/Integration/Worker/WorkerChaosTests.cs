@@ -1,4 +1,5 @@
 using Pipeline.Contracts;
+using Pipeline.Migrations;
 using Pipeline.Tests.Support.Worker;
 using Xunit;
 
@@ -17,13 +18,21 @@ public sealed class WorkerChaosTests
     [InlineData(1)]
     [InlineData(2)]
     [InlineData(3)]
+    [InlineData(4)]
+    [InlineData(5)]
     public async Task Every_task_ends_once_and_the_books_close_whatever_happens(int seed)
     {
         var random = new Random(seed);
         await using var world = await WorkerWorld.StartAsync(
             settings: [("Worker:WriteRowsMax", "16"), ("Worker:SplitMethod", ((SplitMethod)(seed % 3)).Name())]
         );
-        var job = await world.SeedAsync([.. Enumerable.Range(0, Tasks).Select(i => Text(random, i))], chunkTasks: 20);
+        var reuses = seed > 3;
+        var job = await SeededJob.CreateAsync(world.Rows, Texts(random, reuses), 20, marksCopies: reuses, usesCache: reuses);
+        if (reuses)
+        {
+            await TenantCaches.SetAsync(world.Rows, job.Tenant.ToString(), TimeSpan.FromHours(1), 1 << 20, 100);
+        }
+
         var epoch = 1;
         for (var round = 0; round < Rounds; round++)
         {
@@ -55,6 +64,7 @@ public sealed class WorkerChaosTests
         Assert.Equal(Enumerable.Range(0, Tasks), await world.SeqsAsync());
         Assert.Equal("completed", await world.Database.ScalarAsync<string>("SELECT state FROM jobs"));
         Assert.Equal(0, world.Models.Lent);
+        await ReuseTests.AssertAnswersAsync(world, job, someFail: true);
         await LedgerCheck.AssertClosesAsync(world.Rows);
         await LedgerScript.AssertClosesAsync(world.Rows);
     }
@@ -78,6 +88,18 @@ public sealed class WorkerChaosTests
             Lane = random.Next(3) == 0 ? Lane.Express : Lane.Bulk,
             CommitRowsMax = random.Next(3) == 0 ? random.Next(1, 9) : null,
         };
+    }
+
+    /// <summary>Where results are reused, half of the texts came before.</summary>
+    private static string[] Texts(Random random, bool repeats)
+    {
+        var texts = new string[Tasks];
+        for (var i = 0; i < Tasks; i++)
+        {
+            texts[i] = repeats && i > 0 && random.Next(2) == 0 ? texts[random.Next(i)] : Text(random, i);
+        }
+
+        return texts;
     }
 
     private static string Text(Random random, int number) =>

@@ -394,19 +394,5 @@ public sealed class WorkerTests
         await world.Database.ScalarAsync<string[]>("SELECT array_agg(error_code ORDER BY seq) FROM results WHERE error_code IS NOT NULL")
         ?? [];
 
-    private static async Task AssertAnswersAsync(WorkerWorld world, SeededJob job)
-    {
-        await using var command = world.Rows.CreateCommand("SELECT seq, custom_id, output FROM results WHERE job = $1 ORDER BY seq");
-        command.Parameters.Add(new() { Value = job.Id.Value });
-        await using var reader = await command.ExecuteReaderAsync(TestContext.Current.CancellationToken);
-        for (var seq = 0; seq < job.Inputs.Count; seq++)
-        {
-            Assert.True(await reader.ReadAsync(TestContext.Current.CancellationToken), $"Task {seq} has no result.");
-            Assert.Equal(seq, reader.GetInt32(0));
-            Assert.Equal($"t-{seq}", reader.GetString(1));
-            Assert.Equal(FakeModel.Answer(job.Inputs[seq]), Encoding.UTF8.GetString(reader.GetFieldValue<byte[]>(2)));
-        }
-
-        Assert.False(await reader.ReadAsync(TestContext.Current.CancellationToken));
-    }
+    private static Task AssertAnswersAsync(WorkerWorld world, SeededJob job) => ReuseTests.AssertAnswersAsync(world, job);
 }

@@ -32,6 +32,38 @@ public sealed class ChunkPayloadTests
     }
 
     [Fact]
+    public void Copies_name_their_original_and_are_left_out_of_what_is_to_run()
+    {
+        var writer = new ChunkPayloadWriter();
+        writer.Add("a"u8, "input"u8, 5);
+        writer.Add("b"u8, "an older input"u8, 14, copyOf: 3);
+        writer.Add("c"u8, "input"u8, 5, copyOf: 1000);
+
+        Assert.Equal((3, 24L, 5L, 5), (writer.Count, writer.Units, writer.UnitsToRun, writer.UnitsMax));
+        var packed = writer.Finish();
+        using (var payload = ChunkPayload.Read(packed))
+        {
+            Assert.True(payload.HasCopies);
+            Assert.Equal([null, 3, 1000], Enumerable.Range(0, 3).Select(payload.CopyOf));
+            Assert.Equal("an older input", Encoding.UTF8.GetString(payload.Input(1).Span));
+            Assert.Equal(14, payload.Units(1));
+        }
+
+        for (var length = 0; length < packed.Length; length++)
+        {
+            Assert.Throws<InvalidDataException>(() => ChunkPayload.Read(packed.AsSpan(0, length)));
+        }
+
+        // Of the next chunk nothing of this is left, and one of copies alone is still work of one unit.
+        writer.Add("d"u8, "x"u8, 9, copyOf: 0);
+        Assert.Equal((9L, 1L, 1), (writer.Units, writer.UnitsToRun, writer.UnitsMax));
+        writer.Finish();
+        writer.Add("e"u8, "x"u8, 9);
+        using var next = ChunkPayload.Read(writer.Finish());
+        Assert.False(next.HasCopies);
+    }
+
+    [Fact]
     public void A_writer_starts_anew_after_each_chunk()
     {
         var writer = new ChunkPayloadWriter();
