@@ -199,8 +199,7 @@ public sealed class ChunkPayloadWriter
         Count == 0
         || (
             Count < ChunkPayload.TasksMax
-            && _body.WrittenCount + customIdBytes + inputBytes + (3 * Varint.BytesMax) + CopiesBytesMax(isCopy)
-                <= ChunkPayload.BodyBytesMax
+            && _body.WrittenCount + customIdBytes + inputBytes + (3 * Varint.BytesMax) + CopiesBytesMax(isCopy) <= ChunkPayload.BodyBytesMax
         );
 
     private int CopiesBytesMax(bool oneMore) =>

@@ -57,8 +57,7 @@ public static class FailureKinds
     public static IReadOnlyList<FailureKind> All { get; } = Enum.GetValues<FailureKind>();
 
     /// <summary>The kind with this code; <see cref="FailureKind.Internal"/> for one that nobody knows.</summary>
-    public static FailureKind OfCode(string code) =>
-        All.FirstOrDefault(kind => kind.Info().Code == code, FailureKind.Internal);
+    public static FailureKind OfCode(string code) => All.FirstOrDefault(kind => kind.Info().Code == code, FailureKind.Internal);
 
     public static FailureInfo Info(this FailureKind kind) =>
         kind switch

@@ -51,12 +51,7 @@ internal static class PriceOperations
         says `"reused": "cache"`, costs nothing, and is charged as any other. When the cache is full the oldest results go. Off unless set.
         """,
         [Tenant],
-        new(
-            "application/json",
-            typeof(CacheBody),
-            "The bounds.",
-            """{"ttl": "24h", "bytes_max": 268435456, "entries_max": 1000000}"""
-        ),
+        new("application/json", typeof(CacheBody), "The bounds.", """{"ttl": "24h", "bytes_max": 268435456, "entries_max": 1000000}"""),
         ApiAnswer.Json<CacheSetView>("The bounds as they are kept.")
     ) with
     {

@@ -159,7 +159,10 @@ internal sealed partial class SubmitJob(
 
         writer.Reclass(order);
         var predictedAt = ruling.PredictedAt;
-        var view = View(order, writer.Tasks, writer.UnitsToRun, now, predictedAt) with { RequestedClass = asked == order.Class ? null : asked };
+        var view = View(order, writer.Tasks, writer.UnitsToRun, now, predictedAt) with
+        {
+            RequestedClass = asked == order.Class ? null : asked,
+        };
         var answer = JsonSerializer.SerializeToUtf8Bytes(view, ApiJson.Options);
         var kept = claim is null ? null : new KeptAnswer(claim.Key, fingerprint!, StatusCodes.Status200OK, answer);
         try

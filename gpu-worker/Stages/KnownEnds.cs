@@ -22,12 +22,7 @@ internal sealed class KnownEnds(WorkerParts parts, ILogger log)
     /// <summary>Asks the job's own results. A result that succeeded or failed is taken over; one that expired or was cancelled never ran.</summary>
     /// <param name="copies">Tasks, each with the job's number of its original.</param>
     /// <returns>Tasks whose original has no such result: they run.</returns>
-    public Task<int[]> OfOriginalsAsync(
-        DispatchRun run,
-        IReadOnlyList<(int Task, int Original)> copies,
-        Take take,
-        CancellationToken stop
-    )
+    public Task<int[]> OfOriginalsAsync(DispatchRun run, IReadOnlyList<(int Task, int Original)> copies, Take take, CancellationToken stop)
     {
         var originals = copies.ToDictionary(c => c.Task, c => c.Original);
         return FindAsync([.. originals.Keys], left => AskResults(run, left, originals), ReuseSource.Job, take, stop);
@@ -109,7 +104,7 @@ internal sealed class KnownEnds(WorkerParts parts, ILogger log)
     /// <summary>Columns: place in what was asked, output, content type, units, pico-USD, error code, error message.</summary>
     private static TaskEnd ReadEnd(NpgsqlDataReader row, ReuseSource source) =>
         row.IsDBNull(1)
-            ? new TaskEnd(default, new TaskFailure(FailureKinds.OfCode(row.GetString(5)), row.GetString(6)))
+            ? new TaskEnd(default, new TaskFailure(FailureKinds.OfCode(row.GetString(5)), row.GetString(6)), new ReusedEnd(source, 0, 0))
             : new TaskEnd(
                 new TaskOutput(row.GetFieldValue<byte[]>(1), row.GetString(2)),
                 null,

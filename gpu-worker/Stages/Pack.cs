@@ -34,7 +34,13 @@ internal sealed class Pack(IModelSource models, StoppedJobs stoppedJobs, KnownEn
             if (run.Dispatch.CommitRowsMax is not null)
             {
                 // All in one order: the first task without a result must be one that ran.
-                await RunAsync(run, model, [.. toRun, .. await known.OfOriginalsAsync(run, plan.Elsewhere, EndKnownAsync, stop)], output, stop);
+                await RunAsync(
+                    run,
+                    model,
+                    [.. toRun, .. await known.OfOriginalsAsync(run, plan.Elsewhere, EndKnownAsync, stop)],
+                    output,
+                    stop
+                );
                 return;
             }
 

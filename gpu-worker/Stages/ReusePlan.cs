@@ -10,11 +10,7 @@ namespace Pipeline.GpuWorker.Stages;
 /// <param name="ToRun">Tasks that are no copies.</param>
 /// <param name="Elsewhere">Leading copies, with the job's number of their original.</param>
 /// <param name="Followers">For a task that leads, those that end as it does.</param>
-internal sealed record ReusePlan(
-    int[] ToRun,
-    IReadOnlyList<(int Task, int Original)> Elsewhere,
-    IReadOnlyDictionary<int, int[]> Followers
-)
+internal sealed record ReusePlan(int[] ToRun, IReadOnlyList<(int Task, int Original)> Elsewhere, IReadOnlyDictionary<int, int[]> Followers)
 {
     /// <param name="run">With its slices unpacked and its tasks listed.</param>
     public static ReusePlan Of(DispatchRun run)

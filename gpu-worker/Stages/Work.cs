@@ -34,7 +34,7 @@ internal sealed record RanWork(
 )
 {
     /// <summary>Rows it comes to: its tasks, and those that end as they do.</summary>
-    public int Rows => Tasks.Length + Tasks.Sum(t => Run.FollowersOf(t).Length);
+    public int Rows => Run.Followers.Count == 0 ? Tasks.Length : Tasks.Sum(t => 1 + Run.FollowersOf(t).Length);
 
     /// <summary>Gives its outputs up.</summary>
     public void Discard()
@@ -66,7 +66,7 @@ internal sealed record FinishedBatch(
 }
 
 /// <summary>How one task ended: an output, or a failure.</summary>
-/// <param name="Reused">Where it comes from, when it was made for another task.</param>
+/// <param name="Reused">Where it comes from, when another task came to it; null for what ran here.</param>
 internal readonly record struct TaskEnd(TaskOutput Output, TaskFailure? Failure, ReusedEnd? Reused = null);
 
 /// <summary>An end that was made for another task.</summary>

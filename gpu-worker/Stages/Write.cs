@@ -303,7 +303,7 @@ internal sealed partial class Write(
         }
     }
 
-    /// <summary>What a copy takes over from the task that ran for it; null for the task itself.</summary>
+    /// <summary>What a copy takes over from the task of its batch that ran; null for that task itself.</summary>
     private static ReusedEnd? ReusedOf(FinishedBatch batch, BatchBooking? booked, int row)
     {
         var end = batch.EndOf(row);

@@ -29,8 +29,7 @@ internal sealed class CustomIds
     /// <summary>Takes the id, or says where it was used first.</summary>
     /// <param name="customId">UTF-8.</param>
     /// <param name="place">Line or index, as the caller counts.</param>
-    public bool TryAdd(ReadOnlySpan<byte> customId, int place, out int firstPlace) =>
-        _places.TryAdd(Hash(customId), place, out firstPlace);
+    public bool TryAdd(ReadOnlySpan<byte> customId, int place, out int firstPlace) => _places.TryAdd(Hash(customId), place, out firstPlace);
 
     /// <summary>
     /// Two lanes that each fold 64 × 64 → 128-bit products over the input, 16 bytes a step (the mixing of wyhash), with different seeds;

@@ -14,9 +14,9 @@ namespace Pipeline.Bench;
 
 internal sealed record DuplicatesSettings
 {
-    public int Tasks { get; init; } = 20_000;
+    public int Tasks { get; init; } = 30_000;
     public int QuickTasks { get; init; } = 200_000;
-    public int Rounds { get; init; } = 3;
+    public int Rounds { get; init; } = 5;
 }
 
 /// <summary>
@@ -123,7 +123,9 @@ internal static class DuplicatesBench
             // Exactly so many, spread evenly: the first has none before it.
             var repeats = i > 0 && random.Next(count - i) < left;
             left -= repeats ? 1 : 0;
-            texts[i] = repeats ? texts[random.Next(i)] : string.Create(CultureInfo.InvariantCulture, $"{sentences[i % sentences.Length]} {i}");
+            texts[i] = repeats
+                ? texts[random.Next(i)]
+                : string.Create(CultureInfo.InvariantCulture, $"{sentences[i % sentences.Length]} {i}");
         }
 
         return texts;

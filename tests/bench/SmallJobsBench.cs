@@ -139,7 +139,11 @@ internal static class SmallJobsBench
                     var lines = Enumerable.Range(0, settings.TasksEach).Select(task => Line(texts, job, task));
                     using var body = new StringContent(string.Join('\n', lines), Encoding.UTF8, "application/x-ndjson");
                     var clock = Stopwatch.GetTimestamp();
-                    using var answer = await http.PostAsync($"v1/jobs?model={Model}&class=standard&reuse=false&metadata[bench]={mark}", body, stop);
+                    using var answer = await http.PostAsync(
+                        $"v1/jobs?model={Model}&class=standard&reuse=false&metadata[bench]={mark}",
+                        body,
+                        stop
+                    );
                     answer.EnsureSuccessStatusCode();
                     took.Add(Stopwatch.GetElapsedTime(clock).TotalMilliseconds);
                 }

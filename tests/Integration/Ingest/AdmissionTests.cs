@@ -101,9 +101,7 @@ public sealed class AdmissionTests : IAsyncLifetime
     public async Task A_hopeless_deadline_is_refused_with_one_that_would_do()
     {
         Host.Forecast();
-        var body = string.Concat(
-            Enumerable.Range(0, 2_000).Select(i => $$"""{"custom_id":"t-{{i}}","input":"{{i, 15}}"}""" + "\n")
-        );
+        var body = string.Concat(Enumerable.Range(0, 2_000).Select(i => $$"""{"custom_id":"t-{{i}}","input":"{{i, 15}}"}""" + "\n"));
         using var refused = await Host.PostAsync("model=words&deadline=5s", body);
         var problem = await refused.JsonAsync();
 

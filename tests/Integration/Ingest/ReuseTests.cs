@@ -18,7 +18,14 @@ public sealed class ReuseTests
     public async Task A_task_whose_input_came_before_is_a_copy_of_the_first_in_whatever_chunk()
     {
         await using var host = await IngestHost.StartAsync();
-        var texts = Enumerable.Range(0, 600).Select(i => i is 599 or 3 ? "\\u0061bc" : i == 1 ? "abc" : $"text {i}").ToArray();
+        var texts = Enumerable
+            .Range(0, 600)
+            .Select(i =>
+                i is 599 or 3 ? "\\u0061bc"
+                : i == 1 ? "abc"
+                : $"text {i}"
+            )
+            .ToArray();
 
         await SubmitAsync(host, texts);
 
@@ -117,7 +124,10 @@ public sealed class ReuseTests
 
         // Whether the tenant has a cache the worker reads with the row.
         Assert.Null((await host.Scheduler.NextChunkAsync()).Payload);
-        Assert.Equal("t f t", await host.Database.ScalarAsync<string>("SELECT string_agg(left(uses_cache::text, 1), ' ' ORDER BY id) FROM jobs"));
+        Assert.Equal(
+            "t f t",
+            await host.Database.ScalarAsync<string>("SELECT string_agg(left(uses_cache::text, 1), ' ' ORDER BY id) FROM jobs")
+        );
 
         using (var removed = await client.DeleteAsync(new Uri(Tenant, UriKind.Relative)))
         {
@@ -185,7 +195,10 @@ public sealed class ReuseTests
         await host.Get<IngestSweeper>().TurnAsync(TestContext.Current.CancellationToken);
 
         // Five were past their time; of the others the oldest go, until it is nine tenths of what may be there.
-        Assert.Equal("90 6 95", await host.Database.ScalarAsync<string>("SELECT concat_ws(' ', count(*), min(cost_pico), max(cost_pico)) FROM cached_results"));
+        Assert.Equal(
+            "90 6 95",
+            await host.Database.ScalarAsync<string>("SELECT concat_ws(' ', count(*), min(cost_pico), max(cost_pico)) FROM cached_results")
+        );
         Assert.Equal("90 90000", await host.Database.ScalarAsync<string>("SELECT entries || ' ' || bytes FROM tenant_caches"));
         await host.Database.ExecuteAsync("UPDATE tenant_caches SET bytes_max = 50000");
 

@@ -115,7 +115,10 @@ internal sealed class BookedWork(TestDatabase db, int seed)
         // Some that succeed are copies of the first: they come with it, and were not on the device.
         var reused = Array.ConvertAll(
             seqs,
-            seq => seq != seqs[0] && outcome == TaskOutcome.Succeeded && _random.Next(4) == 0 ? (ReuseSource?)(ReuseSource)_random.Next(2) : null
+            seq =>
+                seq != seqs[0] && outcome == TaskOutcome.Succeeded && _random.Next(4) == 0
+                    ? (ReuseSource?)(ReuseSource)_random.Next(2)
+                    : null
         );
         var units = Array.ConvertAll(reused, r => r is null ? _random.Next(1, 500) : 0L);
         var padded = units.Sum() + _random.Next(0, 300);

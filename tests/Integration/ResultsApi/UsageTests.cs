@@ -39,7 +39,15 @@ public sealed class UsageTests(ResultsApiFixture fixture) : IClassFixture<Result
 
         var total = Assert.Single(list.GetProperty("data").EnumerateArray());
         Assert.Equal((16, 5), (total.GetProperty("succeeded").GetInt32(), total.GetProperty("failed").GetInt32()));
-        foreach (var (field, sql) in new[] { ("cost_pico_usd", "cost_pico"), ("units", "units"), ("turns", "turns"), ("saved_pico_usd", "saved_pico") })
+        foreach (
+            var (field, sql) in new[]
+            {
+                ("cost_pico_usd", "cost_pico"),
+                ("units", "units"),
+                ("turns", "turns"),
+                ("saved_pico_usd", "saved_pico"),
+            }
+        )
         {
             var expected = await _api.Database.ScalarAsync<decimal>(
                 $"SELECT sum(r.{sql})::numeric FROM results r JOIN jobs j ON j.id = r.job WHERE j.tenant = $1",
@@ -114,7 +122,10 @@ public sealed class UsageTests(ResultsApiFixture fixture) : IClassFixture<Result
         Assert.Equal(byParameter, await byHeader.Content.ReadAsStringAsync());
         Assert.Equal("text/csv", byHeader.Content.Headers.ContentType?.MediaType);
         var lines = byParameter.Split("\r\n", StringSplitOptions.RemoveEmptyEntries);
-        Assert.Equal("model,succeeded,failed,expired,cancelled,units,turns,device_ns,cost_pico_usd,reused_job,reused_cache,saved_pico_usd", lines[0]);
+        Assert.Equal(
+            "model,succeeded,failed,expired,cancelled,units,turns,device_ns,cost_pico_usd,reused_job,reused_cache,saved_pico_usd",
+            lines[0]
+        );
         Assert.StartsWith("b@2,1,0,0,0,", lines[1], StringComparison.Ordinal);
         Assert.StartsWith("org/a@1,15,5,0,0,", lines[2], StringComparison.Ordinal);
     }
