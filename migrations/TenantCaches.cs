@@ -86,6 +86,8 @@ public static class TenantCaches
             SELECT EXISTS (SELECT FROM tenants WHERE name = $1)
             """
         );
+        // Its entries go with it, and may be millions.
+        command.CommandTimeout = 0;
         command.Parameters.Add(new() { Value = tenant });
         return await command.ExecuteScalarAsync(stop) is true;
     }

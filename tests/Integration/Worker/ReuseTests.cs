@@ -261,6 +261,25 @@ public sealed class ReuseTests
     }
 
     [Fact]
+    public async Task A_cache_serves_nothing_past_its_time_nor_what_another_file_of_the_model_answered()
+    {
+        await using var world = await WorkerWorld.StartAsync();
+        var first = await SeedAsync(world, ["one", "two"], usesCache: true);
+        await TurnOnAsync(world, first);
+        await world.RunAsync(first);
+        await world.Database.ExecuteAsync(
+            "UPDATE cached_results SET expires_at = now() - interval '1 s' WHERE convert_from(output, 'UTF8') LIKE '%one%'"
+        );
+        await world.RunAsync(await SeedAsync(world, ["one", "two"], usesCache: true, tenant: first.Tenant));
+        Assert.Equal(["one", "one", "two"], Ran(world));
+
+        world.Model.Manifest = world.Model.Manifest with { Sha256 = new string('1', 64) };
+        await world.RunAsync(await SeedAsync(world, ["two"], usesCache: true, tenant: first.Tenant));
+
+        Assert.Equal(["one", "one", "two", "two"], Ran(world));
+    }
+
+    [Fact]
     public async Task What_is_too_large_or_finds_no_room_is_not_cached()
     {
         await using var world = await WorkerWorld.StartAsync(settings: ("Worker:CachedOutputBytesMax", "60"));

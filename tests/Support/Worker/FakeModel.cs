@@ -33,7 +33,8 @@ internal sealed class FakeModel(ModelRef name, int batchRowsMax) : IModel
     /// <summary>Ends when a held batch is on the device.</summary>
     public Task OnDevice => _waiting.Task;
 
-    public ModelManifest Manifest { get; } =
+    /// <summary>Set anew it is another model under the same name.</summary>
+    public ModelManifest Manifest { get; set; } =
         new()
         {
             Name = name.Name,
