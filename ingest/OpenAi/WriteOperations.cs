@@ -189,7 +189,7 @@ internal sealed record BatchRequest
     /// <summary><c>/v1/embeddings</c>, <c>/v1/moderations</c> or <c>/v1/infer</c>.</summary>
     public required string Endpoint { get; init; }
 
-    /// <summary><c>24h</c>, or any <c>&lt;n&gt;m</c>, <c>&lt;n&gt;h</c>, <c>&lt;n&gt;d</c> up to 30 days.</summary>
+    /// <summary><c>24h</c>, or any <c>&lt;n&gt;s</c>, <c>&lt;n&gt;m</c>, <c>&lt;n&gt;h</c>, <c>&lt;n&gt;d</c> up to 30 days.</summary>
     public required string CompletionWindow { get; init; }
     public IReadOnlyDictionary<string, string>? Metadata { get; init; }
     public OutputLife? OutputExpiresAfter { get; init; }
