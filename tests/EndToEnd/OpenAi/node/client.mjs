@@ -121,6 +121,15 @@ assert.equal(floats.usage.prompt_tokens, texts.join("").length);
 assert.ok(["priority", "default"].includes(floats.service_tier));
 const tokens = await client.embeddings.create({ model: embedder, input: [...Buffer.from(texts[0])], encoding_format: "float" });
 tokens.data[0].embedding.forEach((x, n) => assert.ok(Math.abs(x - floats.data[0].embedding[n]) < 1e-3));
+// As many inputs as OpenAI takes; sent again under its key it is the same work, with another body a mistake.
+const lots = { model: embedder, input: Array.from({ length: 2048 }, (_, i) => `text ${i % 100}`), service_tier: "default" };
+const keyed = { headers: { "Idempotency-Key": `lots-${strange.id}` } };
+const { data: all, response: ran } = await client.embeddings.create(lots, keyed).withResponse();
+assert.deepEqual([all.data.length, all.data[2047].index, ran.headers.get("idempotency-replayed")], [2048, 2047, null]);
+all.data[2001].embedding.forEach((x, n) => assert.ok(Math.abs(x - all.data[1].embedding[n]) < 1e-3));
+const { data: replayed, response: told } = await client.embeddings.create(lots, keyed).withResponse();
+assert.deepEqual([replayed, told.headers.get("idempotency-replayed")], [all, "true"]);
+await assert.rejects(once.embeddings.create({ ...lots, input: "another" }, keyed), (e) => e instanceof OpenAI.UnprocessableEntityError);
 const moderation = await client.moderations.create({ model: labeller, input: texts });
 assert.equal(moderation.results.length, 2);
 assert.ok(moderation.results[0].category_scores.en > 0.5 && moderation.results[1].category_scores.de > 0.5);
