@@ -145,6 +145,12 @@ public sealed record ResultSpec
 
     /// <summary><c>embedding</c>: scale to unit length (L2).</summary>
     public bool Normalize { get; init; }
+
+    /// <summary>
+    /// <c>embedding</c>: so many numbers at the front of the vector, or more, are an embedding by themselves, since the model was trained that
+    /// way (Matryoshka representation learning, Kusupati et al. 2022). A caller may then ask for fewer <c>dimensions</c>; by default none may.
+    /// </summary>
+    public int? DimensionsMin { get; init; }
 }
 
 [JsonConverter(typeof(JsonStringEnumConverter<ResultType>))]

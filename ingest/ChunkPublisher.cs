@@ -48,12 +48,14 @@ internal sealed partial class ChunkPublisher(
         }
     }
 
-    /// <summary>Publishes a committed chunk that somebody waits for. Returns at once; what cannot be published is left to the sweep.</summary>
-    public void AnnounceAtOnce(ChunkSubmitted chunk)
+    /// <summary>
+    /// Publishes the committed chunks of a job that somebody waits for. Returns at once; what cannot be published is left to the sweep.
+    /// </summary>
+    public void AnnounceAtOnce(JobId job, IReadOnlyList<ChunkSubmitted> chunks)
     {
-        if (_waiting.Count < options.AnnounceQueueMax && _waiting.TryAdd(chunk.Job, 0))
+        if (_waiting.Count < options.AnnounceQueueMax && _waiting.TryAdd(job, 0))
         {
-            _ = PublishAtOnceAsync(chunk);
+            _ = PublishAtOnceAsync(job, chunks);
         }
     }
 
@@ -86,17 +88,22 @@ internal sealed partial class ChunkPublisher(
         return due.Count;
     }
 
-    private async Task PublishAtOnceAsync(ChunkSubmitted chunk)
+    private async Task PublishAtOnceAsync(JobId job, IReadOnlyList<ChunkSubmitted> chunks)
     {
         using var patience = new CancellationTokenSource(options.PublishWaitMax, time);
-        if (await TryPublishAsync(chunk, patience.Token) is { } error)
+        var errors = await Task.WhenAll(chunks.Select(chunk => TryPublishAsync(chunk, patience.Token)));
+        for (var i = 0; i < chunks.Count; i++)
         {
-            LogNotConfirmed(log, 1, 1, error.Message);
-            _waiting.TryRemove(chunk.Job, out _);
+            if (errors[i] is null)
+            {
+                _unmarked.Enqueue((chunks[i], time.GetTimestamp()));
+            }
         }
-        else
+
+        if (errors.FirstOrDefault(e => e is not null) is { } error)
         {
-            _unmarked.Enqueue((chunk, time.GetTimestamp()));
+            LogNotConfirmed(log, errors.Count(e => e is not null), chunks.Count, error.Message);
+            _waiting.TryRemove(job, out _);
         }
     }
 

@@ -19,6 +19,7 @@ namespace Pipeline.Ingest;
 internal sealed class Idempotency(NpgsqlDataSource database, UploadLeases leases, IngestOptions options, TimeProvider time)
 {
     public const string Header = "Idempotency-Key";
+    public const string ReplayedHeader = "Idempotency-Replayed";
     private const int KeyMax = 255;
 
     /// <summary>The answer to a request whose key came with one that has not ended.</summary>

@@ -1,6 +1,7 @@
 using Microsoft.Extensions.Configuration;
 using Pipeline.Contracts;
 using Pipeline.Hosting;
+using Pipeline.OpenAi;
 
 namespace Pipeline.Ingest;
 
@@ -69,10 +70,13 @@ internal sealed record IngestOptions
     /// <summary>Requests of <c>POST /v1/infer</c> that wait for their answer at the same time; more are answered 429.</summary>
     public int ExpressWaitersMax { get; init; } = 10_000;
 
-    /// <summary>Inputs of one such request; they are one chunk, so 512 at most.</summary>
-    public int ExpressInputsMax { get; init; } = 64;
+    /// <summary>Inputs of one such request: as many as OpenAI takes for embeddings.</summary>
+    public int ExpressInputsMax { get; init; } = 2048;
 
-    /// <summary>Bytes of the body of one such request.</summary>
+    /// <summary>Results that are waited for together, and kept until their request is answered; more are answered 429.</summary>
+    public int ExpressResultsMax { get; init; } = 200_000;
+
+    /// <summary>Bytes of the body of one such request, and of its inputs as they are stored.</summary>
     public int ExpressBodyBytesMax { get; init; } = 4 * 1024 * 1024;
 
     /// <summary>Bytes of a chunk that travel with its announcement; of a longer one the worker reads the row.</summary>
@@ -171,10 +175,16 @@ internal sealed record IngestOptions
         mistakes.Expect(MarkGroupMax is >= 1 and <= 100_000, nameof(MarkGroupMax), "1 to 100000", MarkGroupMax);
         mistakes.Expect(ExpressWaitersMax is >= 1 and <= 1_000_000, nameof(ExpressWaitersMax), "1 to 1000000", ExpressWaitersMax);
         mistakes.Expect(
-            ExpressInputsMax is >= 1 and <= ChunkPayload.TasksMax,
+            ExpressInputsMax is >= 1 and <= RequestBody.InputsMax,
             nameof(ExpressInputsMax),
-            $"1 to {ChunkPayload.TasksMax}",
+            $"1 to {RequestBody.InputsMax}",
             ExpressInputsMax
+        );
+        mistakes.Expect(
+            ExpressResultsMax >= ExpressInputsMax && ExpressResultsMax <= 100_000_000,
+            nameof(ExpressResultsMax),
+            $"{nameof(ExpressInputsMax)} to 100000000",
+            ExpressResultsMax
         );
         mistakes.Expect(ExpressBodyBytesMax is >= 1 and <= 64 * MiB, nameof(ExpressBodyBytesMax), "1 to 67108864", ExpressBodyBytesMax);
         mistakes.Expect(InlinePayloadBytesMax is >= 0 and <= MiB, nameof(InlinePayloadBytesMax), "0 to 1048576", InlinePayloadBytesMax);

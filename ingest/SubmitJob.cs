@@ -272,7 +272,7 @@ internal sealed class ReplayedAnswer(KeptAnswer answer) : IResult
         httpContext.Response.StatusCode = answer.Status;
         httpContext.Response.ContentType = "application/json";
         httpContext.Response.ContentLength = answer.Body.Length;
-        httpContext.Response.Headers["Idempotency-Replayed"] = "true";
+        httpContext.Response.Headers[Idempotency.ReplayedHeader] = "true";
         return httpContext.Response.Body.WriteAsync(answer.Body, httpContext.RequestAborted).AsTask();
     }
 }

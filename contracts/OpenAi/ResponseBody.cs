@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using System.Text.Json;
 using Pipeline.Contracts;
 
@@ -31,7 +32,7 @@ internal static class ResponseBody
         switch (endpoint)
         {
             case Endpoints.Embeddings:
-                WriteEmbeddings(json, request, outputs);
+                WriteEmbeddings(json, request, model.Result.Normalize, outputs);
                 break;
             case Endpoints.Moderations:
                 json.WriteString("id", id);
@@ -54,7 +55,7 @@ internal static class ResponseBody
         json.WriteEndObject();
     }
 
-    private static void WriteEmbeddings(Utf8JsonWriter json, RequestBody request, IReadOnlyList<StoredOutput> outputs)
+    private static void WriteEmbeddings(Utf8JsonWriter json, RequestBody request, bool normalize, IReadOnlyList<StoredOutput> outputs)
     {
         json.WriteString("object", "list");
         json.WriteStartArray("data");
@@ -63,14 +64,14 @@ internal static class ResponseBody
             json.WriteStartObject();
             json.WriteString("object", "embedding");
             json.WriteNumber("index", i);
-            WriteEmbedding(json, outputs[i], request.Base64);
+            WriteEmbedding(json, outputs[i], request, normalize);
             json.WriteEndObject();
         }
 
         json.WriteEndArray();
     }
 
-    private static void WriteEmbedding(Utf8JsonWriter json, StoredOutput output, bool base64)
+    private static void WriteEmbedding(Utf8JsonWriter json, StoredOutput output, RequestBody request, bool normalize)
     {
         if (
             output.ContentType != PackedTensors.ContentType
@@ -80,7 +81,12 @@ internal static class ResponseBody
             throw new InvalidDataException("The output is not one vector of float32.");
         }
 
-        if (base64)
+        if (request.Dimensions is { } dimensions && dimensions < embedding.Shape[0])
+        {
+            embedding = Shortened(embedding, dimensions, normalize);
+        }
+
+        if (request.Base64)
         {
             // Stored little-endian, as it is asked for.
             json.WriteBase64String("embedding", embedding.Data.Span);
@@ -90,6 +96,22 @@ internal static class ResponseBody
         json.WriteStartArray("embedding");
         PackedTensors.WriteElements(json, embedding);
         json.WriteEndArray();
+    }
+
+    /// <summary>The front of a vector; what had unit length has it again.</summary>
+    private static PackedTensor Shortened(PackedTensor embedding, int dimensions, bool normalize)
+    {
+        var front = embedding.Data[..(dimensions * sizeof(float))].ToArray();
+        if (normalize)
+        {
+            UnitLength.Scale(MemoryMarshal.Cast<byte, float>(front.AsSpan()));
+        }
+
+        return embedding with
+        {
+            Shape = [dimensions],
+            Data = front,
+        };
     }
 
     private static void WriteModerations(Utf8JsonWriter json, ModelManifest model, IReadOnlyList<StoredOutput> outputs)

@@ -1,3 +1,5 @@
+using System.Security.Cryptography;
+using System.Text;
 using System.Text.Json;
 using Microsoft.AspNetCore.Http;
 using Npgsql;
@@ -10,6 +12,27 @@ using Pipeline.Migrations;
 
 namespace Pipeline.Ingest.Express;
 
+/// <summary>What makes a request one that came before: its <c>Idempotency-Key</c>, and a hash of all else it says.</summary>
+internal sealed record RequestIdentity(string Key, byte[] Fingerprint)
+{
+    /// <summary>Of a request that says all in its body.</summary>
+    /// <param name="route">Method and path: a key that came with another kind of request is another request.</param>
+    /// <returns>Null without a key.</returns>
+    public static RequestIdentity? Of(string? key, string route, ReadOnlySpan<byte> body, JobParameters? parameters = null)
+    {
+        if (key is null)
+        {
+            return null;
+        }
+
+        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        hash.AppendData(Encoding.UTF8.GetBytes($"{route}\n"));
+        parameters?.AddTo(hash);
+        hash.AppendData(body);
+        return new RequestIdentity(key, hash.GetHashAndReset());
+    }
+}
+
 /// <summary>How a submission ended: exactly one of the two is there.</summary>
 internal sealed record ExpressOutcome(ExpressAccepted? Accepted, ProblemResult? Refused);
 
@@ -19,6 +42,7 @@ internal sealed record ExpressOutcome(ExpressAccepted? Accepted, ProblemResult? 
 /// </summary>
 internal sealed class ExpressPath(
     JobGate gate,
+    Idempotency keys,
     PriceList prices,
     BrokerGate broker,
     ExpressWriter writer,
@@ -30,12 +54,47 @@ internal sealed class ExpressPath(
     TimeProvider time
 )
 {
-    /// <summary>Accepts the work, or says why not. Once accepted it goes on whatever becomes of the caller.</summary>
+    /// <summary>
+    /// Accepts the work, or says why not; with a key that came before, finds what was accepted then. Once accepted it goes on whatever
+    /// becomes of the caller.
+    /// </summary>
     /// <param name="order">As <see cref="Admission"/> checked it.</param>
     /// <param name="tasks">Its inputs; at least one, and no mistake among them.</param>
-    /// <param name="claim">The request's hold on its <c>Idempotency-Key</c>, with <paramref name="fingerprint"/>; null without one.</param>
+    /// <param name="identity">Null for a request without an <c>Idempotency-Key</c>.</param>
     /// <param name="stop">Gives up before the work is accepted.</param>
-    public async Task<ExpressOutcome> SubmitAsync(
+    public async Task<ExpressOutcome> AcceptAsync(JobOrder order, ExpressTasks tasks, RequestIdentity? identity, CancellationToken stop)
+    {
+        if (identity is null)
+        {
+            return await SubmitAsync(order, tasks, null, null, stop);
+        }
+
+        await using var claim = await keys.ClaimAsync(order.Tenant, identity.Key, stop);
+        if (claim.IsInProgress)
+        {
+            return Refused(FailureKind.IdempotencyInProgress, "The first request with this key has not been accepted yet.");
+        }
+
+        if (claim.Answer is not { } earlier)
+        {
+            return await SubmitAsync(order, tasks, claim, identity.Fingerprint, stop);
+        }
+
+        if (!identity.Fingerprint.AsSpan().SequenceEqual(earlier.Fingerprint))
+        {
+            return Refused(
+                FailureKind.IdempotencyConflict,
+                "This key came before with other parameters or another body. Use a new key for a new request."
+            );
+        }
+
+        var job = JobId.From(JsonElement.Parse(earlier.Body).GetProperty("id").GetGuid());
+        return await AttachAsync(order.Tenant, job, stop) ?? new ExpressOutcome(null, JobCommands.Unknown(job.ToString()));
+    }
+
+    private static ExpressOutcome Refused(FailureKind kind, string detail) => new(null, Problems.Result(kind, detail, Idempotency.Header));
+
+    private async Task<ExpressOutcome> SubmitAsync(
         JobOrder order,
         ExpressTasks tasks,
         KeyClaim? claim,
@@ -106,7 +165,7 @@ internal sealed class ExpressPath(
             return null;
         }
 
-        if (view.Tasks is 0 or > ChunkPayload.TasksMax)
+        if (view.Tasks == 0 || view.Tasks > options.ExpressInputsMax)
         {
             var detail = $"Job {job} has {view.Tasks} tasks; the results of large jobs are read from {view.Links.Results}.";
             return new ExpressOutcome(null, Problems.Result(FailureKind.InvalidState, detail, "id"));
@@ -141,8 +200,7 @@ internal sealed class ExpressPath(
         CancellationToken stop
     )
     {
-        var units = tasks.Units;
-        var (header, payload) = tasks.Finish();
+        var chunks = tasks.Finish();
         var kept = claim is null
             ? null
             : new KeptAnswer(
@@ -151,34 +209,35 @@ internal sealed class ExpressPath(
                 StatusCodes.Status202Accepted,
                 JsonSerializer.SerializeToUtf8Bytes(view, ApiJson.Options)
             );
-        var totals = new JobTotals(header.Tasks, units, 1);
+        var totals = new JobTotals(tasks.Count, tasks.Units, chunks.Count);
         var queuedAt = view.QueuedAt!.Value;
-        await writer.StoreAsync(new QueuedJob(order, totals, [(header, payload)], queuedAt, view.PredictedAt, kept), stop);
-        publisher.AnnounceAtOnce(
-            new ChunkSubmitted
-            {
-                Job = order.Id,
-                No = header.No,
-                Tenant = order.Tenant,
-                Model = order.Model.Ref,
-                Class = order.Class,
-                Deadline = order.Deadline,
-                QueuedAt = queuedAt,
-                FirstSeq = header.FirstSeq,
-                Tasks = header.Tasks,
-                Units = header.Units,
-                UnitsMax = header.UnitsMax,
-                ReplyTo = waiters.Instance,
-                // Where the tenant has a cache the worker reads the row, which says so.
-                Payload = payload.Length <= options.InlinePayloadBytesMax && !order.UsesCache ? payload : null,
-            }
-        );
+        await writer.StoreAsync(new QueuedJob(order, totals, chunks, queuedAt, view.PredictedAt, kept), stop);
+        publisher.AnnounceAtOnce(order.Id, [.. chunks.Select(c => Announcement(order, c.Header, c.Payload, queuedAt))]);
     }
+
+    private ChunkSubmitted Announcement(JobOrder order, ChunkHeader header, byte[] payload, DateTimeOffset queuedAt) =>
+        new()
+        {
+            Job = order.Id,
+            No = header.No,
+            Tenant = order.Tenant,
+            Model = order.Model.Ref,
+            Class = order.Class,
+            Deadline = order.Deadline,
+            QueuedAt = queuedAt,
+            FirstSeq = header.FirstSeq,
+            Tasks = header.Tasks,
+            Units = header.Units,
+            UnitsMax = header.UnitsMax,
+            ReplyTo = waiters.Instance,
+            // Where the tenant has a cache the worker reads the row, which says so.
+            Payload = payload.Length <= options.InlinePayloadBytesMax && !order.UsesCache ? payload : null,
+        };
 
     private ProblemResult Full() =>
         Problems.Result(
             FailureKind.RateLimited,
-            $"{options.ExpressWaitersMax} requests wait for their answers here already. Send this one again soon, or as a job."
+            $"As many requests wait for their answers here as may ({options.ExpressWaitersMax}, with {options.ExpressResultsMax} inputs). Send this one again soon, or as a job."
         );
 }
 
@@ -190,8 +249,14 @@ internal sealed class ExpressAccepted(JobView job, JobWaiter waiter, Waiters wai
     /// <summary>The job as it was accepted.</summary>
     public JobView Job => job;
 
-    /// <summary>True when it had been accepted by an earlier request.</summary>
-    public bool IsRepeat => isRepeat;
+    /// <summary>Says in the answer when the work had been accepted by an earlier request.</summary>
+    public void TellRepeat(HttpResponse response)
+    {
+        if (isRepeat)
+        {
+            response.Headers[Idempotency.ReplayedHeader] = "true";
+        }
+    }
 
     /// <summary>True when nothing more will come.</summary>
     public bool IsComplete => waiter.IsComplete || waiter.IsGone;

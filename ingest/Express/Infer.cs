@@ -1,4 +1,3 @@
-using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
 using Microsoft.AspNetCore.Http;
@@ -19,7 +18,6 @@ namespace Pipeline.Ingest.Express;
 internal sealed partial class Infer(
     Admission admission,
     ExpressPath path,
-    Idempotency keys,
     JobCommands commands,
     Forecasts forecasts,
     IngestMetrics metrics,
@@ -108,7 +106,9 @@ internal sealed partial class Infer(
         bool cancels
     )
     {
-        if (await AcceptAsync(http, order, tasks, key, parameters, bytes) is var outcome && outcome.Accepted is not { } accepted)
+        var identity = RequestIdentity.Of(key, "POST /v1/infer", bytes.Span, parameters);
+        var outcome = await path.AcceptAsync(order, tasks, identity, http.RequestAborted);
+        if (outcome.Accepted is not { } accepted)
         {
             return outcome.Refused!;
         }
@@ -120,11 +120,7 @@ internal sealed partial class Infer(
                 http.Response.Headers[Preferences.AppliedHeader] = applied;
             }
 
-            if (accepted.IsRepeat)
-            {
-                http.Response.Headers["Idempotency-Replayed"] = "true";
-            }
-
+            accepted.TellRepeat(http.Response);
             return await WaitAsync(http, accepted, preferences, cancels);
         }
     }
@@ -171,46 +167,6 @@ internal sealed partial class Infer(
 
         await new InferStream(accepted, sent, forecasts, options, lifetime.ApplicationStopping).ExecuteAsync(http);
         return Results.Empty;
-    }
-
-    /// <summary>Accepts the work; with a key that came before, finds what was accepted then.</summary>
-    private async Task<ExpressOutcome> AcceptAsync(
-        HttpContext http,
-        JobOrder order,
-        ExpressTasks tasks,
-        string? key,
-        JobParameters parameters,
-        ReadOnlyMemory<byte> bytes
-    )
-    {
-        var stop = http.RequestAborted;
-        if (key is null)
-        {
-            return await path.SubmitAsync(order, tasks, null, null, stop);
-        }
-
-        var fingerprint = Fingerprint(parameters, bytes.Span);
-        await using var claim = await keys.ClaimAsync(order.Tenant, key, stop);
-        if (claim.IsInProgress)
-        {
-            return Refused(FailureKind.IdempotencyInProgress, "The first request with this key has not been accepted yet.");
-        }
-
-        if (claim.Answer is not { } earlier)
-        {
-            return await path.SubmitAsync(order, tasks, claim, fingerprint, stop);
-        }
-
-        if (!fingerprint.AsSpan().SequenceEqual(earlier.Fingerprint))
-        {
-            return Refused(
-                FailureKind.IdempotencyConflict,
-                "This key came before with other parameters or another body. Use a new key for a new request."
-            );
-        }
-
-        var job = JobId.From(JsonElement.Parse(earlier.Body).GetProperty("id").GetGuid());
-        return await path.AttachAsync(order.Tenant, job, stop) ?? new ExpressOutcome(null, JobCommands.Unknown(job.ToString()));
     }
 
     /// <summary>The caller has gone. The work goes on, unless it asked otherwise: it will come back for it after a time-out.</summary>
@@ -332,18 +288,6 @@ internal sealed partial class Infer(
 
         return timeout;
     }
-
-    private static byte[] Fingerprint(JobParameters parameters, ReadOnlySpan<byte> body)
-    {
-        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        // A key that came with another kind of request is another request.
-        hash.AppendData("POST /v1/infer\n"u8);
-        parameters.AddTo(hash);
-        hash.AppendData(body);
-        return hash.GetHashAndReset();
-    }
-
-    private static ExpressOutcome Refused(FailureKind kind, string detail) => new(null, Problems.Result(kind, detail, Idempotency.Header));
 
     [LoggerMessage(60, LogLevel.Debug, "The client of job {Job} has gone after {WaitedMs} ms; cancelled: {Cancels}")]
     private static partial void LogLeft(ILogger log, JobId job, double waitedMs, bool cancels);

@@ -43,6 +43,11 @@ internal static class InferOperations
         ["RateLimit"] = "What is left of them.",
     };
 
+    public static readonly IReadOnlyDictionary<string, string> LimitsAndReplay = new Dictionary<string, string>([
+        .. Limits,
+        .. ApiParameters.Replayed,
+    ]);
+
     private static readonly ApiParameter Prefer = ApiParameter.Header(
         Preferences.Header,
         ApiType.Text(),
@@ -53,10 +58,9 @@ internal static class InferOperations
     [
         ApiAnswer.Json<Inference>("The results, in the order of the inputs. At least one task succeeded; each says how it ended.") with
         {
-            Headers = new Dictionary<string, string>(Limits)
+            Headers = new Dictionary<string, string>(LimitsAndReplay)
             {
                 [Preferences.AppliedHeader] = "The preferences that were followed.",
-                ["Idempotency-Replayed"] = "`true` where an earlier request with this key had been accepted.",
             },
         },
         new(

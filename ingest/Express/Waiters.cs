@@ -16,6 +16,7 @@ internal sealed class Waiters(IngestOptions options, TimeProvider time) : IBusPa
 
     private readonly ConcurrentDictionary<JobId, JobWaiter> _waiters = new();
     private int _count;
+    private long _results;
 
     /// <summary>Names this process to workers; another life has another name.</summary>
     public Guid Instance { get; } = Guid.NewGuid();
@@ -37,15 +38,16 @@ internal sealed class Waiters(IngestOptions options, TimeProvider time) : IBusPa
             }
         );
 
-    /// <summary>Begins to wait for a job. Null where as many wait as may.</summary>
+    /// <summary>Begins to wait for a job. Null where as many wait as may, or for as many results.</summary>
     /// <param name="tasks">How many results end the wait.</param>
     /// <param name="lookAfter">When to look at the rows for the first time.</param>
     /// <param name="isStored">False for a job that is not committed yet: nobody looks before <see cref="JobWaiter.Stored"/>.</param>
     public JobWaiter? TryAdd(JobId job, int tasks, TimeSpan lookAfter, bool isStored = true)
     {
-        if (Interlocked.Increment(ref _count) > options.ExpressWaitersMax)
+        var count = Interlocked.Increment(ref _count);
+        if (Interlocked.Add(ref _results, tasks) > options.ExpressResultsMax || count > options.ExpressWaitersMax)
         {
-            Interlocked.Decrement(ref _count);
+            Release(tasks);
             return null;
         }
 
@@ -65,7 +67,7 @@ internal sealed class Waiters(IngestOptions options, TimeProvider time) : IBusPa
     /// <summary>Ends one wait.</summary>
     public void Leave(JobWaiter waiter)
     {
-        Interlocked.Decrement(ref _count);
+        Release(waiter.Tasks);
         if (waiter.Leave())
         {
             _waiters.TryRemove(KeyValuePair.Create(waiter.Job, waiter));
@@ -102,6 +104,12 @@ internal sealed class Waiters(IngestOptions options, TimeProvider time) : IBusPa
         }
 
         return due;
+    }
+
+    private void Release(int tasks)
+    {
+        Interlocked.Decrement(ref _count);
+        Interlocked.Add(ref _results, -tasks);
     }
 }
 

@@ -21,7 +21,8 @@ internal sealed class AnswerInputs(Admission admission, ExpressPath path, Ingest
     public async Task<IResult> HandleAsync(HttpContext http, string endpoint)
     {
         var (stop, mistakes) = (http.RequestAborted, new Mistakes(options.MistakesMax));
-        if (BodyStream.Open(http, mistakes) is not { } body)
+        var key = Idempotency.KeyOf(http.Request, mistakes);
+        if (BodyStream.Open(http, mistakes) is not { } body || mistakes.Any)
         {
             return Admission.Refuse(mistakes);
         }
@@ -38,10 +39,12 @@ internal sealed class AnswerInputs(Admission admission, ExpressPath path, Ingest
         ProblemResult? refused = notJson;
         TellMistake tell = (_, param, message) => refused ??= Problems.Result(FailureKind.InvalidInput, message, param);
         var request = document is null ? null : RequestBody.Read(document.RootElement, endpoint, tell);
-        return request is null ? refused! : await AnswerAsync(http, endpoint, request);
+        return request is null
+            ? refused!
+            : await AnswerAsync(http, endpoint, request, RequestIdentity.Of(key, $"POST {endpoint}", bytes.Span));
     }
 
-    private async Task<IResult> AnswerAsync(HttpContext http, string endpoint, RequestBody request)
+    private async Task<IResult> AnswerAsync(HttpContext http, string endpoint, RequestBody request, RequestIdentity? identity)
     {
         if (request.Inputs.Count > options.ExpressInputsMax)
         {
@@ -79,7 +82,7 @@ internal sealed class AnswerInputs(Admission admission, ExpressPath path, Ingest
         }
 
         var units = tasks.Units;
-        var outcome = await path.SubmitAsync(order, tasks, null, null, http.RequestAborted);
+        var outcome = await path.AcceptAsync(order, tasks, identity, http.RequestAborted);
         if (outcome.Accepted is not { } accepted)
         {
             return outcome.Refused!;
@@ -87,11 +90,12 @@ internal sealed class AnswerInputs(Admission admission, ExpressPath path, Ingest
 
         using (accepted)
         {
+            accepted.TellRepeat(http.Response);
             return await WaitAsync(http, endpoint, request, order.Model, accepted, units);
         }
     }
 
-    private static ProblemResult? Add(ExpressTasks tasks, TaskInputs inputs, RequestBody request, int index)
+    private ProblemResult? Add(ExpressTasks tasks, TaskInputs inputs, RequestBody request, int index)
     {
         var param = request.IsList ? $"input[{index}]" : "input";
         ProblemResult? refused = null;
@@ -103,11 +107,7 @@ internal sealed class AnswerInputs(Admission admission, ExpressPath path, Ingest
 
         return tasks.TryAddStored(index.ToString(System.Globalization.CultureInfo.InvariantCulture), stored, units)
             ? null
-            : Problems.Result(
-                FailureKind.InvalidInput,
-                $"{param}: expected at most {ChunkPayload.BodyBytesMax} bytes of inputs together, given more.",
-                param
-            );
+            : Problems.Result(FailureKind.InvalidInput, $"{param}: expected {ExpressTasks.TogetherMax(options)}, given more.", param);
     }
 
     private async ValueTask<(JobOrder? Order, ProblemResult? Refused)> AdmitAsync(HttpContext http, RequestBody request)

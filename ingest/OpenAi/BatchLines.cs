@@ -202,8 +202,13 @@ internal sealed class TaskInputs(ModelManifest model, IngestOptions options)
         }
 
         var all = EmbeddingLength();
-        return wanted == all
-            ? null
+        if (wanted == all || (wanted >= model.Result.DimensionsMin && wanted < all))
+        {
+            return null;
+        }
+
+        return model.Result.DimensionsMin is { } least
+            ? $"dimensions: expected {least} to {all}, as {model.Ref} was trained for, given {wanted}."
             : $"dimensions: expected {(all is null ? "nothing" : $"{all} or nothing")}, since embeddings of {model.Ref} cannot be shortened, given {wanted}.";
     }
 

@@ -187,7 +187,7 @@ internal sealed class CreateBatch(
         var window = Text(body, "completion_window");
         if (!TryParseWindow(window, out var length) || length <= TimeSpan.Zero || length > options.DeadlineMax)
         {
-            var expected = $"24h, or any <n>m, <n>h or <n>d up to {options.DeadlineMax.TotalDays:0.##} days";
+            var expected = $"24h, or any <n>s, <n>m, <n>h or <n>d up to {options.DeadlineMax.TotalDays:0.##} days";
             mistakes.Add("completion_window", expected, Given(body, "completion_window"));
             length = TimeSpan.Zero;
         }
@@ -222,7 +222,7 @@ internal sealed class CreateBatch(
     {
         length = default;
         return text is { Length: >= 2 and <= 6 }
-            && text[^1] is 'm' or 'h' or 'd'
+            && text[^1] is 's' or 'm' or 'h' or 'd'
             && text.AsSpan(0, text.Length - 1).IndexOfAnyExceptInRange('0', '9') < 0
             && Deadlines.TryParseDuration(text, out length);
     }

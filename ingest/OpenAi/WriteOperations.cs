@@ -13,7 +13,13 @@ namespace Pipeline.Ingest.OpenAi;
 internal static class WriteOperations
 {
     private static readonly IngestOptions Defaults = new();
-    private static readonly IReadOnlyList<FailureKind> Waiting = [.. InferOperations.Refusals, .. InferOperations.Endings];
+    private static readonly IReadOnlyList<FailureKind> Waiting =
+    [
+        .. InferOperations.Refusals,
+        .. InferOperations.Endings,
+        FailureKind.IdempotencyInProgress,
+        FailureKind.IdempotencyConflict,
+    ];
 
     private const string Tiers =
         "`service_tier`: `priority` is express, `default` standard; a tier that is named is kept or refused. `auto`, or none, is express where that can be promised, else standard.";
@@ -127,6 +133,7 @@ internal static class WriteOperations
         $"Strings, or arrays of tokens where the model reads bytes; at most {Defaults.ExpressInputsMax} of them. {Tiers}"
     )
     {
+        Parameters = [ApiParameters.IdempotencyKey],
         Bodies =
         [
             new(
@@ -136,7 +143,13 @@ internal static class WriteOperations
                 """{"model": "my-encoder", "input": ["a first text", "a second text"]}"""
             ),
         ],
-        Answers = [ApiAnswer.Json<EmbeddingsAnswer>("The vectors, in the order of the inputs.") with { Headers = InferOperations.Limits }],
+        Answers =
+        [
+            ApiAnswer.Json<EmbeddingsAnswer>("The vectors, in the order of the inputs.") with
+            {
+                Headers = InferOperations.LimitsAndReplay,
+            },
+        ],
         Errors = Waiting,
     };
 
@@ -147,6 +160,7 @@ internal static class WriteOperations
         $"With a model that gives labels: `flagged` where a label that flags scores a half or more. At most {Defaults.ExpressInputsMax} inputs. {Tiers}"
     )
     {
+        Parameters = [ApiParameters.IdempotencyKey],
         Bodies =
         [
             new(
@@ -156,7 +170,13 @@ internal static class WriteOperations
                 """{"model": "language-id-small", "input": "Hallo"}"""
             ),
         ],
-        Answers = [ApiAnswer.Json<ModerationsAnswer>("The labels, in the order of the inputs.") with { Headers = InferOperations.Limits }],
+        Answers =
+        [
+            ApiAnswer.Json<ModerationsAnswer>("The labels, in the order of the inputs.") with
+            {
+                Headers = InferOperations.LimitsAndReplay,
+            },
+        ],
         Errors = Waiting,
     };
 }
@@ -189,7 +209,7 @@ internal sealed record BatchRequest
     /// <summary><c>/v1/embeddings</c>, <c>/v1/moderations</c> or <c>/v1/infer</c>.</summary>
     public required string Endpoint { get; init; }
 
-    /// <summary><c>24h</c>, or any <c>&lt;n&gt;m</c>, <c>&lt;n&gt;h</c>, <c>&lt;n&gt;d</c> up to 30 days.</summary>
+    /// <summary><c>24h</c>, or any <c>&lt;n&gt;s</c>, <c>&lt;n&gt;m</c>, <c>&lt;n&gt;h</c>, <c>&lt;n&gt;d</c> up to 30 days.</summary>
     public required string CompletionWindow { get; init; }
     public IReadOnlyDictionary<string, string>? Metadata { get; init; }
     public OutputLife? OutputExpiresAfter { get; init; }

@@ -165,7 +165,7 @@ internal sealed class InferenceInputs(ModelManifest model, ModelTensors tensors,
             }
             else if (!tasks.TryAddStored(Name(row), pack.WrittenSpan, units))
             {
-                mistakes.Add("inputs", $"at most {ChunkPayload.BodyBytesMax} bytes of tensors together", "more");
+                mistakes.Add("inputs", ExpressTasks.TogetherMax(options), "more");
             }
         }
     }

@@ -109,11 +109,18 @@ internal sealed class InferenceProtocol(
         }
 
         var mistakes = new Mistakes(options.MistakesMax);
+        var key = Idempotency.KeyOf(http.Request, mistakes);
         var (body, problem) = await Infer.ReadAsync(http, options, mistakes);
         if (problem is not null)
         {
             return problem;
         }
+
+        var identity = RequestIdentity.Of(
+            key,
+            $"POST {model.Ref}/infer {http.Request.Headers[InferenceAnswer.JsonLengthHeader]}",
+            body.Span
+        );
 
         var tensors = ModelTensors.Of(model);
         if (ReadRequest(http.Request, ref body, tensors, mistakes) is not { } request)
@@ -136,7 +143,7 @@ internal sealed class InferenceProtocol(
 
         var wait = Wait(request);
         order = order with { Deadline = order.CreatedAt + wait, DeadlineGiven = true };
-        var outcome = await path.SubmitAsync(order, tasks, null, null, http.RequestAborted);
+        var outcome = await path.AcceptAsync(order, tasks, identity, http.RequestAborted);
         if (outcome.Accepted is not { } accepted)
         {
             return outcome.Refused!;
@@ -144,6 +151,7 @@ internal sealed class InferenceProtocol(
 
         using (accepted)
         {
+            accepted.TellRepeat(http.Response);
             return await AnswerAsync(http, accepted, tensors, request, wait + Slack);
         }
     }

@@ -92,6 +92,7 @@ internal static class ProtocolOperations
             Parameters =
             [
                 .. Names(ofVersion),
+                ApiParameters.IdempotencyKey,
                 ApiParameter.Header(
                     InferenceAnswer.JsonLengthHeader,
                     ApiType.Whole(0, Defaults.ExpressBodyBytesMax),
@@ -112,14 +113,21 @@ internal static class ProtocolOperations
             [
                 ApiAnswer.Json<InferenceResult>("The outputs.") with
                 {
-                    Headers = InferOperations.Limits,
+                    Headers = InferOperations.LimitsAndReplay,
                 },
                 new(StatusCodes.Status200OK, Binary, null, "Where binary data was asked for: the JSON, and raw tensors behind it.")
                 {
                     Headers = JsonLength,
                 },
             ],
-            Errors = [.. InferOperations.Refusals, .. InferOperations.Endings, FailureKind.UnknownJob],
+            Errors =
+            [
+                .. InferOperations.Refusals,
+                .. InferOperations.Endings,
+                FailureKind.UnknownJob,
+                FailureKind.IdempotencyInProgress,
+                FailureKind.IdempotencyConflict,
+            ],
         };
 
     private static ApiOperation OfModel(string id, string summary, string promise, bool ofVersion) =>

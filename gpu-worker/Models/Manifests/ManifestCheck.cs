@@ -193,6 +193,19 @@ internal static class ManifestCheck
             );
         }
 
+        if (result.DimensionsMin is { } dimensionsMin)
+        {
+            Expect(result.Type == ResultType.Embedding, "result.dimensions_min", "a result of type embedding", result.Type.ToString());
+            var length = shape.Count > 0 ? shape[^1] : -1;
+            Expect(length > 0, "result.dimensions_min", $"an output of a known length (a shape like [batch, 384])", Show(output.Shape!));
+            Expect(
+                dimensionsMin >= 1 && (length <= 0 || dimensionsMin <= length),
+                "result.dimensions_min",
+                $"1 to {Math.Max(length, 1)}, the length of an embedding",
+                $"{dimensionsMin}"
+            );
+        }
+
         void Expect(bool holds, string field, string expected, string given)
         {
             if (!holds)

@@ -27,7 +27,7 @@ internal sealed class EmbeddingResult(Pooling pooling, bool normalize) : IResult
             Reals.Read(type, bytes, numbers);
             var vector = Pool(numbers, shape, outputs.Size(row), outputs.Plan(0).Name);
             if (normalize)
-                Normalize(vector);
+                UnitLength.Scale(vector);
             return Pack(vector);
         }
         finally
@@ -66,19 +66,6 @@ internal sealed class EmbeddingResult(Pooling pooling, bool normalize) : IResult
         for (var i = 0; i < width; i++)
             vector[i] /= own;
         return vector;
-    }
-
-    /// <summary>Scales to length 1; a vector of zeros stays one.</summary>
-    private static void Normalize(Span<float> vector)
-    {
-        var squares = 0.0;
-        foreach (var number in vector)
-            squares += (double)number * number;
-        if (squares == 0)
-            return;
-        var scale = 1 / Math.Sqrt(squares);
-        for (var i = 0; i < vector.Length; i++)
-            vector[i] = (float)(vector[i] * scale);
     }
 
     private static TaskOutput Pack(ReadOnlySpan<float> vector)

@@ -29,6 +29,7 @@ public sealed class NodeClientTests(RunningSystem system)
         start.ArgumentList.Add(SlowEncoder.Name);
         start.ArgumentList.Add(RunningSystem.SmallModel);
         start.ArgumentList.Add(new Uri(limited.Address, "v1").ToString());
+        start.ArgumentList.Add(new Uri(system.Rig.Services.Results.Address, "v1").ToString());
 
         using var node = Process.Start(start)!;
         var output = node.StandardOutput.ReadToEndAsync(TestContext.Current.CancellationToken);
@@ -36,6 +37,7 @@ public sealed class NodeClientTests(RunningSystem system)
         await node.WaitForExitAsync(TestContext.Current.CancellationToken);
 
         limited.Kill();
+        TestContext.Current.TestOutputHelper?.WriteLine(await output);
         if (node.ExitCode != 0)
         {
             system.TellLogs();

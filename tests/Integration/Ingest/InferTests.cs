@@ -37,7 +37,7 @@ public sealed class InferTests : IAsyncLifetime
     [InlineData("{\"model\":\"words\",\"input\":\"a\",\"inputs\":[\"b\"]}", "input", "input or inputs, once", "several")]
     [InlineData("{\"model\":\"words\",\"input\":\"\"}", "input", "text that is not empty", "\"\"")]
     [InlineData("{\"model\":\"words\",\"input\":7}", "input", "a string", "the number 7")]
-    [InlineData("{\"model\":\"words\",\"inputs\":[]}", "inputs", "1 to 64 inputs", "0")]
+    [InlineData("{\"model\":\"words\",\"inputs\":[]}", "inputs", "1 to 2048 inputs", "0")]
     [InlineData("{\"model\":\"words\",\"inputs\":[\"a\",7]}", "inputs[1]", "a string", "the number 7")]
     [InlineData("{\"model\":\"words\",\"inputs\":\"a\"}", "inputs", "an array of inputs", "the string \"a\"")]
     [InlineData("{\"model\":\"words\",\"input\":\"a\",\"timeout\":-1}", "timeout", "more than 0 seconds", "\"-1\"")]
@@ -83,12 +83,12 @@ public sealed class InferTests : IAsyncLifetime
     [Fact]
     public async Task Too_many_inputs_are_refused_and_shown_the_way()
     {
-        var inputs = string.Join(',', Enumerable.Repeat("\"a\"", 65));
+        var inputs = string.Join(',', Enumerable.Repeat("\"a\"", 2049));
         using var response = await SendAsync($$"""{"model":"words","inputs":[{{inputs}}]}""");
 
         Assert.Equal(HttpStatusCode.BadRequest, response.StatusCode);
         Assert.Equal(
-            (null, "inputs", "1 to 64 inputs; send more as a job, POST /v1/jobs", "65", null),
+            (null, "inputs", "1 to 2048 inputs; send more as a job, POST /v1/jobs", "2049", null),
             (await response.JsonAsync()).FirstMistake()
         );
     }

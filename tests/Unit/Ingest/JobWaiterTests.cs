@@ -58,6 +58,17 @@ public class JobWaiterTests
     }
 
     [Fact]
+    public void No_more_results_are_waited_for_than_may()
+    {
+        var waiters = new Waiters(new IngestOptions { ExpressResultsMax = 2048 }, TimeProvider.System);
+        var first = waiters.TryAdd(Job, 2048, Never)!;
+        Assert.Null(waiters.TryAdd(JobId.New(DateTimeOffset.UnixEpoch), 1, Never));
+
+        waiters.Leave(first);
+        Assert.NotNull(waiters.TryAdd(Job, 2048, Never));
+    }
+
+    [Fact]
     public void Two_may_wait_for_one_job_and_the_last_takes_it_off()
     {
         var waiters = new Waiters(new IngestOptions(), TimeProvider.System);

@@ -155,7 +155,7 @@ public sealed class OpenInferenceTests
             return [];
         }
 
-        using var chunk = ChunkPayload.Read(tasks.Finish().Payload);
+        using var chunk = ChunkPayload.Read(Assert.Single(tasks.Finish()).Payload);
         return [.. Enumerable.Range(0, chunk.Count).Select(i => PackedTensors.Read(chunk.Input(i).ToArray()).Single())];
     }
 

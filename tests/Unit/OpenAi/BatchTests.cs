@@ -37,6 +37,7 @@ public sealed class BatchTests
     [Theory]
     [InlineData("24h", 1440)]
     [InlineData("90m", 90)]
+    [InlineData("120s", 2)]
     [InlineData("7d", 7 * 1440)]
     [InlineData("24", null)]
     [InlineData("h", null)]

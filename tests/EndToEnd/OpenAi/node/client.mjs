@@ -1,10 +1,10 @@
 // OpenAI's own client for Node, unchanged, against a running system:
-//   node client.mjs BASE_URL API_KEY EMBEDDING_MODEL LABELS_MODEL LIMITED_BASE_URL
+//   node client.mjs BASE_URL API_KEY EMBEDDING_MODEL LABELS_MODEL LIMITED_BASE_URL RESULTS_BASE_URL
 // Ends with code 0 when everything held.
 import assert from "node:assert/strict";
 import OpenAI, { toFile } from "openai";
 
-const [baseURL, apiKey, embedder, labeller, limitedURL] = process.argv.slice(2);
+const [baseURL, apiKey, embedder, labeller, limitedURL, resultsURL] = process.argv.slice(2);
 const client = new OpenAI({ baseURL, apiKey });
 const once = new OpenAI({ baseURL, apiKey, maxRetries: 0 });
 
@@ -30,9 +30,10 @@ const isEnd = (batch) => ["completed", "failed", "expired", "cancelled"].include
 const create = (file, more = {}) =>
   client.batches.create({ input_file_id: file.id, endpoint: "/v1/embeddings", completion_window: "24h", ...more });
 
-// A batch whose job is paused in the middle: at the end of this script its minute is over.
-const many = Array.from({ length: 6000 }, (_, i) => line(`e-${i}`, `a text that has to wait ${i} `.repeat(5)));
-const expiring = await create(await upload(many), { completion_window: "1m" });
+// A batch whose job is paused in the middle: at the end of this script its time is over. What a worker was given already it does in
+// spite of the pause: two dispatches of an estimated second each, so there is ten times more than that, lest a wrong estimate empties it.
+const many = Array.from({ length: 24_000 }, (_, i) => line(`e-${i}`, `a text that has to wait ${i} `.repeat(5)));
+const expiring = await create(await upload(many), { completion_window: "25s" });
 const { job } = await until(expiring.id, (batch) => batch.status === "in_progress");
 const held = await client.post(`/jobs/${job}/pause`);
 
@@ -120,6 +121,15 @@ assert.equal(floats.usage.prompt_tokens, texts.join("").length);
 assert.ok(["priority", "default"].includes(floats.service_tier));
 const tokens = await client.embeddings.create({ model: embedder, input: [...Buffer.from(texts[0])], encoding_format: "float" });
 tokens.data[0].embedding.forEach((x, n) => assert.ok(Math.abs(x - floats.data[0].embedding[n]) < 1e-3));
+// As many inputs as OpenAI takes; sent again under its key it is the same work, with another body a mistake.
+const lots = { model: embedder, input: Array.from({ length: 2048 }, (_, i) => `text ${i % 100}`), service_tier: "default" };
+const keyed = { headers: { "Idempotency-Key": `lots-${strange.id}` } };
+const { data: all, response: ran } = await client.embeddings.create(lots, keyed).withResponse();
+assert.deepEqual([all.data.length, all.data[2047].index, ran.headers.get("idempotency-replayed")], [2048, 2047, null]);
+all.data[2001].embedding.forEach((x, n) => assert.ok(Math.abs(x - all.data[1].embedding[n]) < 1e-3));
+const { data: replayed, response: told } = await client.embeddings.create(lots, keyed).withResponse();
+assert.deepEqual([replayed, told.headers.get("idempotency-replayed")], [all, "true"]);
+await assert.rejects(once.embeddings.create({ ...lots, input: "another" }, keyed), (e) => e instanceof OpenAI.UnprocessableEntityError);
 const moderation = await client.moderations.create({ model: labeller, input: texts });
 assert.equal(moderation.results.length, 2);
 assert.ok(moderation.results[0].category_scores.en > 0.5 && moderation.results[1].category_scores.de > 0.5);
@@ -151,7 +161,8 @@ await rejects(once.chat.completions.create({ model: embedder, messages: [] }), O
 
 // What was not done in its window is told line by line.
 const expired = await until(expiring.id, isEnd);
-const story = async () => JSON.stringify({ held, expired, decisions: await client.get(`/jobs/${job}/decisions`) });
+const results = new OpenAI({ baseURL: resultsURL, apiKey });
+const story = async () => JSON.stringify({ held, expired, decisions: await results.get(`/jobs/${job}/decisions`) });
 assert.equal(expired.status, "expired", expired.status === "expired" ? "" : await story());
 const counts = expired.request_counts;
 assert.ok(counts.total === many.length && counts.completed + counts.failed === many.length && counts.failed > 0, JSON.stringify(counts));
@@ -169,4 +180,4 @@ assert.deepEqual(lines.map((l) => l.custom_id).sort(), late.map((l) => l.custom_
 assert.equal((await until(retried.id, (batch) => batch.request_counts.completed > 0)).request_counts.total, counts.failed);
 await client.batches.cancel(retried.id);
 await assert.rejects(once.post(`/batches/${done.id}/retry-failed`), (e) => e instanceof OpenAI.ConflictError && e.code === "invalid_state");
-console.log("every call held");
+console.log(`every call held; of the paused batch ${counts.completed} of ${counts.total} were done`);
