@@ -37,6 +37,12 @@ public sealed record JobView
     /// <summary>When it should be finished, by the newest knowledge; for a finished job what was predicted when it was accepted.</summary>
     public required DateTimeOffset? PredictedAt { get; init; }
 
+    /// <summary>
+    /// Of a job that waits to begin, where one job is asked for: how many of the same model and class fall due before it, 10,000 at most.
+    /// </summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public int? QueuePosition { get; init; }
+
     /// <summary>Cost of the tasks that have ended, in pico-USD.</summary>
     public required decimal CostPicoUsd { get; init; }
     public decimal? CostPerTaskPicoUsd => Counts.Ended > 0 ? Math.Round(CostPicoUsd / Counts.Ended) : null;

@@ -34,7 +34,9 @@ internal static class GetJob
 
         var costs = withCosts ? await JobCosts.ReadAsync(database, job, http.Caller().IsOperator, http.RequestAborted) : null;
         var predicted = PredictedEnd.Of(job, forecasts.Fresh, time.GetUtcNow());
-        return TypedResults.Json(job with { PredictedAt = predicted, Costs = costs }, ApiJson.Options);
+        var position =
+            job.State == JobState.Queued ? await QueuePositions.FindAsync(database, job.Id, job.Class, http.RequestAborted) : null;
+        return TypedResults.Json(job with { PredictedAt = predicted, QueuePosition = position, Costs = costs }, ApiJson.Options);
     }
 
     /// <returns>The job, or null when the caller has none of that id.</returns>

@@ -41,6 +41,13 @@ internal sealed record BatchView
 
     /// <summary>When it should be done, by its own pace or as predicted when it was accepted; null when nobody knows.</summary>
     public required long? PredictedAt { get; init; }
+
+    /// <summary>
+    /// Of a batch that waits to begin, where one batch is asked for: how many jobs of the same model and tier fall due before it, 10,000 at
+    /// most.
+    /// </summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public int? QueuePosition { get; init; }
     public required decimal CostPicoUsd { get; init; }
 
     [JsonIgnore]

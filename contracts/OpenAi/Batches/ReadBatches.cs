@@ -2,6 +2,7 @@ using System.Globalization;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Routing;
+using Npgsql;
 using Pipeline.Contracts;
 using Pipeline.Hosting;
 using Pipeline.Hosting.Api;
@@ -54,8 +55,25 @@ internal static class ReadBatches
         return TypedResults.Json(ListView.Of(read, limit, batch => batch.Id), ApiJson.Options);
     }
 
-    private static async Task<IResult> GetAsync(string id, HttpContext http, BatchStore batches, TimeProvider time) =>
-        BatchIds.TryParse(id, out var job) && await batches.FindAsync(http.Tenant(), job, http.RequestAborted) is { } batch
-            ? Answer(http, batch, time)
-            : Unknown(id);
+    private static async Task<IResult> GetAsync(
+        string id,
+        HttpContext http,
+        BatchStore batches,
+        NpgsqlDataSource database,
+        TimeProvider time
+    )
+    {
+        if (!BatchIds.TryParse(id, out var job) || await batches.FindAsync(http.Tenant(), job, http.RequestAborted) is not { } batch)
+        {
+            return Unknown(id);
+        }
+
+        if (batch is { Status: "in_progress", RequestCounts: { Completed: 0, Failed: 0 } })
+        {
+            ServiceTiers.TryParse(batch.ServiceTier, LatencyClass.Bulk, out var latency);
+            batch = batch with { QueuePosition = await QueuePositions.FindAsync(database, job, latency, http.RequestAborted) };
+        }
+
+        return Answer(http, batch, time);
+    }
 }

@@ -35,6 +35,35 @@ public sealed class JobTests(ResultsApiFixture fixture) : IClassFixture<ResultsA
     }
 
     [Fact]
+    public async Task A_job_that_waits_shows_how_many_fall_due_before_it()
+    {
+        // A model of its own: jobs of other tests do not count.
+        async Task<SeededJob> CreateAsync(ModelRef model)
+        {
+            var job = await SeededJob.CreateAsync(_api.Database, _api.Tenant);
+            await _api.Database.ExecuteAsync("UPDATE jobs SET model = $2 WHERE id = $1", job.Id.Value, model.Name);
+            return job;
+        }
+
+        async Task<int?> PositionAsync(SeededJob job)
+        {
+            var (_, body) = await _api.GetAsync($"/v1/jobs/{job.Id}");
+            return body.TryGetProperty("queue_position", out var position) ? position.GetInt32() : null;
+        }
+
+        var model = new ModelRef($"queue-{Guid.NewGuid():N}", "1.0.0");
+        var (first, second, third) = (await CreateAsync(model), await CreateAsync(model), await CreateAsync(model));
+        Assert.Equal((0, 1, 2), (await PositionAsync(first), await PositionAsync(second), await PositionAsync(third)));
+
+        await _api.Database.ExecuteAsync("UPDATE jobs SET deadline = queued_at + interval '1 second' WHERE id = $1", third.Id.Value);
+        await _api.Database.ExecuteAsync("UPDATE jobs SET paused = true WHERE id = $1", first.Id.Value);
+        Assert.Equal((null, 1, 0), (await PositionAsync(first), await PositionAsync(second), await PositionAsync(third)));
+
+        await third.EndAsync(_api.Database, 0);
+        Assert.Equal((1, null), (await PositionAsync(second), await PositionAsync(third)));
+    }
+
+    [Fact]
     public async Task A_running_job_shows_the_sums_over_its_chunks()
     {
         var job = await SeededJob.CreateAsync(_api.Database, _api.Tenant);
