@@ -1,3 +1,4 @@
+using System.Text;
 using Pipeline.Contracts;
 using Pipeline.Ingest;
 using Pipeline.Ingest.Express;
@@ -15,7 +16,7 @@ public sealed class ExpressTasksTests
         var tasks = Tasks(new IngestOptions());
         for (var i = 0; i < 2048; i++)
         {
-            Assert.True(tasks.TryAddStored($"{i}", "text"u8, units: 4));
+            Assert.True(tasks.TryAddStored($"{i}", Encoding.ASCII.GetBytes($"{i:0000}"), units: 4));
         }
 
         var chunks = tasks.Finish();
@@ -25,6 +26,22 @@ public sealed class ExpressTasksTests
         Assert.All(chunks, c => Assert.Equal((512, 4 * 512, 4), (c.Header.Tasks, c.Header.Units, c.Header.UnitsMax)));
         using var last = ChunkPayload.Read(chunks[3].Payload);
         Assert.Equal("2047"u8, last.CustomId(511).Span);
+    }
+
+    [Fact]
+    public void An_input_that_came_before_is_a_copy_also_in_a_later_chunk()
+    {
+        var tasks = Tasks(new IngestOptions());
+        for (var i = 0; i < 600; i++)
+        {
+            Assert.True(tasks.TryAddStored($"{i}", Encoding.ASCII.GetBytes($"{i % 512:0000}"), units: 4));
+        }
+
+        var chunks = tasks.Finish();
+        Assert.Equal((4 * 600, 4 * 512), (tasks.Units, tasks.UnitsToRun));
+        Assert.Equal([4 * 512, 1], chunks.Select(c => c.Header.Units));
+        using var last = ChunkPayload.Read(chunks[1].Payload);
+        Assert.Equal(Enumerable.Range(0, 88), Enumerable.Range(0, 88).Select(i => last.CopyOf(i)!.Value));
     }
 
     [Fact]
