@@ -29,8 +29,21 @@ internal sealed record JobOrder
     public long? PerMillionUnitsPico { get; init; }
     public long? EstimatePico { get; init; }
     public JobId? RetryOf { get; init; }
+
+    /// <summary>The group of its tasks that name none of their own.</summary>
+    public string? Group { get; init; }
+
+    /// <summary>What it is predicted to take; set when it is let in (<see cref="JobGate"/>), null where nobody knows.</summary>
+    public JobPrediction? Predicted { get; init; }
     public IReadOnlyDictionary<string, string> Metadata { get; init; } = new Dictionary<string, string>();
 }
+
+/// <summary>What a job was predicted to take when it was accepted, to be held against what it took.</summary>
+/// <param name="At">When it should be done.</param>
+/// <param name="Early">Not before that in 19 of 20 cases.</param>
+/// <param name="Late">Not after that in 19 of 20 cases.</param>
+/// <param name="CostPico">What its tasks should cost, in pico-USD; null where the pool has no price.</param>
+internal sealed record JobPrediction(DateTimeOffset At, DateTimeOffset Early, DateTimeOffset Late, long? CostPico);
 
 /// <summary>Turns a job's parameters into an order, or says everything that is wrong with them.</summary>
 internal sealed class Admission(ModelCatalog models, IngestOptions options, TimeProvider time)
@@ -65,6 +78,7 @@ internal sealed class Admission(ModelCatalog models, IngestOptions options, Time
         var deadline = ReadDeadline(parameters[JobParameters.Deadline], latencyClass, now, mistakes);
         var webhook = ReadWebhook(parameters[JobParameters.Webhook], mistakes);
         var maxCost = ReadMaxCost(parameters[JobParameters.MaxCost], mistakes);
+        var group = ReadGroup(parameters[JobParameters.Group], mistakes);
         var name = parameters[JobParameters.Model];
         var model = name is null ? null : await models.FindAsync(name, stop);
         if (model is null && (name is not null || !mayFollow))
@@ -90,6 +104,7 @@ internal sealed class Admission(ModelCatalog models, IngestOptions options, Time
             CreatedAt = now,
             Webhook = webhook,
             MaxCostPico = maxCost,
+            Group = group,
             Metadata = parameters.MetadataPairs,
         };
         return (order, null);
@@ -172,6 +187,16 @@ internal sealed class Admission(ModelCatalog models, IngestOptions options, Time
         )
         {
             mistakes.Add(JobParameters.Webhook, "an http or https address", $"\"{Excerpt.Of(text)}\"");
+        }
+
+        return text;
+    }
+
+    private static string? ReadGroup(string? text, Mistakes mistakes)
+    {
+        if (text is not null && !GroupName.IsValid(text))
+        {
+            mistakes.Add(JobParameters.Group, GroupName.Form, $"\"{Excerpt.Of(text)}\"");
         }
 
         return text;

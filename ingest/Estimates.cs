@@ -337,7 +337,7 @@ internal sealed class Estimates(Admission admission, Forecasts forecasts, PriceL
 
         public bool IsDue => false;
 
-        public void Add(ReadOnlySpan<byte> customId, ReadOnlySpan<byte> input, int units)
+        public void Add(ReadOnlySpan<byte> customId, ReadOnlySpan<byte> input, int units, ReadOnlySpan<byte> group = default)
         {
             Tasks++;
             Units += units;

@@ -26,6 +26,7 @@ public static class IngestServices
         services.AddSingleton<JobGate>();
         services.AddSingleton<PriceList>();
         services.AddSingleton<SetPrices>();
+        services.AddSingleton<ReportOutcome>();
         services.AddSingleton<JobStore>();
         services.AddSingleton<UploadLeases>();
         services.AddSingleton<Idempotency>();
@@ -80,6 +81,11 @@ public static class IngestServices
             .RequireApiKey()
             .MapPost("/estimates", (HttpContext http, Estimates estimates) => estimates.HandleAsync(http))
             .Describe(JobOperations.Estimate);
+        endpoints
+            .MapGroup("/v1")
+            .RequireApiKey()
+            .MapPost("/groups/{id}/outcome", (string id, HttpContext http, ReportOutcome report) => report.HandleAsync(id, http))
+            .Describe(ReportOutcome.Operation);
         var express = endpoints.MapGroup("/v1").RequireApiKey().LimitByKey();
         express.MapPost("/infer", (HttpContext http, Infer infer) => infer.HandleAsync(http)).Describe(InferOperations.Submit);
         express

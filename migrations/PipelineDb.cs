@@ -29,6 +29,9 @@ public sealed class PipelineDb(DbContextOptions<PipelineDb> options) : DbContext
     public DbSet<TenantBudgetRow> TenantBudgets => Set<TenantBudgetRow>();
     public DbSet<TenantMonthRow> TenantMonths => Set<TenantMonthRow>();
     public DbSet<LedgerRow> Ledger => Set<LedgerRow>();
+    public DbSet<TaskGroupRow> TaskGroups => Set<TaskGroupRow>();
+    public DbSet<GroupRow> Groups => Set<GroupRow>();
+    public DbSet<CalibrationDayRow> CalibrationDays => Set<CalibrationDayRow>();
     public DbSet<RollupsRow> Rollups => Set<RollupsRow>();
     public DbSet<UsageDayRow> UsageDays => Set<UsageDayRow>();
     public DbSet<DeviceDayRow> DeviceDays => Set<DeviceDayRow>();

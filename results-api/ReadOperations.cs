@@ -1,7 +1,9 @@
 using Pipeline.Contracts;
 using Pipeline.Hosting;
 using Pipeline.Hosting.Api;
+using Pipeline.ResultsApi.Calibration;
 using Pipeline.ResultsApi.Fleet;
+using Pipeline.ResultsApi.Outcomes;
 using Pipeline.ResultsApi.Results;
 using Pipeline.ResultsApi.Usage;
 
@@ -37,21 +39,61 @@ internal static class ReadOperations
         "Tasks by their end, units, turns, device time and cost, summed by any of day, class and model; kept up to date as tasks end, some seconds behind. Page by page, as JSON or CSV."
     )
     {
-        Parameters =
-        [
-            ApiParameter.Query("from", Day, "The first day (UTC). Default: 30 days with `to`."),
-            ApiParameter.Query("to", Day, "The last day (UTC), at most 366 with `from`. Default: today."),
-            ApiParameter.Query("group_by", ApiType.List(["day", "class", "model"]), "A row for each of these. Default: one row."),
-            ApiParameter.Query("format", ApiType.Word(["json", "csv"], "json"), "As `Accept` says, too."),
-            ApiParameters.Limit(Defaults.UsageRowsMax, Defaults.UsageRowsMax, "rows"),
-            ApiParameter.Query("after", ApiType.Text(), "Only rows after the one with this id."),
-        ],
+        Parameters = Report("group_by", "one row"),
         Answers =
         [
             ApiAnswer.Json<ListView<UsageView>>("A page."),
             new(StatusCodes.Status200OK, "text/csv", null, "The same as CSV; `Pipeline-Last-Id` is there where more follows."),
         ],
         Errors = [FailureKind.InvalidRequest],
+    };
+
+    public static readonly ApiOperation GetGroup = new(
+        "getGroup",
+        ApiTags.Results,
+        "What a group's tasks came to, and what became of it.",
+        "From jobs and results as they are now: requests (tasks), turns, cost, price, and the time from the first acceptance to the last end. It looks at every task of the group, so it is not for polling large ones."
+    )
+    {
+        Parameters = [ApiParameters.Group],
+        Answers = [ApiAnswer.Json<GroupView>("The group.")],
+        Errors = [FailureKind.InvalidRequest, FailureKind.UnknownGroup],
+    };
+
+    public static readonly ApiOperation GetOutcomes = new(
+        "getOutcomes",
+        ApiTags.Results,
+        "What an accepted outcome costs.",
+        """
+        The caller's groups whose first task was accepted in the range: how many had their outcome reported and accepted, requests, cost and price per
+        group, and the cost of the reported groups, the ones not accepted too, for each accepted one. So a cheap model that needs three tries is seen
+        to be dear. Kept up to date as tasks end, some seconds behind.
+        """
+    )
+    {
+        Parameters = Report("by", "one row"),
+        Answers =
+        [
+            ApiAnswer.Json<ListView<OutcomesView>>("A page."),
+            new(StatusCodes.Status200OK, "text/csv", null, "The same as CSV; `Pipeline-Last-Id` is there where more follows."),
+        ],
+        Errors = [FailureKind.InvalidRequest],
+    };
+
+    public static readonly ApiOperation GetCalibration = new(
+        "getCalibration",
+        ApiTags.Fleet,
+        "How far predictions were off (operators).",
+        "What was predicted when jobs were accepted, held against what happened, over all tenants: coverage of the band, mean absolute percentage error (MAPE) and bias of completion and of cost, as parts of 1."
+    )
+    {
+        Parameters = Report("by", "`class,model`"),
+        Answers =
+        [
+            ApiAnswer.Json<ListView<CalibrationView>>("A page."),
+            new(StatusCodes.Status200OK, "text/csv", null, "The same as CSV; `Pipeline-Last-Id` is there where more follows."),
+        ],
+        Errors = [FailureKind.InvalidRequest, FailureKind.OperatorOnly],
     };
 
     public static readonly ApiOperation ListJobs = new(
@@ -70,6 +112,7 @@ internal static class ReadOperations
             ApiParameter.Query("model", ApiType.Text(), "Only jobs for this `name` or `name@version`."),
             ApiParameter.Query("created_after", ApiType.Time, "Only younger jobs."),
             ApiParameter.Query("created_before", ApiType.Time, "Only older jobs."),
+            ApiParameter.Query("group", ApiType.Text(GroupName.LengthMax, GroupName.Pattern), "Only jobs of this group."),
             ApiParameter.Query("metadata", ApiType.Pairs, "`metadata[key]=value`: only jobs with this pair; several: with all."),
         ],
         Answers = [ApiAnswer.Json<ListView<JobView>>("A page.")],
@@ -162,4 +205,14 @@ internal static class ReadOperations
         Answers = [ApiAnswer.Json<ListView<WorkerView>>("A page.")],
         Errors = [FailureKind.InvalidRequest],
     };
+
+    private static IReadOnlyList<ApiParameter> Report(string by, string byDefault) =>
+        [
+            ApiParameter.Query("from", Day, "The first day (UTC). Default: 30 days with `to`."),
+            ApiParameter.Query("to", Day, "The last day (UTC), at most 366 with `from`. Default: today."),
+            ApiParameter.Query(by, ApiType.List(["day", "class", "model"]), $"A row for each of these. Default: {byDefault}."),
+            ApiParameter.Query("format", ApiType.Word(["json", "csv"], "json"), "As `Accept` says, too."),
+            ApiParameters.Limit(Defaults.UsageRowsMax, Defaults.UsageRowsMax, "rows"),
+            ApiParameter.Query("after", ApiType.Text(), "Only rows after the one with this id."),
+        ];
 }

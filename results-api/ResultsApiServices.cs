@@ -1,8 +1,10 @@
 using Pipeline.Hosting;
 using Pipeline.OpenAi;
+using Pipeline.ResultsApi.Calibration;
 using Pipeline.ResultsApi.Events;
 using Pipeline.ResultsApi.Fleet;
 using Pipeline.ResultsApi.Jobs;
+using Pipeline.ResultsApi.Outcomes;
 using Pipeline.ResultsApi.OutputFiles;
 using Pipeline.ResultsApi.Results;
 using Pipeline.ResultsApi.Usage;
@@ -38,6 +40,9 @@ public static class ResultsApiServices
         v1.MapEvents();
         v1.MapWorkers();
         v1.MapUsage();
+        v1.MapGetGroup();
+        v1.MapOutcomes();
+        endpoints.MapGroup("/v1").RequireApiKey().RequireOperator().MapCalibration();
         endpoints.MapOpenAiReads();
         return endpoints;
     }

@@ -24,6 +24,9 @@ internal sealed class JobParameters(IReadOnlyList<string> names)
     public const string MaxCost = "max_cost";
     public const string Metadata = "metadata";
 
+    /// <summary>What the job's tasks belong to, as far as they do not say it themselves: <see cref="Contracts.GroupName"/>.</summary>
+    public const string Group = "group";
+
     /// <summary>Of <c>POST /v1/infer</c>: how long from now until the answer is of no use.</summary>
     public const string Timeout = "timeout";
 
@@ -34,7 +37,7 @@ internal sealed class JobParameters(IReadOnlyList<string> names)
     public const string CancelOnDisconnect = "cancel_on_disconnect";
 
     /// <summary>What may be said about a job.</summary>
-    public static readonly IReadOnlyList<string> OfJobs = [Model, Class, Fallback, Deadline, Webhook, MaxCost];
+    public static readonly IReadOnlyList<string> OfJobs = [Model, Class, Fallback, Deadline, Webhook, MaxCost, Group];
 
     /// <summary>Of <c>POST /v1/estimates</c>: how many tasks the job has of which the body is a sample.</summary>
     public const string Tasks = "tasks";
@@ -43,7 +46,17 @@ internal sealed class JobParameters(IReadOnlyList<string> names)
     public static readonly IReadOnlyList<string> OfEstimates = [.. OfJobs, Tasks];
 
     /// <summary>What may be said about an inference that is waited for.</summary>
-    public static readonly IReadOnlyList<string> OfInference = [Model, Class, Fallback, Deadline, Timeout, CustomId, CancelOnDisconnect];
+    public static readonly IReadOnlyList<string> OfInference =
+    [
+        Model,
+        Class,
+        Fallback,
+        Deadline,
+        Timeout,
+        CustomId,
+        Group,
+        CancelOnDisconnect,
+    ];
 
     private const string HeaderPrefix = "Pipeline-";
     private const int MetadataPairsMax = 16;

@@ -74,10 +74,7 @@ internal sealed class ExpressPath(
             return new ExpressOutcome(null, Full());
         }
 
-        var view = SubmitJob.View(order, tasks.Count, tasks.Units, now, ruling.PredictedAt) with
-        {
-            RequestedClass = asked == order.Class ? null : asked,
-        };
+        var view = SubmitJob.View(order, tasks.Count, tasks.Units, now) with { RequestedClass = asked == order.Class ? null : asked };
         var accepted = new ExpressAccepted(view, waiter, waiters, isRepeat: false, time);
         try
         {
@@ -152,7 +149,7 @@ internal sealed class ExpressPath(
             );
         var totals = new JobTotals(header.Tasks, header.Units, 1);
         var queuedAt = view.QueuedAt!.Value;
-        await writer.StoreAsync(new QueuedJob(order, totals, [(header, payload)], queuedAt, view.PredictedAt, kept), stop);
+        await writer.StoreAsync(new QueuedJob(order, totals, [(header, payload)], [], queuedAt, kept), stop);
         publisher.AnnounceAtOnce(
             new ChunkSubmitted
             {
