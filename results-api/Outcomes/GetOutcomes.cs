@@ -90,10 +90,10 @@ internal sealed record OutcomesView
     public required decimal? Value { get; init; }
 
     [JsonIgnore]
-    public required decimal ReportedCostPicoUsd { get; init; }
+    public decimal ReportedCostPicoUsd { get; init; }
 
     [JsonIgnore]
-    public required decimal ReportedPricePicoUsd { get; init; }
+    public decimal ReportedPricePicoUsd { get; init; }
 
     public static OutcomesView Read(NpgsqlDataReader row, int first, ReportRow key) =>
         new()
