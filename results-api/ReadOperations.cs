@@ -4,6 +4,7 @@ using Pipeline.Hosting.Api;
 using Pipeline.ResultsApi.Calibration;
 using Pipeline.ResultsApi.Fleet;
 using Pipeline.ResultsApi.Outcomes;
+using Pipeline.ResultsApi.Prices;
 using Pipeline.ResultsApi.Results;
 using Pipeline.ResultsApi.Usage;
 
@@ -46,6 +47,36 @@ internal static class ReadOperations
             new(StatusCodes.Status200OK, "text/csv", null, "The same as CSV; `Pipeline-Last-Id` is there where more follows."),
         ],
         Errors = [FailureKind.InvalidRequest],
+    };
+
+    public static readonly ApiOperation ListPrices = new(
+        "listPrices",
+        ApiTags.Prices,
+        "What work is charged.",
+        "The price list, the same for every tenant, the last one set first, page by page. A price holds from `valid_from` until the next of the same class and model; one for a model goes before one without. Where there is none, a class is charged by its factor."
+    )
+    {
+        Parameters =
+        [
+            ApiParameters.Limit(Defaults.ListLimitMax, Defaults.ListLimitDefault, "prices"),
+            ApiParameters.After(ApiType.Text()),
+            ApiParameter.Query("class", ApiType.List(ApiParameters.Classes), "Only prices of these classes."),
+            ApiParameter.Query("model", ApiType.Text(), "Only prices of this model."),
+        ],
+        Answers = [ApiAnswer.Json<ListView<PriceView>>("A page.")],
+        Errors = [FailureKind.InvalidRequest],
+    };
+
+    public static readonly ApiOperation GetBudget = new(
+        "getTenantBudget",
+        ApiTags.Prices,
+        "What a tenant may be charged in this calendar month (UTC), and what of it is spent.",
+        "Charged to it, or promised to jobs that have not ended. A tenant sees its own, operators everybody's."
+    )
+    {
+        Parameters = [ApiParameter.Path("tenant", ApiType.Text(), "The tenant's name.")],
+        Answers = [ApiAnswer.Json<TenantBudgetView>("The budget.")],
+        Errors = [FailureKind.InvalidRequest, FailureKind.UnknownRoute],
     };
 
     public static readonly ApiOperation GetGroup = new(

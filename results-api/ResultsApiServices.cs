@@ -6,6 +6,7 @@ using Pipeline.ResultsApi.Fleet;
 using Pipeline.ResultsApi.Jobs;
 using Pipeline.ResultsApi.Outcomes;
 using Pipeline.ResultsApi.OutputFiles;
+using Pipeline.ResultsApi.Prices;
 using Pipeline.ResultsApi.Results;
 using Pipeline.ResultsApi.Usage;
 
@@ -40,6 +41,8 @@ public static class ResultsApiServices
         v1.MapEvents();
         v1.MapWorkers();
         v1.MapUsage();
+        v1.MapPrices();
+        v1.MapBudget();
         v1.MapGetGroup();
         v1.MapOutcomes();
         endpoints.MapGroup("/v1").RequireApiKey().RequireOperator().MapCalibration();
