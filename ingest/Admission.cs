@@ -38,13 +38,6 @@ internal sealed record JobOrder
     public IReadOnlyDictionary<string, string> Metadata { get; init; } = new Dictionary<string, string>();
 }
 
-/// <summary>What a job was predicted to take when it was accepted, to be held against what it took.</summary>
-/// <param name="At">When it should be done.</param>
-/// <param name="Early">Not before that in 19 of 20 cases.</param>
-/// <param name="Late">Not after that in 19 of 20 cases.</param>
-/// <param name="CostPico">What its tasks should cost, in pico-USD; null where the pool has no price.</param>
-internal sealed record JobPrediction(DateTimeOffset At, DateTimeOffset Early, DateTimeOffset Late, long? CostPico);
-
 /// <summary>Turns a job's parameters into an order, or says everything that is wrong with them.</summary>
 internal sealed class Admission(ModelCatalog models, IngestOptions options, TimeProvider time)
 {

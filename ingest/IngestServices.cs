@@ -23,6 +23,8 @@ public static class IngestServices
         services.AddSingleton(IngestOptions.Read(configuration));
         services.AddSingleton<ModelCatalog>();
         services.AddSingleton<Admission>();
+        services.AddSingleton<Calibrator>();
+        services.AddHostedService(static s => s.GetRequiredService<Calibrator>());
         services.AddSingleton<JobGate>();
         services.AddSingleton<PriceList>();
         services.AddSingleton<SetPrices>();

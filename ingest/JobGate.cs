@@ -15,7 +15,7 @@ internal sealed record GateRuling(JobOrder Order, ProblemResult? Refused);
 /// Lets a checked order in, or says why not and what would do: by the scheduler's last forecast and with the policy's own rule
 /// (<see cref="AdmissionRule"/>). Nothing is stored before.
 /// </summary>
-internal sealed partial class JobGate(Forecasts forecasts, IngestOptions options, ILogger<JobGate> log)
+internal sealed partial class JobGate(Forecasts forecasts, Calibrator calibrator, IngestOptions options, ILogger<JobGate> log)
 {
     public GateRuling Rule(JobOrder order, long units, int tasks, DateTimeOffset now)
     {
@@ -34,17 +34,11 @@ internal sealed partial class JobGate(Forecasts forecasts, IngestOptions options
         return new GateRuling(accepted with { Predicted = Predict(forecast, accepted, units, tasks, now) }, null);
     }
 
-    /// <summary>In the pool that would run it. A forecast a few seconds old may place the end before now; nothing ends before it has begun.</summary>
-    private static JobPrediction? Predict(Forecast? forecast, JobOrder order, long units, int tasks, DateTimeOffset now)
-    {
-        return
-            forecast is not null
-            && Prediction.Estimate(forecast, order.Model.Ref, order.Class, units, tasks, order.Deadline) is { } estimated
-            ? new JobPrediction(Later(estimated.Completion), Later(estimated.Early), Later(estimated.Late), estimated.TaskCostPico)
+    /// <summary>In the pool that would run it.</summary>
+    private JobPrediction? Predict(Forecast? forecast, JobOrder order, long units, int tasks, DateTimeOffset now) =>
+        forecast is not null && Prediction.Estimate(forecast, order.Model.Ref, order.Class, units, tasks, order.Deadline) is { } estimated
+            ? JobPrediction.Of(estimated, calibrator.Of(order.Class, order.Model.Ref), now)
             : null;
-
-        DateTimeOffset Later(DateTimeOffset at) => at > now ? Moments.Of(at) : now;
-    }
 
     /// <summary>Every slower class, with the time it would have the work done.</summary>
     private static List<Offer> Slower(Forecast forecast, AdmissionAsk ask, DateTimeOffset now) =>

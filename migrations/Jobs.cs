@@ -47,6 +47,10 @@ public sealed class JobRow
     /// <summary>What its tasks were predicted to cost, in pico-USD; null where the pool had no price.</summary>
     public long? PredictedCostPico { get; set; }
 
+    /// <summary>What the forecast alone said: microseconds from acceptance to completion, and pico-USD. Predictions learn from it.</summary>
+    public long? ForecastUs { get; set; }
+    public long? ForecastCostPico { get; set; }
+
     /// <summary>The group of its tasks that name none of their own; see <see cref="Contracts.GroupName"/>.</summary>
     public string? GroupName { get; set; }
     public string? Webhook { get; set; }
@@ -144,7 +148,8 @@ internal sealed class JobsTable : IEntityTypeConfiguration<JobRow>
                 );
                 t.HasCheckConstraint(
                     "ck_jobs_predicted",
-                    "predicted_early_at <= predicted_at AND predicted_at <= predicted_late_at AND predicted_cost_pico >= 0"
+                    "predicted_early_at <= predicted_at AND predicted_at <= predicted_late_at AND predicted_cost_pico >= 0 "
+                        + "AND forecast_us >= 0 AND forecast_cost_pico >= 0"
                 );
                 t.HasCheckConstraint("ck_jobs_group_name", $"group_name ~ '{GroupName.Pattern}'");
                 t.HasCheckConstraint("ck_jobs_cancel_reason", "cancel_reason IS NULL OR state IN ('cancelling', 'cancelled')");

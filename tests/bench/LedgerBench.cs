@@ -334,7 +334,10 @@ internal sealed class MixedLoad : IDisposable
         return load;
     }
 
-    /// <summary>A job of either model, so that code is compiled and both are loaded and measured.</summary>
+    /// <summary>
+    /// Compiles code, loads the models and lets the devices be measured. That alone: predictions learn from jobs while load comes in, and
+    /// those they do not know yet are scored, too.
+    /// </summary>
     public async Task WarmAsync(CancellationToken stop)
     {
         var random = new Random(_seed);

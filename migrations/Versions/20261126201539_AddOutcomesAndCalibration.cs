@@ -11,6 +11,18 @@ namespace Pipeline.Migrations.Versions
         /// <inheritdoc />
         protected override void Up(MigrationBuilder migrationBuilder)
         {
+            migrationBuilder.AddColumn<long>(
+                name: "forecast_cost_pico",
+                table: "jobs",
+                type: "bigint",
+                nullable: true);
+
+            migrationBuilder.AddColumn<long>(
+                name: "forecast_us",
+                table: "jobs",
+                type: "bigint",
+                nullable: true);
+
             migrationBuilder.AddColumn<string>(
                 name: "group_name",
                 table: "jobs",
@@ -129,7 +141,7 @@ namespace Pipeline.Migrations.Versions
             migrationBuilder.AddCheckConstraint(
                 name: "ck_jobs_predicted",
                 table: "jobs",
-                sql: "predicted_early_at <= predicted_at AND predicted_at <= predicted_late_at AND predicted_cost_pico >= 0");
+                sql: "predicted_early_at <= predicted_at AND predicted_at <= predicted_late_at AND predicted_cost_pico >= 0 AND forecast_us >= 0 AND forecast_cost_pico >= 0");
 
             migrationBuilder.CreateIndex(
                 name: "ix_events_ends",
@@ -175,6 +187,14 @@ namespace Pipeline.Migrations.Versions
             migrationBuilder.DropIndex(
                 name: "ix_events_ends",
                 table: "events");
+
+            migrationBuilder.DropColumn(
+                name: "forecast_cost_pico",
+                table: "jobs");
+
+            migrationBuilder.DropColumn(
+                name: "forecast_us",
+                table: "jobs");
 
             migrationBuilder.DropColumn(
                 name: "group_name",
