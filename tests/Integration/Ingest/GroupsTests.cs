@@ -3,6 +3,7 @@ using System.Net.Http.Json;
 using System.Text.Json;
 using Npgsql;
 using Pipeline.Contracts;
+using Pipeline.Ingest;
 using Pipeline.Migrations;
 using Xunit;
 
@@ -232,6 +233,46 @@ public sealed class GroupsTests
             Assert.Equal(seconds * 1.1, row.GetDouble(3), 2.0);
             Assert.Equal(row.GetInt64(0) * 1_000_000, row.GetInt64(4));
         }
+    }
+
+    [Fact]
+    public async Task Predictions_learn_from_what_became_of_jobs_of_their_kind()
+    {
+        await using var host = await IngestHost.StartAsync(("Ingest:CalibrationEvery", "00:00:00.020"));
+        host.Forecast();
+        for (var i = 0; i < Correction.SamplesMin; i++)
+        {
+            await host.SubmitAsync(2, "model=words&class=bulk");
+        }
+
+        // The forecast says 7 ms and 14,000,000 pico-USD; they took 30 s and half the cost.
+        await host.Database.ExecuteAsync(
+            """
+            UPDATE jobs SET state = 'completed', open_chunks = 0, started_at = queued_at, finished_at = queued_at + interval '30 s',
+              succeeded = tasks, failed = 0, expired = 0, cancelled = 0, cost_pico = forecast_cost_pico / 2
+            """
+        );
+        await host.Database.ExecuteAsync(
+            "INSERT INTO events (tenant, job, type, data, created_at) SELECT tenant, id, 'job.completed', '{}', now() FROM jobs"
+        );
+        await Waits.UntilAsync(
+            () => Task.FromResult(host.Get<Calibrator>().Of(LatencyClass.Bulk, new ModelRef("words", "1")).Cost is not null),
+            "predictions have learned"
+        );
+
+        var learned = await host.SubmitAsync(2, "model=words&class=bulk");
+        var other = await host.SubmitAsync(2, "model=words&class=standard");
+
+        const string Took = "SELECT extract(epoch FROM predicted_at - queued_at)::float8 FROM jobs WHERE id = $1";
+        Assert.Equal(30, await host.Database.ScalarAsync<double>(Took, learned.Value), 0.5);
+        Assert.Equal(0, await host.Database.ScalarAsync<double>(Took, other.Value), 0.5);
+        Assert.Equal(
+            "t",
+            await host.Database.ScalarAsync<string>(
+                "SELECT left((predicted_cost_pico BETWEEN forecast_cost_pico * 0.49 AND forecast_cost_pico * 0.51)::text, 1) FROM jobs WHERE id = $1",
+                learned.Value
+            )
+        );
     }
 
     private static async Task<(HttpStatusCode Status, JsonElement Body)> ReportAsync(IngestHost host, string group, string body)
