@@ -13,6 +13,7 @@ public enum FailureKind
     UnknownJob,
     UnknownFile,
     UnknownBatch,
+    UnknownGroup,
     UnknownRoute,
     Unauthorized,
     OperatorOnly,
@@ -117,6 +118,14 @@ public static class FailureKinds
                 404,
                 "No such batch",
                 "Check the id and the API key: a batch is shown to the tenant that made it, and to nobody else."
+            ),
+            FailureKind.UnknownGroup => new(
+                "group_not_found",
+                Fault.Client,
+                false,
+                404,
+                "No such group",
+                "Check the name and the API key: a group is there once a task of it is accepted, and is shown to the tenant that sent it."
             ),
             FailureKind.UnknownRoute => new(
                 "route_not_found",

@@ -238,6 +238,12 @@ public sealed record PoolForecast(
     /// <summary>By how much 95 % of the last batches took longer than estimated at most (0.1: a tenth). Absent from older senders.</summary>
     public double? ErrorBand { get; init; }
 
+    /// <summary>By how much 95 % of them were quicker at most. Absent from older senders.</summary>
+    public double? LowerBand { get; init; }
+
+    /// <summary>Units that were real of those the device ran; the rest was padding. Absent from older senders.</summary>
+    public double? RealShare { get; init; }
+
     /// <summary>Price of an hour of one worker, in pico-USD.</summary>
     public long? PricePerHourPico { get; init; }
 

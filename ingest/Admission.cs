@@ -35,6 +35,12 @@ internal sealed record JobOrder
 
     /// <summary>True when its tenant's cache may answer its tasks, and takes their results.</summary>
     public bool UsesCache { get; init; }
+
+    /// <summary>The group of its tasks that name none of their own.</summary>
+    public string? Group { get; init; }
+
+    /// <summary>What it is predicted to take; set when it is let in (<see cref="JobGate"/>), null where nobody knows.</summary>
+    public JobPrediction? Predicted { get; init; }
     public IReadOnlyDictionary<string, string> Metadata { get; init; } = new Dictionary<string, string>();
 }
 
@@ -72,6 +78,7 @@ internal sealed class Admission(ModelCatalog models, CachingTenants caching, Ing
         var webhook = ReadWebhook(parameters[JobParameters.Webhook], mistakes);
         var maxCost = ReadMaxCost(parameters[JobParameters.MaxCost], mistakes);
         var reuse = ReadReuse(parameters[JobParameters.Reuse], mistakes);
+        var group = ReadGroup(parameters[JobParameters.Group], mistakes);
         var name = parameters[JobParameters.Model];
         var model = name is null ? null : await models.FindAsync(name, stop);
         if (model is null && (name is not null || !mayFollow))
@@ -99,6 +106,7 @@ internal sealed class Admission(ModelCatalog models, CachingTenants caching, Ing
             MaxCostPico = maxCost,
             Reuse = reuse,
             UsesCache = reuse && await caching.ContainsAsync(tenant, stop),
+            Group = group,
             Metadata = parameters.MetadataPairs,
         };
         return (order, null);
@@ -181,6 +189,16 @@ internal sealed class Admission(ModelCatalog models, CachingTenants caching, Ing
         )
         {
             mistakes.Add(JobParameters.Webhook, "an http or https address", $"\"{Excerpt.Of(text)}\"");
+        }
+
+        return text;
+    }
+
+    private static string? ReadGroup(string? text, Mistakes mistakes)
+    {
+        if (text is not null && !GroupName.IsValid(text))
+        {
+            mistakes.Add(JobParameters.Group, GroupName.Form, $"\"{Excerpt.Of(text)}\"");
         }
 
         return text;

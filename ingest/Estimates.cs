@@ -62,7 +62,14 @@ internal sealed record ClassEstimate
 /// of it (with <c>tasks</c>, the number of all), or its shape: <c>{"model": "…", "shape": {"tasks": 1000000, "units": 40000000}}</c>.
 /// Nothing is stored.
 /// </summary>
-internal sealed class Estimates(Admission admission, Forecasts forecasts, PriceList prices, IngestOptions options, TimeProvider time)
+internal sealed class Estimates(
+    Admission admission,
+    Forecasts forecasts,
+    Calibrator calibrator,
+    PriceList prices,
+    IngestOptions options,
+    TimeProvider time
+)
 {
     private const string Shape = "shape";
     private const string Units = "units";
@@ -282,7 +289,7 @@ internal sealed class Estimates(Admission admission, Forecasts forecasts, PriceL
         );
     }
 
-    private static ClassEstimate Of(Forecast forecast, Work work, LatencyClass latencyClass, long price, DateTimeOffset now)
+    private ClassEstimate Of(Forecast forecast, Work work, LatencyClass latencyClass, long price, DateTimeOffset now)
     {
         var order = work.Order;
         var deadline = order.DeadlineGiven ? order.Deadline : now + LatencyClasses.Defaults[latencyClass].CompletionWindow;
@@ -301,16 +308,16 @@ internal sealed class Estimates(Admission admission, Forecasts forecasts, PriceL
             _ => "hopeless",
         };
         var estimated = Prediction.Estimate(forecast, order.Model.Ref, latencyClass, work.Units, work.Tasks, deadline);
-        return estimated is { } e
+        return estimated is { } e && JobPrediction.Of(e, calibrator.Of(latencyClass, order.Model.Ref), now) is { } predicted
             ? new ClassEstimate
             {
                 Class = latencyClass,
                 Admission = verdict,
                 Pool = e.Pool,
                 StartsAt = Later(e.Start, now),
-                CompletedAt = Later(e.Completion, now),
-                LateAt = Later(e.Late, now),
-                Seconds = Math.Round((Later(e.Completion, now) - now).TotalSeconds, 6),
+                CompletedAt = predicted.At,
+                LateAt = predicted.Late,
+                Seconds = Math.Round((predicted.At - now).TotalSeconds, 6),
                 CostPicoUsd = e.CostPico,
                 CostHighPicoUsd = e.CostHighPico,
                 PricePicoUsd = price,
@@ -337,7 +344,7 @@ internal sealed class Estimates(Admission admission, Forecasts forecasts, PriceL
 
         public bool IsDue => false;
 
-        public void Add(ReadOnlySpan<byte> customId, ReadOnlySpan<byte> input, int units)
+        public void Add(ReadOnlySpan<byte> customId, ReadOnlySpan<byte> input, int units, ReadOnlySpan<byte> group = default)
         {
             Tasks++;
             Units += units;

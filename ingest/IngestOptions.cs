@@ -119,6 +119,11 @@ internal sealed record IngestOptions
     /// <summary>Cached results that one statement removes at most.</summary>
     public int CacheSweepMax { get; init; } = 5000;
 
+    /// <summary>How often predictions learn from jobs that have ended, from how many at once, and how many of a class and model are kept.</summary>
+    public TimeSpan CalibrationEvery { get; init; } = TimeSpan.FromSeconds(5);
+    public int CalibrationRowsMax { get; init; } = 2000;
+    public int CalibrationJobsMax { get; init; } = 200;
+
     /// <summary>How long an <c>Idempotency-Key</c> is remembered.</summary>
     public TimeSpan IdempotencyKeyLife { get; init; } = TimeSpan.FromHours(24);
 
@@ -211,6 +216,9 @@ internal sealed record IngestOptions
         ExpectTime(mistakes, IdempotencyKeyLife, nameof(IdempotencyKeyLife), TimeSpan.FromSeconds(1), TimeSpan.FromDays(365));
         ExpectTime(mistakes, DeadlineMax, nameof(DeadlineMax), TimeSpan.FromMinutes(1), TimeSpan.FromDays(3650));
         ExpectTime(mistakes, ForecastAgeMax, nameof(ForecastAgeMax), TimeSpan.FromMilliseconds(100), TimeSpan.FromHours(1));
+        ExpectTime(mistakes, CalibrationEvery, nameof(CalibrationEvery), TimeSpan.FromMilliseconds(10), TimeSpan.FromHours(1));
+        mistakes.Expect(CalibrationRowsMax is >= 1 and <= 100_000, nameof(CalibrationRowsMax), "1 to 100000", CalibrationRowsMax);
+        mistakes.Expect(CalibrationJobsMax is >= 1 and <= 10_000, nameof(CalibrationJobsMax), "1 to 10000", CalibrationJobsMax);
         mistakes.Expect(
             LatencyClasses.Defaults.Values.All(c => c.CompletionWindow <= DeadlineMax),
             nameof(DeadlineMax),

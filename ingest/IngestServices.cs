@@ -24,9 +24,12 @@ public static class IngestServices
         services.AddSingleton<ModelCatalog>();
         services.AddSingleton<CachingTenants>();
         services.AddSingleton<Admission>();
+        services.AddSingleton<Calibrator>();
+        services.AddHostedService(static s => s.GetRequiredService<Calibrator>());
         services.AddSingleton<JobGate>();
         services.AddSingleton<PriceList>();
         services.AddSingleton<SetPrices>();
+        services.AddSingleton<ReportOutcome>();
         services.AddSingleton<JobStore>();
         services.AddSingleton<UploadLeases>();
         services.AddSingleton<Idempotency>();
@@ -81,6 +84,11 @@ public static class IngestServices
             .RequireApiKey()
             .MapPost("/estimates", (HttpContext http, Estimates estimates) => estimates.HandleAsync(http))
             .Describe(JobOperations.Estimate);
+        endpoints
+            .MapGroup("/v1")
+            .RequireApiKey()
+            .MapPost("/groups/{id}/outcome", (string id, HttpContext http, ReportOutcome report) => report.HandleAsync(id, http))
+            .Describe(ReportOutcome.Operation);
         var express = endpoints.MapGroup("/v1").RequireApiKey().LimitByKey();
         express.MapPost("/infer", (HttpContext http, Infer infer) => infer.HandleAsync(http)).Describe(InferOperations.Submit);
         express

@@ -7,16 +7,15 @@ using Pipeline.Scheduler.Policy;
 namespace Pipeline.Ingest;
 
 /// <summary>What the gate says of an order.</summary>
-/// <param name="Order">As it is let in, perhaps under a slower class.</param>
-/// <param name="PredictedAt">When it should be done; null when nobody knows.</param>
+/// <param name="Order">As it is let in, perhaps under a slower class, with what it is predicted to take.</param>
 /// <param name="Refused">The problem to answer with, where it is not let in.</param>
-internal sealed record GateRuling(JobOrder Order, DateTimeOffset? PredictedAt, ProblemResult? Refused);
+internal sealed record GateRuling(JobOrder Order, ProblemResult? Refused);
 
 /// <summary>
 /// Lets a checked order in, or says why not and what would do: by the scheduler's last forecast and with the policy's own rule
 /// (<see cref="AdmissionRule"/>). Nothing is stored before.
 /// </summary>
-internal sealed partial class JobGate(Forecasts forecasts, IngestOptions options, ILogger<JobGate> log)
+internal sealed partial class JobGate(Forecasts forecasts, Calibrator calibrator, IngestOptions options, ILogger<JobGate> log)
 {
     public GateRuling Rule(JobOrder order, long units, int tasks, DateTimeOffset now)
     {
@@ -28,11 +27,18 @@ internal sealed partial class JobGate(Forecasts forecasts, IngestOptions options
         {
             LogRefused(log, order.Id, tasks, order.Model.Ref, order.Class, ruling.Verdict);
             var offers = forecast is null || ruling.Verdict == AdmissionVerdict.Hopeless ? null : Slower(forecast, ask, now);
-            return new GateRuling(order, null, Refusal(order, ruling, offers));
+            return new GateRuling(order, Refusal(order, ruling, offers));
         }
 
-        return new GateRuling(Under(ruling.Class, order, now), ruling.Predicted?.Completion, null);
+        var accepted = Under(ruling.Class, order, now);
+        return new GateRuling(accepted with { Predicted = Predict(forecast, accepted, units, tasks, now) }, null);
     }
+
+    /// <summary>In the pool that would run it.</summary>
+    private JobPrediction? Predict(Forecast? forecast, JobOrder order, long units, int tasks, DateTimeOffset now) =>
+        forecast is not null && Prediction.Estimate(forecast, order.Model.Ref, order.Class, units, tasks, order.Deadline) is { } estimated
+            ? JobPrediction.Of(estimated, calibrator.Of(order.Class, order.Model.Ref), now)
+            : null;
 
     /// <summary>Every slower class, with the time it would have the work done.</summary>
     private static List<Offer> Slower(Forecast forecast, AdmissionAsk ask, DateTimeOffset now) =>

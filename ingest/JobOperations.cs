@@ -34,6 +34,11 @@ internal static class JobOperations
             "`false`: every task runs, also one whose input came before in the job or is in the tenant's cache."
         ),
         ApiParameter.Query(
+            JobParameters.Group,
+            ApiType.Text(GroupName.LengthMax, GroupName.Pattern),
+            "The group of its tasks that name none of their own: one user query, one agent run, over any number of jobs."
+        ),
+        ApiParameter.Query(
             JobParameters.Metadata,
             ApiType.Pairs,
             "`metadata[key]=value`: up to 16 pairs, keys of 1 to 64 and values of up to 512 characters."
@@ -223,6 +228,7 @@ internal sealed record InlineJob(
     string? Webhook = null,
     string? MaxCost = null,
     bool? Reuse = null,
+    string? Group = null,
     IReadOnlyDictionary<string, string>? Metadata = null
 );
 
@@ -233,4 +239,5 @@ internal sealed record EstimateBody(string Model, JobShape Shape, string? Deadli
 internal sealed record JobShape(long Tasks, long? Units = null, double? UnitsPerTask = null);
 
 /// <param name="Input">A string for a text model; tensors by their names for others.</param>
-internal sealed record InlineTask(string CustomId, System.Text.Json.JsonElement Input);
+/// <param name="Group">The group it belongs to; without one it is in its job's.</param>
+internal sealed record InlineTask(string CustomId, System.Text.Json.JsonElement Input, string? Group = null);

@@ -12,7 +12,7 @@ namespace Pipeline.Ingest;
 
 /// <summary>
 /// <c>POST /v1/jobs/{id}/retry-failed</c>: a new job of the tasks that failed, for the same model version; results never change, so the
-/// old job stays as it is. Class, webhook, budget and metadata are the old ones unless the query names others.
+/// old job stays as it is. Class, webhook, budget, groups and metadata are the old ones unless the query names others.
 /// </summary>
 internal sealed class RetryFailed(
     SubmitJob submit,
@@ -77,6 +77,7 @@ internal sealed class RetryFailed(
         parameters.Default(JobParameters.Model, old.Model.ToString());
         parameters.Default(JobParameters.Class, old.Class.Name());
         parameters.Default(JobParameters.Webhook, old.Webhook);
+        parameters.Default(JobParameters.Group, old.Group);
         parameters.Default(JobParameters.MaxCost, old.MaxCostPicoUsd is { } pico ? Usd(pico) : null);
         parameters.DefaultMetadata(old.Metadata);
         var (order, refused) = await admission.AdmitAsync(http.Tenant(), parameters, mistakes, 0, stop);
@@ -99,6 +100,11 @@ internal sealed class RetryFailed(
             SELECT c.payload, ARRAY(
               SELECT r.seq - c.first_seq FROM results r
               WHERE r.job = c.job AND r.seq >= c.first_seq AND r.seq < c.first_seq + c.tasks AND r.status = 'failed' ORDER BY r.seq
+            ), ARRAY(
+              SELECT coalesce((SELECT t.name FROM task_groups t
+                               WHERE t.job = c.job AND t.chunk = c.no AND t.tasks @> ARRAY[(r.seq - c.first_seq)::smallint]), '')
+              FROM results r
+              WHERE r.job = c.job AND r.seq >= c.first_seq AND r.seq < c.first_seq + c.tasks AND r.status = 'failed' ORDER BY r.seq
             )
             FROM chunks c WHERE c.job = $1 AND c.failed > 0 ORDER BY c.no
             """
@@ -109,9 +115,9 @@ internal sealed class RetryFailed(
         while (await reader.ReadAsync(stop))
         {
             using var chunk = ChunkPayload.Read(reader.GetFieldValue<byte[]>(0));
-            foreach (var task in reader.GetFieldValue<int[]>(1))
+            foreach (var (task, group) in reader.GetFieldValue<int[]>(1).Zip(reader.GetFieldValue<string[]>(2)))
             {
-                writer.Add(chunk.CustomId(task).Span, chunk.Input(task).Span, chunk.Units(task));
+                writer.Add(chunk.CustomId(task).Span, chunk.Input(task).Span, chunk.Units(task), Encoding.ASCII.GetBytes(group));
                 if (writer.IsDue)
                 {
                     await writer.StoreAsync(stop);

@@ -1,5 +1,3 @@
-using System.Globalization;
-using System.Text.Json;
 using Microsoft.AspNetCore.Http;
 using Npgsql;
 using Pipeline.Contracts;
@@ -26,12 +24,11 @@ internal sealed class SetPrices(
     private const string ValidFrom = "valid_from";
     private const string CurrencyField = "currency";
     private const int NameMax = 100;
-    private const int BodyBytesMax = 64 * 1024;
 
     /// <summary><c>PUT /v1/pools/{pool}/price</c>: <c>{"price_per_hour_usd": 1.25, "valid_from": "2026-12-01T00:00:00Z"}</c>.</summary>
     public async Task<IResult> SetPoolPriceAsync(string pool, HttpContext http)
     {
-        var (fields, problem) = await ReadAsync(http, "price_per_hour_usd", ValidFrom, CurrencyField);
+        var (fields, problem) = await BodyFields.ReadAsync(http, options.MistakesMax, "price_per_hour_usd", ValidFrom, CurrencyField);
         if (fields is null)
         {
             return problem!;
@@ -62,7 +59,7 @@ internal sealed class SetPrices(
     public async Task<IResult> SetPriceAsync(HttpContext http)
     {
         const string Price = "price_per_million_units_usd";
-        var (fields, problem) = await ReadAsync(http, "class", "model", Price, ValidFrom, CurrencyField);
+        var (fields, problem) = await BodyFields.ReadAsync(http, options.MistakesMax, "class", "model", Price, ValidFrom, CurrencyField);
         if (fields is null)
         {
             return problem!;
@@ -99,7 +96,7 @@ internal sealed class SetPrices(
     /// <summary><c>PUT /v1/tenants/{name}/budget</c>: <c>{"limit_usd": 100, "warn_percents": [80, 95]}</c>, of a calendar month (UTC).</summary>
     public async Task<IResult> SetBudgetAsync(string tenant, HttpContext http)
     {
-        var (fields, problem) = await ReadAsync(http, "limit_usd", "warn_percents", CurrencyField);
+        var (fields, problem) = await BodyFields.ReadAsync(http, options.MistakesMax, "limit_usd", "warn_percents", CurrencyField);
         if (fields is null)
         {
             return problem!;
@@ -121,7 +118,7 @@ internal sealed class SetPrices(
     /// <summary><c>PUT /v1/tenants/{name}/cache</c>: <c>{"ttl": "24h", "bytes_max": 268435456, "entries_max": 1000000}</c>.</summary>
     public async Task<IResult> SetCacheAsync(string tenant, HttpContext http)
     {
-        var (fields, problem) = await ReadAsync(http, "ttl", "bytes_max", "entries_max");
+        var (fields, problem) = await BodyFields.ReadAsync(http, options.MistakesMax, "ttl", "bytes_max", "entries_max");
         if (fields is null)
         {
             return problem!;
@@ -151,32 +148,6 @@ internal sealed class SetPrices(
     private static ProblemResult UnknownTenant(string tenant) =>
         Problems.Result(FailureKind.UnknownRoute, $"There is no tenant \"{Excerpt.Of(tenant)}\".", "tenant");
 
-    private async Task<(Fields? Fields, IResult? Problem)> ReadAsync(HttpContext http, params string[] names)
-    {
-        var mistakes = new Mistakes(options.MistakesMax);
-        if (await WholeBody.ReadAsync(http.Request.Body, BodyBytesMax, http.RequestAborted) is not { } bytes)
-        {
-            return (null, Problems.Result(FailureKind.InputTooLarge, $"The body expects at most {BodyBytesMax} bytes."));
-        }
-
-        try
-        {
-            var json = JsonElement.Parse(bytes.Span);
-            if (json.ValueKind == JsonValueKind.Object)
-            {
-                return (new Fields(json, names, mistakes), null);
-            }
-
-            mistakes.Add(null, "a JSON object", json.ValueKind.ToString().ToLowerInvariant());
-        }
-        catch (JsonException e)
-        {
-            mistakes.Add(null, "a JSON object", $"what is none, in line {e.LineNumber + 1}");
-        }
-
-        return (null, Admission.Refuse(mistakes));
-    }
-
     private static ProblemResult TooSoon(DateTimeOffset validFrom, string why)
     {
         var mistakes = new Mistakes(1);
@@ -186,155 +157,4 @@ internal sealed class SetPrices(
     }
 
     private static IResult Answer(object set) => Results.Json(set, ApiJson.Options);
-
-    /// <summary>The members of a body; what is wrong with them is collected.</summary>
-    private sealed class Fields
-    {
-        private readonly JsonElement _json;
-
-        public Fields(JsonElement json, string[] names, Mistakes mistakes)
-        {
-            (_json, Mistakes) = (json, mistakes);
-            foreach (var member in json.EnumerateObject().Where(m => !names.Contains(m.Name)))
-            {
-                mistakes.Add(member.Name, $"one of {string.Join(", ", names)}", "another member");
-            }
-        }
-
-        public Mistakes Mistakes { get; }
-
-        public string? Text(string name)
-        {
-            if (Find(name) is not { } value)
-            {
-                return null;
-            }
-
-            if (value.ValueKind == JsonValueKind.String)
-            {
-                return value.GetString();
-            }
-
-            Mistakes.Add(name, "a string", Given(value));
-            return null;
-        }
-
-        /// <summary>Dollars as pico-dollars. Negative ones, and more than could be meant, are mistakes.</summary>
-        public long Usd(string name, long picoMax, string of)
-        {
-            var text = Find(name) switch
-            {
-                { ValueKind: JsonValueKind.Number } number => number.GetRawText(),
-                { ValueKind: JsonValueKind.String } word => word.GetString(),
-                _ => null,
-            };
-            if (
-                decimal.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out var usd)
-                && usd >= 0
-                && usd <= (decimal)picoMax / Cost.PicoPerUsd
-                && decimal.Truncate(usd * Cost.PicoPerUsd) == usd * Cost.PicoPerUsd
-            )
-            {
-                return (long)(usd * Cost.PicoPerUsd);
-            }
-
-            var most = ((decimal)picoMax / Cost.PicoPerUsd).ToString("0", CultureInfo.InvariantCulture);
-            Mistakes.Add(
-                name,
-                $"US dollars {of}, 0 to {most} (more is a slip of the unit), with at most 12 decimals",
-                Find(name) is { } given ? Given(given) : "nothing"
-            );
-            return 0;
-        }
-
-        public DateTimeOffset Moment(string name, DateTimeOffset soonest)
-        {
-            if (Find(name) is null)
-            {
-                // A little later than the soonest, which the server's clock decides on.
-                return soonest + TimeSpan.FromSeconds(5);
-            }
-
-            var text = Text(name);
-            var latest = new DateTimeOffset(2200, 1, 1, 0, 0, 0, TimeSpan.Zero);
-            if (
-                DateTimeOffset.TryParse(text, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out var moment)
-                && moment < latest
-            )
-            {
-                return moment.ToUniversalTime();
-            }
-
-            Mistakes.Add(name, "a time as in RFC 3339 (2026-01-02T03:04:05Z), before the year 2200", $"\"{Excerpt.Of(text ?? "")}\"");
-            return soonest;
-        }
-
-        /// <summary>A whole number of this range; null where none was given.</summary>
-        public long? Whole(string name, long min, long max)
-        {
-            if (Find(name) is not { } value)
-            {
-                return null;
-            }
-
-            if (value.ValueKind == JsonValueKind.Number && value.TryGetInt64(out var whole) && whole >= min && whole <= max)
-            {
-                return whole;
-            }
-
-            Mistakes.Add(name, $"a whole number, {min} to {max}", Given(value));
-            return null;
-        }
-
-        /// <summary>A time like <c>90s</c> or <c>1h30m</c>.</summary>
-        public TimeSpan Duration(string name, TimeSpan min, TimeSpan max)
-        {
-            if (
-                Find(name) is { ValueKind: JsonValueKind.String } text
-                && Deadlines.TryParseDuration(text.GetString()!, out var duration)
-                && duration >= min
-                && duration <= max
-            )
-            {
-                return duration;
-            }
-
-            var expected = $"a time like 90s, 30m, 24h or 7d, of {min.TotalSeconds:0} s to {max.TotalDays:0} days";
-            Mistakes.Add(name, expected, Find(name) is { } given ? Given(given) : "nothing");
-            return default;
-        }
-
-        public void Currency(string name)
-        {
-            if (Find(name) is not null && Text(name) is var currency && currency != Prices.Currency)
-            {
-                Mistakes.Add(name, "USD: all amounts are US dollars", $"\"{Excerpt.Of(currency ?? "")}\"");
-            }
-        }
-
-        public int[]? Percents(string name)
-        {
-            if (Find(name) is not { } value)
-            {
-                return null;
-            }
-
-            if (value.ValueKind == JsonValueKind.Array && value.EnumerateArray().All(p => p.ValueKind == JsonValueKind.Number))
-            {
-                var percents = value.EnumerateArray().Select(p => p.TryGetInt32(out var percent) ? percent : 0).ToArray();
-                if (percents.Length <= 100 && Array.TrueForAll(percents, p => p is >= 1 and <= 100))
-                {
-                    return percents;
-                }
-            }
-
-            Mistakes.Add(name, "at most 100 whole numbers from 1 to 100", Given(value));
-            return null;
-        }
-
-        private JsonElement? Find(string name) =>
-            _json.TryGetProperty(name, out var value) && value.ValueKind != JsonValueKind.Null ? value : null;
-
-        private static string Given(JsonElement value) => Excerpt.Of(value.GetRawText());
-    }
 }

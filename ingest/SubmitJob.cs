@@ -158,16 +158,12 @@ internal sealed partial class SubmitJob(
         }
 
         writer.Reclass(order);
-        var predictedAt = ruling.PredictedAt;
-        var view = View(order, writer.Tasks, writer.UnitsToRun, now, predictedAt) with
-        {
-            RequestedClass = asked == order.Class ? null : asked,
-        };
+        var view = View(order, writer.Tasks, writer.UnitsToRun, now) with { RequestedClass = asked == order.Class ? null : asked };
         var answer = JsonSerializer.SerializeToUtf8Bytes(view, ApiJson.Options);
         var kept = claim is null ? null : new KeptAnswer(claim.Key, fingerprint!, StatusCodes.Status200OK, answer);
         try
         {
-            await writer.QueueAsync(now, predictedAt, kept, stop);
+            await writer.QueueAsync(now, kept, stop);
         }
         catch (PostgresException e) when (e.SqlState == TenantBudgets.ExceededSqlState)
         {
@@ -229,7 +225,7 @@ internal sealed partial class SubmitJob(
         );
 
     /// <summary>A job that was just queued, as answers show it.</summary>
-    public static JobView View(JobOrder order, int tasks, long units, DateTimeOffset queuedAt, DateTimeOffset? predictedAt) =>
+    public static JobView View(JobOrder order, int tasks, long units, DateTimeOffset queuedAt) =>
         new()
         {
             Id = order.Id,
@@ -244,7 +240,7 @@ internal sealed partial class SubmitJob(
             StartedAt = null,
             FinishedAt = null,
             Deadline = order.Deadline,
-            PredictedAt = predictedAt,
+            PredictedAt = order.Predicted?.At,
             CostPicoUsd = 0,
             PricePicoUsd = order.PerMillionUnitsPico is null ? null : 0,
             EstimatedPricePicoUsd = order.EstimatePico,
@@ -253,6 +249,7 @@ internal sealed partial class SubmitJob(
             Metadata = JsonSerializer.SerializeToElement(order.Metadata),
             Webhook = order.Webhook,
             RetryOf = order.RetryOf,
+            Group = order.Group,
             Error = null,
             UnitsLeft = units,
         };

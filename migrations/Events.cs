@@ -33,5 +33,8 @@ internal sealed class EventsTable : IEntityTypeConfiguration<EventRow>
         builder.Property(e => e.Xid).HasColumnType("xid8").HasDefaultValueSql("pg_current_xact_id()");
         builder.Property(e => e.Data).HasColumnType("jsonb");
         builder.HasIndex(e => new { e.Job, e.Id }, "ix_events_job");
+
+        // What the rollups walk: the ends of jobs that are scored against their prediction.
+        builder.HasIndex(e => e.Xid, "ix_events_ends").HasFilter("type IN ('job.completed', 'job.expired')");
     }
 }

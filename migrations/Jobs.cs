@@ -39,6 +39,20 @@ public sealed class JobRow
 
     /// <summary>Completion predicted at admission; null when no fresh forecast was known.</summary>
     public DateTimeOffset? PredictedAt { get; set; }
+
+    /// <summary>The band around it: earlier, and later, than that in one of 20 cases each. With the prediction, or null.</summary>
+    public DateTimeOffset? PredictedEarlyAt { get; set; }
+    public DateTimeOffset? PredictedLateAt { get; set; }
+
+    /// <summary>What its tasks were predicted to cost, in pico-USD; null where the pool had no price.</summary>
+    public long? PredictedCostPico { get; set; }
+
+    /// <summary>What the forecast alone said: microseconds from acceptance to completion, and pico-USD. Predictions learn from it.</summary>
+    public long? ForecastUs { get; set; }
+    public long? ForecastCostPico { get; set; }
+
+    /// <summary>The group of its tasks that name none of their own; see <see cref="Contracts.GroupName"/>.</summary>
+    public string? GroupName { get; set; }
     public string? Webhook { get; set; }
 
     /// <summary>The client's own keys and values, a JSON object.</summary>
@@ -135,6 +149,12 @@ internal sealed class JobsTable : IEntityTypeConfiguration<JobRow>
                     "ck_jobs_prices",
                     "per_million_units_pico >= 0 AND estimate_pico >= 0 AND reserved_pico >= 0 AND units_done >= 0"
                 );
+                t.HasCheckConstraint(
+                    "ck_jobs_predicted",
+                    "predicted_early_at <= predicted_at AND predicted_at <= predicted_late_at AND predicted_cost_pico >= 0 "
+                        + "AND forecast_us >= 0 AND forecast_cost_pico >= 0"
+                );
+                t.HasCheckConstraint("ck_jobs_group_name", $"group_name ~ '{GroupName.Pattern}'");
                 t.HasCheckConstraint("ck_jobs_cancel_reason", "cancel_reason IS NULL OR state IN ('cancelling', 'cancelled')");
                 t.HasCheckConstraint("ck_jobs_error", "(state = 'failed') = (error IS NOT NULL)");
                 t.HasCheckConstraint("ck_jobs_counts", "tasks >= 0 AND units >= 0 AND chunks >= 0 AND chunks <= tasks");
@@ -148,6 +168,9 @@ internal sealed class JobsTable : IEntityTypeConfiguration<JobRow>
 
         // What the scheduler reads when it starts and the sweeps read every few seconds: few rows, however many have finished.
         builder.HasIndex(j => new { j.State, j.Id }, "ix_jobs_open").HasFilter("finished_at IS NULL");
+
+        // The jobs of a group; those without one are not in it.
+        builder.HasIndex(j => new { j.Tenant, j.GroupName }, "ix_jobs_group").HasFilter("group_name IS NOT NULL");
 
         builder.Property(j => j.Metadata).HasColumnType("jsonb").HasDefaultValueSql("'{}'");
         builder.Property(j => j.Error).HasColumnType("jsonb");

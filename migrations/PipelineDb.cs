@@ -31,6 +31,9 @@ public sealed class PipelineDb(DbContextOptions<PipelineDb> options) : DbContext
     public DbSet<TenantCacheRow> TenantCaches => Set<TenantCacheRow>();
     public DbSet<CachedResultRow> CachedResults => Set<CachedResultRow>();
     public DbSet<LedgerRow> Ledger => Set<LedgerRow>();
+    public DbSet<TaskGroupRow> TaskGroups => Set<TaskGroupRow>();
+    public DbSet<GroupRow> Groups => Set<GroupRow>();
+    public DbSet<CalibrationDayRow> CalibrationDays => Set<CalibrationDayRow>();
     public DbSet<RollupsRow> Rollups => Set<RollupsRow>();
     public DbSet<UsageDayRow> UsageDays => Set<UsageDayRow>();
     public DbSet<DeviceDayRow> DeviceDays => Set<DeviceDayRow>();

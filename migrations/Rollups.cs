@@ -41,7 +41,8 @@ public enum RollupTurn
 }
 
 /// <summary>
-/// Keeps <c>usage_days</c>, <c>device_days</c> and <c>allocated_days</c> up to date with <c>endings</c> and <c>ledger</c>. Work is taken
+/// Keeps <c>usage_days</c>, <c>device_days</c> and <c>allocated_days</c>, <c>groups</c> and <c>calibration_days</c> up to date with
+/// <c>endings</c>, <c>ledger</c> and the ends of jobs in <c>events</c>. Work is taken
 /// by the number of its transaction, below the oldest that is still open: nothing can commit there any more, so each transaction is
 /// counted once and none is skipped, however late it commits. Sums and the mark move in one transaction, so a crash undoes both.
 /// A task's result and its device time are written in one transaction (the worker's), hence are always rolled up together.
@@ -61,7 +62,14 @@ public static class Rollups
 
         await using var batch = new NpgsqlBatch(connection, transaction)
         {
-            BatchCommands = { Windowed(TasksSql, after, through), Windowed(DevicesSql, after, through), Windowed(MoveSql, after, through) },
+            BatchCommands =
+            {
+                Windowed(TasksSql, after, through),
+                Windowed(DevicesSql, after, through),
+                Windowed(GroupsSql, after, through),
+                Windowed(CalibrationSql, after, through),
+                Windowed(MoveSql, after, through),
+            },
         };
         await batch.ExecuteNonQueryAsync(cancellationToken);
         if (batch.BatchCommands[^1].RecordsAffected != 1)
@@ -128,6 +136,7 @@ public static class Rollups
         FROM closed c
         WHERE EXISTS (SELECT FROM endings WHERE xid > c.after AND xid < c.open)
            OR EXISTS (SELECT FROM ledger WHERE xid > c.after AND xid < c.open)
+           OR EXISTS (SELECT FROM events WHERE type IN ('job.completed', 'job.expired') AND xid > c.after AND xid < c.open)
         """;
 
     /// <summary>
@@ -200,6 +209,78 @@ public static class Rollups
         WHERE l.xid > $1 AND l.xid <= $2
         GROUP BY 1, 2, 3, 4, 5
         ON CONFLICT (day, pool, price_per_hour_pico, account, detail) DO UPDATE SET ns = d.ns + excluded.ns, pico = d.pico + excluded.pico
+        """;
+
+    /// <summary>
+    /// A task belongs to the group it names, else to its job's. Chunks without grouped tasks cost a look at their job and one at
+    /// <c>task_groups</c>; of the others the results are read once more. Each task ends once, so it is in one ending.
+    /// </summary>
+    private const string GroupsSql = """
+        WITH grouped AS MATERIALIZED (
+          SELECT e.job, e.tasks AS ended, c.no, c.first_seq, c.tasks, j.*
+          FROM endings e
+          CROSS JOIN LATERAL (
+            SELECT tenant, class, queued_at, coalesce(per_million_units_pico, 0) AS per_million, group_name FROM jobs WHERE id = e.job OFFSET 0
+          ) j
+          CROSS JOIN LATERAL (SELECT no, first_seq, tasks FROM chunks WHERE job = e.job AND no = e.chunk OFFSET 0) c
+          WHERE e.xid > $1 AND e.xid <= $2
+            AND (j.group_name IS NOT NULL OR EXISTS (SELECT FROM task_groups t WHERE t.job = e.job AND t.chunk = e.chunk))
+        ), named AS MATERIALIZED (
+          SELECT g.job, g.first_seq + o.task AS seq, t.name
+          FROM grouped g JOIN task_groups t ON t.job = g.job AND t.chunk = g.no
+          CROSS JOIN LATERAL unnest(t.tasks) AS o (task)
+          WHERE get_bit(g.ended, o.task) = 1
+        ), ended AS (
+          SELECT g.tenant, coalesce(n.name, g.group_name) AS name, g.class, g.queued_at, g.per_million, r.*
+          FROM grouped g
+          CROSS JOIN LATERAL (
+            SELECT seq, status = 'succeeded' AS succeeded, model, finished_at, units, turns, cost_pico FROM results
+            WHERE job = g.job AND seq >= g.first_seq AND seq < g.first_seq + g.tasks OFFSET 0
+          ) r
+          LEFT JOIN named n ON n.job = g.job AND n.seq = r.seq
+          WHERE get_bit(g.ended, r.seq - g.first_seq) = 1
+        )
+        INSERT INTO groups AS g (tenant, name, first_at, last_at, requests, succeeded, turns, cost_pico, price_millionths, models, classes)
+        SELECT tenant, name, min(queued_at), max(finished_at), count(*), count(*) FILTER (WHERE succeeded), sum(turns), sum(cost_pico),
+               coalesce(sum(units::numeric * per_million) FILTER (WHERE succeeded), 0),
+               array_agg(DISTINCT model COLLATE "C" ORDER BY model COLLATE "C"), array_agg(DISTINCT class COLLATE "C" ORDER BY class COLLATE "C")
+        FROM ended WHERE name IS NOT NULL GROUP BY tenant, name
+        ON CONFLICT (tenant, name) DO UPDATE SET
+          first_at = least(g.first_at, excluded.first_at), last_at = greatest(g.last_at, excluded.last_at),
+          requests = g.requests + excluded.requests, succeeded = g.succeeded + excluded.succeeded, turns = g.turns + excluded.turns,
+          cost_pico = g.cost_pico + excluded.cost_pico, price_millionths = g.price_millionths + excluded.price_millionths,
+          models = ARRAY(SELECT DISTINCT m COLLATE "C" FROM unnest(g.models || excluded.models) AS m ORDER BY 1),
+          classes = ARRAY(SELECT DISTINCT c COLLATE "C" FROM unnest(g.classes || excluded.classes) AS c ORDER BY 1)
+        """;
+
+    /// <summary>
+    /// Scores jobs that ended against what was predicted when they were accepted. One that expired had a completion predicted and none
+    /// happened: it is not covered, and as late as its end at least. Those that their owner held back are left out, as are cancelled ones.
+    /// Cost is compared where all of it was spent.
+    /// </summary>
+    private const string CalibrationSql = """
+        INSERT INTO calibration_days AS c
+          (day, class, model, jobs, covered, time_error, time_error_absolute, cost_jobs, cost_error, cost_error_absolute)
+        SELECT (j.finished_at AT TIME ZONE 'UTC')::date, j.class, j.model || '@' || j.model_version, count(*),
+               count(*) FILTER (WHERE j.state = 'completed' AND j.finished_at BETWEEN j.predicted_early_at AND j.predicted_late_at),
+               sum(t.error), sum(abs(t.error)), count(k.error), coalesce(sum(k.error), 0), coalesce(sum(abs(k.error)), 0)
+        FROM events e
+        JOIN jobs j ON j.id = e.job
+        CROSS JOIN LATERAL (
+          SELECT extract(epoch FROM j.predicted_at - j.queued_at)::float8 / extract(epoch FROM j.finished_at - j.queued_at)::float8 - 1 AS error
+          WHERE j.finished_at > j.queued_at
+        ) t
+        LEFT JOIN LATERAL (
+          SELECT j.predicted_cost_pico::float8 / j.cost_pico::float8 - 1 AS error
+          WHERE j.state = 'completed' AND j.cost_pico > 0 AND j.predicted_cost_pico IS NOT NULL
+        ) k ON true
+        WHERE e.type IN ('job.completed', 'job.expired') AND e.xid > $1 AND e.xid <= $2 AND j.predicted_late_at IS NOT NULL
+          AND NOT EXISTS (SELECT FROM events p WHERE p.job = j.id AND p.type = 'job.paused')
+        GROUP BY 1, 2, 3
+        ON CONFLICT (day, class, model) DO UPDATE SET
+          jobs = c.jobs + excluded.jobs, covered = c.covered + excluded.covered, time_error = c.time_error + excluded.time_error,
+          time_error_absolute = c.time_error_absolute + excluded.time_error_absolute, cost_jobs = c.cost_jobs + excluded.cost_jobs,
+          cost_error = c.cost_error + excluded.cost_error, cost_error_absolute = c.cost_error_absolute + excluded.cost_error_absolute
         """;
 
     private const string MoveSql = "UPDATE rollups SET xid = $2, at = now() WHERE xid = $1";

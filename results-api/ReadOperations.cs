@@ -1,7 +1,10 @@
 using Pipeline.Contracts;
 using Pipeline.Hosting;
 using Pipeline.Hosting.Api;
+using Pipeline.ResultsApi.Calibration;
 using Pipeline.ResultsApi.Fleet;
+using Pipeline.ResultsApi.Outcomes;
+using Pipeline.ResultsApi.Prices;
 using Pipeline.ResultsApi.Results;
 using Pipeline.ResultsApi.Usage;
 
@@ -37,15 +40,7 @@ internal static class ReadOperations
         "Tasks by their end, units, turns, device time and cost, what was reused and what that saved, summed by any of day, class and model; kept up to date as tasks end, some seconds behind. Page by page, as JSON or CSV."
     )
     {
-        Parameters =
-        [
-            ApiParameter.Query("from", Day, "The first day (UTC). Default: 30 days with `to`."),
-            ApiParameter.Query("to", Day, "The last day (UTC), at most 366 with `from`. Default: today."),
-            ApiParameter.Query("group_by", ApiType.List(["day", "class", "model"]), "A row for each of these. Default: one row."),
-            ApiParameter.Query("format", ApiType.Word(["json", "csv"], "json"), "As `Accept` says, too."),
-            ApiParameters.Limit(Defaults.UsageRowsMax, Defaults.UsageRowsMax, "rows"),
-            ApiParameter.Query("after", ApiType.Text(), "Only rows after the one with this id."),
-        ],
+        Parameters = Report("group_by", "one row"),
         Answers =
         [
             ApiAnswer.Json<ListView<UsageView>>("A page."),
@@ -65,6 +60,84 @@ internal static class ReadOperations
         Errors = [FailureKind.InvalidRequest],
     };
 
+    public static readonly ApiOperation ListPrices = new(
+        "listPrices",
+        ApiTags.Prices,
+        "What work is charged.",
+        "The price list, the same for every tenant, the last one set first, page by page. A price holds from `valid_from` until the next of the same class and model; one for a model goes before one without. Where there is none, a class is charged by its factor."
+    )
+    {
+        Parameters =
+        [
+            ApiParameters.Limit(Defaults.ListLimitMax, Defaults.ListLimitDefault, "prices"),
+            ApiParameters.After(ApiType.Text()),
+            ApiParameter.Query("class", ApiType.List(ApiParameters.Classes), "Only prices of these classes."),
+            ApiParameter.Query("model", ApiType.Text(), "Only prices of this model."),
+        ],
+        Answers = [ApiAnswer.Json<ListView<PriceView>>("A page.")],
+        Errors = [FailureKind.InvalidRequest],
+    };
+
+    public static readonly ApiOperation GetBudget = new(
+        "getTenantBudget",
+        ApiTags.Prices,
+        "What a tenant may be charged in this calendar month (UTC), and what of it is spent.",
+        "Charged to it, or promised to jobs that have not ended. A tenant sees its own, operators everybody's."
+    )
+    {
+        Parameters = [ApiParameter.Path("tenant", ApiType.Text(), "The tenant's name.")],
+        Answers = [ApiAnswer.Json<TenantBudgetView>("The budget.")],
+        Errors = [FailureKind.InvalidRequest, FailureKind.UnknownRoute],
+    };
+
+    public static readonly ApiOperation GetGroup = new(
+        "getGroup",
+        ApiTags.Results,
+        "What a group's tasks came to, and what became of it.",
+        "From jobs and results as they are now: requests (tasks), turns, cost, price, and the time from the first acceptance to the last end. It looks at every task of the group, so it is not for polling large ones."
+    )
+    {
+        Parameters = [ApiParameters.Group],
+        Answers = [ApiAnswer.Json<GroupView>("The group.")],
+        Errors = [FailureKind.InvalidRequest, FailureKind.UnknownGroup],
+    };
+
+    public static readonly ApiOperation GetOutcomes = new(
+        "getOutcomes",
+        ApiTags.Results,
+        "What an accepted outcome costs.",
+        """
+        The caller's groups whose first task was accepted in the range: how many had their outcome reported and accepted, requests, cost and price per
+        group, and the cost of the reported groups, the ones not accepted too, for each accepted one. So a cheap model that needs three tries is seen
+        to be dear. Kept up to date as tasks end, some seconds behind.
+        """
+    )
+    {
+        Parameters = Report("by", "one row"),
+        Answers =
+        [
+            ApiAnswer.Json<ListView<OutcomesView>>("A page."),
+            new(StatusCodes.Status200OK, "text/csv", null, "The same as CSV; `Pipeline-Last-Id` is there where more follows."),
+        ],
+        Errors = [FailureKind.InvalidRequest],
+    };
+
+    public static readonly ApiOperation GetCalibration = new(
+        "getCalibration",
+        ApiTags.Fleet,
+        "How far predictions were off (operators).",
+        "What was predicted when jobs were accepted, held against what happened, over all tenants: coverage of the band, mean absolute percentage error (MAPE) and bias of completion and of cost, as parts of 1."
+    )
+    {
+        Parameters = Report("by", "`class,model`"),
+        Answers =
+        [
+            ApiAnswer.Json<ListView<CalibrationView>>("A page."),
+            new(StatusCodes.Status200OK, "text/csv", null, "The same as CSV; `Pipeline-Last-Id` is there where more follows."),
+        ],
+        Errors = [FailureKind.InvalidRequest, FailureKind.OperatorOnly],
+    };
+
     public static readonly ApiOperation ListJobs = new(
         "listJobs",
         ApiTags.Jobs,
@@ -81,6 +154,7 @@ internal static class ReadOperations
             ApiParameter.Query("model", ApiType.Text(), "Only jobs for this `name` or `name@version`."),
             ApiParameter.Query("created_after", ApiType.Time, "Only younger jobs."),
             ApiParameter.Query("created_before", ApiType.Time, "Only older jobs."),
+            ApiParameter.Query("group", ApiType.Text(GroupName.LengthMax, GroupName.Pattern), "Only jobs of this group."),
             ApiParameter.Query("metadata", ApiType.Pairs, "`metadata[key]=value`: only jobs with this pair; several: with all."),
         ],
         Answers = [ApiAnswer.Json<ListView<JobView>>("A page.")],
@@ -173,4 +247,14 @@ internal static class ReadOperations
         Answers = [ApiAnswer.Json<ListView<WorkerView>>("A page.")],
         Errors = [FailureKind.InvalidRequest],
     };
+
+    private static IReadOnlyList<ApiParameter> Report(string by, string byDefault) =>
+        [
+            ApiParameter.Query("from", Day, "The first day (UTC). Default: 30 days with `to`."),
+            ApiParameter.Query("to", Day, "The last day (UTC), at most 366 with `from`. Default: today."),
+            ApiParameter.Query(by, ApiType.List(["day", "class", "model"]), $"A row for each of these. Default: {byDefault}."),
+            ApiParameter.Query("format", ApiType.Word(["json", "csv"], "json"), "As `Accept` says, too."),
+            ApiParameters.Limit(Defaults.UsageRowsMax, Defaults.UsageRowsMax, "rows"),
+            ApiParameter.Query("after", ApiType.Text(), "Only rows after the one with this id."),
+        ];
 }

@@ -1,9 +1,12 @@
 using Pipeline.Hosting;
 using Pipeline.OpenAi;
+using Pipeline.ResultsApi.Calibration;
 using Pipeline.ResultsApi.Events;
 using Pipeline.ResultsApi.Fleet;
 using Pipeline.ResultsApi.Jobs;
+using Pipeline.ResultsApi.Outcomes;
 using Pipeline.ResultsApi.OutputFiles;
+using Pipeline.ResultsApi.Prices;
 using Pipeline.ResultsApi.Results;
 using Pipeline.ResultsApi.Usage;
 
@@ -39,6 +42,11 @@ public static class ResultsApiServices
         v1.MapWorkers();
         v1.MapUsage();
         v1.MapCache();
+        v1.MapPrices();
+        v1.MapBudget();
+        v1.MapGetGroup();
+        v1.MapOutcomes();
+        endpoints.MapGroup("/v1").RequireApiKey().RequireOperator().MapCalibration();
         endpoints.MapOpenAiReads();
         return endpoints;
     }

@@ -25,6 +25,9 @@ public sealed record JobCosts
     /// <summary>Price so far less what was predicted for the whole job.</summary>
     public required decimal? OverEstimatePicoUsd { get; init; }
 
+    /// <summary>What was predicted when it was accepted, against what happened; null where nothing was predicted.</summary>
+    public required JobEstimate? Estimate { get; init; }
+
     /// <summary>For operators: the price less the two accounts.</summary>
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     public decimal? MarginPicoUsd { get; init; }
@@ -68,9 +71,62 @@ public sealed record JobCosts
             TaskPicoUsd = task,
             PaddingPicoUsd = padding,
             OverEstimatePicoUsd = job.EstimatedPricePicoUsd is { } estimate ? price - estimate : null,
+            Estimate = JobEstimate.Of(job),
             MarginPicoUsd = isOperator ? price - task - padding : null,
         };
     }
+}
+
+/// <summary>
+/// What was predicted when a job was accepted, against what happened. An error is (predicted − actual) ÷ actual, as a part: 0.1 is 10 %
+/// too much.
+/// </summary>
+public sealed record JobEstimate
+{
+    public required DateTimeOffset CompletedAt { get; init; }
+
+    /// <summary>The band: before the one, and after the other, in one of 20 cases each.</summary>
+    public required DateTimeOffset EarlyAt { get; init; }
+    public required DateTimeOffset LateAt { get; init; }
+
+    /// <summary>When it ended; null as long as it has not, and so the two below.</summary>
+    public required DateTimeOffset? ActualAt { get; init; }
+    public required bool? InBand { get; init; }
+
+    /// <summary>Of the time from acceptance to the end.</summary>
+    public required double? CompletionError { get; init; }
+
+    /// <summary>Cost of its tasks; null where the pool had no price.</summary>
+    public required long? CostPicoUsd { get; init; }
+    public required decimal ActualCostPicoUsd { get; init; }
+
+    /// <summary>Null as long as it has not completed.</summary>
+    public required double? CostError { get; init; }
+
+    /// <summary>The estimate of a job as it was read; null where nothing was predicted.</summary>
+    public static JobEstimate? Of(JobView job)
+    {
+        if (job.Accepted is not { } predicted || job.QueuedAt is not { } queued)
+        {
+            return null;
+        }
+
+        var end = job.FinishedAt;
+        return new JobEstimate
+        {
+            CompletedAt = predicted.At,
+            EarlyAt = predicted.EarlyAt,
+            LateAt = predicted.LateAt,
+            ActualAt = end,
+            InBand = end is null ? null : job.State == JobState.Completed && end >= predicted.EarlyAt && end <= predicted.LateAt,
+            CompletionError = end is { } at ? Error((predicted.At - queued).TotalSeconds, (at - queued).TotalSeconds) : null,
+            CostPicoUsd = predicted.CostPicoUsd,
+            ActualCostPicoUsd = job.CostPicoUsd,
+            CostError = job.State == JobState.Completed && predicted.CostPicoUsd is { } cost ? Error(cost, (double)job.CostPicoUsd) : null,
+        };
+    }
+
+    private static double? Error(double predicted, double actual) => actual > 0 ? Math.Round((predicted / actual) - 1, 6) : null;
 }
 
 /// <summary>Mean, rounded down, and percentiles.</summary>

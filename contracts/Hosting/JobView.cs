@@ -70,6 +70,9 @@ public sealed record JobView
     public required string? Webhook { get; init; }
     public required JobId? RetryOf { get; init; }
 
+    /// <summary>The group of its tasks that name none of their own.</summary>
+    public string? Group { get; init; }
+
     /// <summary>State <c>failed</c>: why the job itself was refused.</summary>
     public required JsonElement? Error { get; init; }
     public JobLinks Links => new(Id);
@@ -77,7 +80,18 @@ public sealed record JobView
     /// <summary>Units of the tasks that have not ended, as estimated at the door.</summary>
     [JsonIgnore]
     public long UnitsLeft { get; init; }
+
+    /// <summary>What was predicted when it was accepted; null where nobody knew.</summary>
+    [JsonIgnore]
+    public AcceptedPrediction? Accepted { get; init; }
 }
+
+/// <summary>What a job was predicted to take when it was accepted.</summary>
+/// <param name="At">When it should be finished.</param>
+/// <param name="EarlyAt">Not before that in 19 of 20 cases.</param>
+/// <param name="LateAt">Not after that in 19 of 20 cases.</param>
+/// <param name="CostPicoUsd">Cost of its tasks; null where the pool had no price.</param>
+public sealed record AcceptedPrediction(DateTimeOffset At, DateTimeOffset EarlyAt, DateTimeOffset LateAt, long? CostPicoUsd);
 
 /// <summary>How many tasks ended in which way, and how many have not.</summary>
 public sealed record JobCounts(int Succeeded, int Failed, int Expired, int Cancelled, int Remaining)
@@ -117,7 +131,8 @@ public static class JobViews
                    j.created_at, j.queued_at, j.started_at, j.finished_at, j.deadline, j.predicted_at,
                    j.max_cost_pico, j.metadata::text, j.webhook, j.retry_of, j.error::text,
                    div(coalesce(j.units_done, c.units_done, 0)::numeric * j.per_million_units_pico, 1000000), j.estimate_pico,
-                   j.per_million_units_pico, j.cancel_reason
+                   j.per_million_units_pico, j.cancel_reason, j.group_name, j.predicted_early_at, j.predicted_late_at,
+                   j.predicted_cost_pico
             FROM {from} j
             LEFT JOIN LATERAL (
               SELECT sum(succeeded)::int AS succeeded, sum(failed)::int AS failed, sum(expired)::int AS expired,
@@ -168,6 +183,11 @@ public static class JobViews
             EstimatedPricePicoUsd = reader.IsDBNull(25) ? null : reader.GetInt64(25),
             PricePerMillionUnitsPicoUsd = reader.IsDBNull(26) ? null : reader.GetInt64(26),
             Reason = reader.IsDBNull(27) ? null : reader.GetString(27),
+            Group = reader.IsDBNull(28) ? null : reader.GetString(28),
+            Accepted =
+                Time(18) is { } at && Time(29) is { } early && Time(30) is { } late
+                    ? new AcceptedPrediction(at, early, late, reader.IsDBNull(31) ? null : reader.GetInt64(31))
+                    : null,
         };
 
         DateTimeOffset? Time(int column) => reader.IsDBNull(column) ? null : reader.GetFieldValue<DateTimeOffset>(column);

@@ -27,6 +27,9 @@ internal sealed class JobParameters(IReadOnlyList<string> names)
     /// <summary>Whether the result of an equal input may stand in for a run: <c>true</c> (default) or <c>false</c>.</summary>
     public const string Reuse = "reuse";
 
+    /// <summary>What the job's tasks belong to, as far as they do not say it themselves: <see cref="Contracts.GroupName"/>.</summary>
+    public const string Group = "group";
+
     /// <summary>Of <c>POST /v1/infer</c>: how long from now until the answer is of no use.</summary>
     public const string Timeout = "timeout";
 
@@ -37,7 +40,7 @@ internal sealed class JobParameters(IReadOnlyList<string> names)
     public const string CancelOnDisconnect = "cancel_on_disconnect";
 
     /// <summary>What may be said about a job.</summary>
-    public static readonly IReadOnlyList<string> OfJobs = [Model, Class, Fallback, Deadline, Webhook, MaxCost, Reuse];
+    public static readonly IReadOnlyList<string> OfJobs = [Model, Class, Fallback, Deadline, Webhook, MaxCost, Group, Reuse];
 
     /// <summary>Of <c>POST /v1/estimates</c>: how many tasks the job has of which the body is a sample.</summary>
     public const string Tasks = "tasks";
@@ -54,6 +57,7 @@ internal sealed class JobParameters(IReadOnlyList<string> names)
         Deadline,
         Timeout,
         CustomId,
+        Group,
         CancelOnDisconnect,
         Reuse,
     ];

@@ -133,10 +133,7 @@ internal sealed class ExpressPath(
             return new ExpressOutcome(null, Full());
         }
 
-        var view = SubmitJob.View(order, tasks.Count, tasks.UnitsToRun, now, ruling.PredictedAt) with
-        {
-            RequestedClass = asked == order.Class ? null : asked,
-        };
+        var view = SubmitJob.View(order, tasks.Count, tasks.UnitsToRun, now) with { RequestedClass = asked == order.Class ? null : asked };
         var accepted = new ExpressAccepted(view, waiter, waiters, isRepeat: false, time);
         try
         {
@@ -211,7 +208,7 @@ internal sealed class ExpressPath(
             );
         var totals = new JobTotals(tasks.Count, tasks.Units, chunks.Count);
         var queuedAt = view.QueuedAt!.Value;
-        await writer.StoreAsync(new QueuedJob(order, totals, chunks, queuedAt, view.PredictedAt, kept), stop);
+        await writer.StoreAsync(new QueuedJob(order, totals, chunks, [], queuedAt, kept), stop);
         publisher.AnnounceAtOnce(order.Id, [.. chunks.Select(c => Announcement(order, c.Header, c.Payload, queuedAt))]);
     }
 

@@ -142,6 +142,9 @@ internal sealed record InferRequest
     /// <summary>Seconds, or a time like <c>500ms</c>; what has not run by then expires.</summary>
     public JsonElement? Timeout { get; init; }
 
+    /// <summary>The group the inputs belong to: one user query, one agent run.</summary>
+    public string? Group { get; init; }
+
     /// <summary>Name of the one input.</summary>
     public string? CustomId { get; init; }
     public bool? CancelOnDisconnect { get; init; }

@@ -17,8 +17,8 @@ internal sealed record QueuedJob(
     JobOrder Order,
     JobTotals Totals,
     IReadOnlyList<(ChunkHeader Header, byte[] Payload)> Chunks,
+    IReadOnlyList<GroupedTask> Grouped,
     DateTimeOffset QueuedAt,
-    DateTimeOffset? PredictedAt,
     KeptAnswer? Answer
 );
 
@@ -32,7 +32,7 @@ internal sealed class JobStore(NpgsqlDataSource database)
     public async Task BeginAsync(JobOrder order, CancellationToken stop)
     {
         await using var batch = database.CreateBatch();
-        batch.BatchCommands.Add(InsertJob(order, null, null, new JobTotals(0, 0, 0)));
+        batch.BatchCommands.Add(InsertJob(order, null, new JobTotals(0, 0, 0)));
         await batch.ExecuteNonQueryAsync(stop);
     }
 
@@ -41,7 +41,12 @@ internal sealed class JobStore(NpgsqlDataSource database)
     /// The commit does not wait for the disk: chunks count only once <see cref="QueueAsync"/> has committed, and that commit does wait,
     /// for all of the log before it.
     /// </remarks>
-    public async Task CopyAsync(JobId job, IReadOnlyList<(ChunkHeader Header, ChunkPayloadWriter Tasks)> chunks, CancellationToken stop)
+    public async Task CopyAsync(
+        JobOrder order,
+        IReadOnlyList<(ChunkHeader Header, ChunkPayloadWriter Tasks)> chunks,
+        IReadOnlyList<GroupedTask> grouped,
+        CancellationToken stop
+    )
     {
         await using var connection = await database.OpenConnectionAsync(stop);
         await using var transaction = await connection.BeginTransactionAsync(stop);
@@ -60,7 +65,7 @@ internal sealed class JobStore(NpgsqlDataSource database)
             foreach (var (header, tasks) in chunks)
             {
                 await copy.StartRowAsync(stop);
-                await copy.WriteAsync(job.Value, NpgsqlDbType.Uuid, stop);
+                await copy.WriteAsync(order.Id.Value, NpgsqlDbType.Uuid, stop);
                 await copy.WriteAsync(header.No, NpgsqlDbType.Integer, stop);
                 await copy.WriteAsync(header.FirstSeq, NpgsqlDbType.Integer, stop);
                 await copy.WriteAsync(header.Tasks, NpgsqlDbType.Integer, stop);
@@ -73,6 +78,12 @@ internal sealed class JobStore(NpgsqlDataSource database)
             await copy.CompleteAsync(stop);
         }
 
+        if (grouped.Count > 0)
+        {
+            await using var batch = new NpgsqlBatch(connection, transaction) { BatchCommands = { InsertGrouped(order, grouped) } };
+            await batch.ExecuteNonQueryAsync(stop);
+        }
+
         await transaction.CommitAsync(stop);
     }
 
@@ -81,7 +92,6 @@ internal sealed class JobStore(NpgsqlDataSource database)
         JobOrder order,
         JobTotals totals,
         DateTimeOffset queuedAt,
-        DateTimeOffset? predictedAt,
         KeptAnswer? answer,
         CancellationToken stop
     )
@@ -91,7 +101,8 @@ internal sealed class JobStore(NpgsqlDataSource database)
             WITH queued AS (
               UPDATE jobs SET state = 'queued', tasks = $2, units = $3, chunks = $4, open_chunks = $4, queued_at = $5, predicted_at = $6,
                 class = $12, deadline = $13, per_million_units_pico = $14, estimate_pico = $15,
-                reserved_pico = reserve_budget(tenant, $5, $15)
+                reserved_pico = reserve_budget(tenant, $5, $15),
+                predicted_early_at = $16, predicted_late_at = $17, predicted_cost_pico = $18, forecast_us = $19, forecast_cost_pico = $20
               WHERE id = $1 AND state = 'receiving'
               RETURNING id, tenant
             ), told AS (
@@ -109,7 +120,7 @@ internal sealed class JobStore(NpgsqlDataSource database)
         p.Add(new() { Value = totals.Units });
         p.Add(new() { Value = totals.Chunks });
         p.Add(Moment(queuedAt));
-        p.Add(Moment(predictedAt));
+        p.Add(Moment(order.Predicted?.At));
         p.Add(Queued(order, totals));
         p.Add(new() { Value = (object?)answer?.Key ?? DBNull.Value, NpgsqlDbType = NpgsqlDbType.Text });
         p.Add(new() { Value = (object?)answer?.Fingerprint ?? DBNull.Value, NpgsqlDbType = NpgsqlDbType.Bytea });
@@ -119,6 +130,11 @@ internal sealed class JobStore(NpgsqlDataSource database)
         p.Add(Moment(order.Deadline));
         p.Add(Amount(order.PerMillionUnitsPico));
         p.Add(Amount(order.EstimatePico));
+        p.Add(Moment(order.Predicted?.Early));
+        p.Add(Moment(order.Predicted?.Late));
+        p.Add(Amount(order.Predicted?.CostPico));
+        p.Add(Amount(order.Predicted?.ForecastUs));
+        p.Add(Amount(order.Predicted?.ForecastCostPico));
         return await command.ExecuteScalarAsync(stop) is 1;
     }
 
@@ -139,8 +155,8 @@ internal sealed class JobStore(NpgsqlDataSource database)
 
     private static void AddTo(NpgsqlBatch batch, QueuedJob job)
     {
-        var (order, totals, chunks, queuedAt, predictedAt, answer) = job;
-        batch.BatchCommands.Add(InsertJob(order, queuedAt, predictedAt, totals));
+        var (order, totals, chunks, grouped, queuedAt, answer) = job;
+        batch.BatchCommands.Add(InsertJob(order, queuedAt, totals));
         batch.BatchCommands.Add(
             new(
                 """
@@ -162,6 +178,11 @@ internal sealed class JobStore(NpgsqlDataSource database)
                 },
             }
         );
+        if (grouped.Count > 0)
+        {
+            batch.BatchCommands.Add(InsertGrouped(order, grouped));
+        }
+
         batch.BatchCommands.Add(
             new("INSERT INTO events (tenant, job, type, data, created_at) VALUES ($1, $2, 'job.queued', $3, $4)")
             {
@@ -201,6 +222,26 @@ internal sealed class JobStore(NpgsqlDataSource database)
             },
         };
 
+    /// <summary>The statement that stores which tasks name a group of their own; a row for a chunk and a group.</summary>
+    private static NpgsqlBatchCommand InsertGrouped(JobOrder order, IReadOnlyList<GroupedTask> grouped) =>
+        new(
+            """
+            INSERT INTO task_groups (job, chunk, name, tenant, tasks)
+            SELECT $1, g.chunk, g.name, $2, array_agg(g.task ORDER BY g.task)
+            FROM unnest($3, $4, $5) AS g (chunk, name, task) GROUP BY g.chunk, g.name
+            """
+        )
+        {
+            Parameters =
+            {
+                new() { Value = order.Id.Value },
+                new() { Value = order.Tenant.Value },
+                new() { Value = grouped.Select(g => g.Chunk).ToArray() },
+                new() { Value = grouped.Select(g => g.Group).ToArray() },
+                new() { Value = grouped.Select(g => g.Task).ToArray() },
+            },
+        };
+
     /// <summary>Removes a job whose body never ended, with its chunks. One that was accepted after all stays.</summary>
     public async Task<bool> DeleteReceivingAsync(JobId job, CancellationToken stop)
     {
@@ -209,15 +250,16 @@ internal sealed class JobStore(NpgsqlDataSource database)
         return await command.ExecuteNonQueryAsync(stop) > 0;
     }
 
-    private static NpgsqlBatchCommand InsertJob(JobOrder order, DateTimeOffset? queuedAt, DateTimeOffset? predictedAt, JobTotals totals)
+    private static NpgsqlBatchCommand InsertJob(JobOrder order, DateTimeOffset? queuedAt, JobTotals totals)
     {
         var insert = new NpgsqlBatchCommand(
             """
             INSERT INTO jobs (id, tenant, model, model_version, class, state, tasks, units, chunks, open_chunks, deadline, predicted_at,
                               webhook, metadata, max_cost_pico, retry_of, created_at, queued_at, per_million_units_pico,
-                              estimate_pico, reserved_pico, uses_cache)
+                              estimate_pico, reserved_pico, predicted_early_at, predicted_late_at, predicted_cost_pico, group_name,
+                              forecast_us, forecast_cost_pico, uses_cache)
             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
-                    reserve_budget($2, $17, $19), $20)
+                    reserve_budget($2, $17, $19), $20, $21, $22, $23, $24, $25, $26)
             """
         );
         var p = insert.Parameters;
@@ -231,7 +273,7 @@ internal sealed class JobStore(NpgsqlDataSource database)
         p.Add(new() { Value = totals.Units });
         p.Add(new() { Value = totals.Chunks });
         p.Add(Moment(order.Deadline));
-        p.Add(Moment(predictedAt));
+        p.Add(Moment(order.Predicted?.At));
         p.Add(new() { Value = (object?)order.Webhook ?? DBNull.Value, NpgsqlDbType = NpgsqlDbType.Text });
         p.Add(new() { Value = JsonSerializer.Serialize(order.Metadata), NpgsqlDbType = NpgsqlDbType.Jsonb });
         p.Add(Amount(order.MaxCostPico));
@@ -240,6 +282,12 @@ internal sealed class JobStore(NpgsqlDataSource database)
         p.Add(Moment(queuedAt));
         p.Add(Amount(order.PerMillionUnitsPico));
         p.Add(Amount(order.EstimatePico));
+        p.Add(Moment(order.Predicted?.Early));
+        p.Add(Moment(order.Predicted?.Late));
+        p.Add(Amount(order.Predicted?.CostPico));
+        p.Add(new() { Value = (object?)order.Group ?? DBNull.Value, NpgsqlDbType = NpgsqlDbType.Text });
+        p.Add(Amount(order.Predicted?.ForecastUs));
+        p.Add(Amount(order.Predicted?.ForecastCostPico));
         p.Add(new() { Value = order.UsesCache });
         return insert;
     }
@@ -260,8 +308,8 @@ internal sealed class JobStore(NpgsqlDataSource database)
             NpgsqlDbType = NpgsqlDbType.Jsonb,
         };
 
-    private static NpgsqlParameter Amount(long? pico) =>
-        new() { Value = (object?)pico ?? DBNull.Value, NpgsqlDbType = NpgsqlDbType.Bigint };
+    private static NpgsqlParameter Amount(long? amount) =>
+        new() { Value = (object?)amount ?? DBNull.Value, NpgsqlDbType = NpgsqlDbType.Bigint };
 
     private static NpgsqlParameter Moment(DateTimeOffset? moment) =>
         new() { Value = (object?)moment?.ToUniversalTime() ?? DBNull.Value, NpgsqlDbType = NpgsqlDbType.TimestampTz };

@@ -1,3 +1,4 @@
+using System.Text;
 using Npgsql;
 using Pipeline.Contracts;
 using Pipeline.Ingest.Tasks;
@@ -16,6 +17,9 @@ internal sealed class JobWriter(JobOrder ordered, JobStore store, UploadLeases l
     private readonly Stack<ChunkPayloadWriter> _free = [];
     private List<(ChunkHeader Header, ChunkPayloadWriter Tasks)> _group = [];
     private readonly RepeatedInputs _inputs = new(ordered.Reuse ? options.RepeatedInputsMax : 0);
+
+    /// <summary>Tasks of the group that name a group of their own.</summary>
+    private List<GroupedTask> _grouped = [];
     private ChunkPayloadWriter? _chunk;
     private Task _storing = Task.CompletedTask;
     private UploadLease? _lease;
@@ -41,7 +45,7 @@ internal sealed class JobWriter(JobOrder ordered, JobStore store, UploadLeases l
     /// <summary>The job is accepted under another class than it began with.</summary>
     public void Reclass(JobOrder accepted) => _order = accepted;
 
-    public void Add(ReadOnlySpan<byte> customId, ReadOnlySpan<byte> input, int units)
+    public void Add(ReadOnlySpan<byte> customId, ReadOnlySpan<byte> input, int units, ReadOnlySpan<byte> group = default)
     {
         var copyOf = _inputs.FirstOf(input, _tasks);
         if (_chunk is not null && !_chunk.Fits(customId.Length, input.Length, copyOf is not null))
@@ -50,6 +54,11 @@ internal sealed class JobWriter(JobOrder ordered, JobStore store, UploadLeases l
         }
 
         _chunk ??= _free.TryPop(out var free) ? free : new ChunkPayloadWriter();
+        if (!group.IsEmpty)
+        {
+            _grouped.Add(new GroupedTask(_headers.Count, (short)_chunk.Count, Encoding.ASCII.GetString(group)));
+        }
+
         _chunk.Add(customId, input, units, copyOf);
         _tasks++;
         _units += units;
@@ -69,17 +78,18 @@ internal sealed class JobWriter(JobOrder ordered, JobStore store, UploadLeases l
             await store.BeginAsync(_order, stop);
         }
 
-        var group = _group;
-        (_group, _groupBytes) = ([], 0);
+        var (group, grouped) = (_group, _grouped);
+        (_group, _grouped, _groupBytes) = ([], grouped.FindAll(task => task.Chunk == _headers.Count), 0);
+        grouped.RemoveAll(task => task.Chunk == _headers.Count);
         _stored = group;
-        _storing = Task.Run(() => store.CopyAsync(_order.Id, group, stop), stop);
+        _storing = Task.Run(() => store.CopyAsync(_order, group, grouped, stop), stop);
     }
 
     private List<(ChunkHeader Header, ChunkPayloadWriter Tasks)> _stored = [];
 
     /// <summary>Accepts the job with all that was added.</summary>
     /// <exception cref="JobGoneException">The job was cancelled or swept away meanwhile.</exception>
-    public async Task QueueAsync(DateTimeOffset queuedAt, DateTimeOffset? predictedAt, KeptAnswer? answer, CancellationToken stop)
+    public async Task QueueAsync(DateTimeOffset queuedAt, KeptAnswer? answer, CancellationToken stop)
     {
         if (_chunk is { Count: > 0 })
         {
@@ -90,7 +100,7 @@ internal sealed class JobWriter(JobOrder ordered, JobStore store, UploadLeases l
         if (_lease is null)
         {
             var chunks = _group.ConvertAll(c => (c.Header, c.Tasks.Finish()));
-            await store.InsertQueuedAsync([new QueuedJob(_order, totals, chunks, queuedAt, predictedAt, answer)], stop);
+            await store.InsertQueuedAsync([new QueuedJob(_order, totals, chunks, _grouped, queuedAt, answer)], stop);
         }
         else
         {
@@ -100,7 +110,7 @@ internal sealed class JobWriter(JobOrder ordered, JobStore store, UploadLeases l
             }
 
             await FinishStoringAsync();
-            if (!await store.QueueAsync(_order, totals, queuedAt, predictedAt, answer, stop))
+            if (!await store.QueueAsync(_order, totals, queuedAt, answer, stop))
             {
                 throw new JobGoneException();
             }
@@ -118,7 +128,7 @@ internal sealed class JobWriter(JobOrder ordered, JobStore store, UploadLeases l
             TaskContinuationOptions.ExecuteSynchronously,
             TaskScheduler.Default
         );
-        (_group, _stored, _chunk) = ([], [], null);
+        (_group, _grouped, _stored, _chunk) = ([], [], [], null);
         _free.Clear();
         if (_lease is null)
         {

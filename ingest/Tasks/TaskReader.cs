@@ -1,13 +1,15 @@
 using System.Text;
 using System.Text.Json;
 using System.Text.Unicode;
+using Pipeline.Contracts;
 
 namespace Pipeline.Ingest.Tasks;
 
 /// <summary>Takes good tasks, one by one; the spans are valid during the call only.</summary>
 internal interface ITaskSink
 {
-    void Add(ReadOnlySpan<byte> customId, ReadOnlySpan<byte> input, int units);
+    /// <param name="group">The group the task names; empty where it names none.</param>
+    void Add(ReadOnlySpan<byte> customId, ReadOnlySpan<byte> input, int units, ReadOnlySpan<byte> group = default);
 }
 
 /// <summary>Where the tasks of one body go, in groups.</summary>
@@ -32,6 +34,7 @@ internal sealed class TaskReader(TaskInput input, Mistakes mistakes)
     private const string CustomIdForm = "a string of 1 to 512 bytes";
     private readonly CustomIds _ids = new();
     private readonly JsonText _customId = new();
+    private readonly JsonText _group = new();
 
     public int Tasks { get; private set; }
 
@@ -83,9 +86,11 @@ internal sealed class TaskReader(TaskInput input, Mistakes mistakes)
 
         ReadOnlySpan<byte> customId = default;
         ReadOnlySpan<byte> stored = default;
+        ReadOnlySpan<byte> group = default;
         var units = 0;
         bool hasId = false,
             goodId = false,
+            hasGroup = false,
             hasInput = false;
         while (json.Read() && json.TokenType == JsonTokenType.PropertyName)
         {
@@ -106,6 +111,13 @@ internal sealed class TaskReader(TaskInput input, Mistakes mistakes)
                     json = start;
                     json.Skip();
                 }
+            }
+            else if (json.ValueTextEquals("group"u8) && !hasGroup)
+            {
+                hasGroup = true;
+                json.Read();
+                group = ReadGroup(ref json, place);
+                json.Skip();
             }
             else
             {
@@ -132,7 +144,7 @@ internal sealed class TaskReader(TaskInput input, Mistakes mistakes)
 
         if (!mistakes.Any)
         {
-            sink.Add(customId, stored, units);
+            sink.Add(customId, stored, units, group);
         }
     }
 
@@ -174,13 +186,40 @@ internal sealed class TaskReader(TaskInput input, Mistakes mistakes)
         return true;
     }
 
+    /// <summary>The group's name; empty for null, and after a mistake.</summary>
+    private ReadOnlySpan<byte> ReadGroup(scoped ref Utf8JsonReader json, TaskPlace place)
+    {
+        if (json.TokenType == JsonTokenType.Null)
+        {
+            return default;
+        }
+
+        // Six bytes of escape at most stand for one byte of text.
+        if (
+            json.TokenType == JsonTokenType.String
+            && json.ValueSpan.Length <= GroupName.LengthMax * 6
+            && _group.TryRead(ref json, out var name)
+            && GroupName.IsValid(name)
+        )
+        {
+            return name;
+        }
+
+        var given =
+            json.TokenType == JsonTokenType.String
+                ? $"\"{Excerpt.Of(json.ValueSpan)}\""
+                : Excerpt.Of(json.TokenType.ToString().ToLowerInvariant());
+        mistakes.Add("group", $"a string of {GroupName.Form}", given, place);
+        return default;
+    }
+
     private void AddStrayField(scoped ref Utf8JsonReader json, TaskPlace place)
     {
         var name = Encoding.UTF8.GetString(json.ValueSpan);
-        var twice = name is "custom_id" or "input";
+        var twice = name is "custom_id" or "input" or "group";
         mistakes.Add(
             Excerpt.Of(name),
-            twice ? "the field once" : "only custom_id and input",
+            twice ? "the field once" : "only custom_id, input and group",
             twice ? "twice" : "a field of that name",
             place
         );

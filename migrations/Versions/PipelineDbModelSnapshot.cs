@@ -265,6 +265,59 @@ namespace Pipeline.Migrations.Versions
                         });
                 });
 
+            modelBuilder.Entity("Pipeline.Migrations.CalibrationDayRow", b =>
+                {
+                    b.Property<DateOnly>("Day")
+                        .HasColumnType("date")
+                        .HasColumnName("day");
+
+                    b.Property<string>("Class")
+                        .HasColumnType("text")
+                        .HasColumnName("class");
+
+                    b.Property<string>("Model")
+                        .HasColumnType("text")
+                        .HasColumnName("model");
+
+                    b.Property<double>("CostError")
+                        .HasColumnType("double precision")
+                        .HasColumnName("cost_error");
+
+                    b.Property<double>("CostErrorAbsolute")
+                        .HasColumnType("double precision")
+                        .HasColumnName("cost_error_absolute");
+
+                    b.Property<long>("CostJobs")
+                        .HasColumnType("bigint")
+                        .HasColumnName("cost_jobs");
+
+                    b.Property<long>("Covered")
+                        .HasColumnType("bigint")
+                        .HasColumnName("covered");
+
+                    b.Property<long>("Jobs")
+                        .HasColumnType("bigint")
+                        .HasColumnName("jobs");
+
+                    b.Property<double>("TimeError")
+                        .HasColumnType("double precision")
+                        .HasColumnName("time_error");
+
+                    b.Property<double>("TimeErrorAbsolute")
+                        .HasColumnType("double precision")
+                        .HasColumnName("time_error_absolute");
+
+                    b.HasKey("Day", "Class", "Model")
+                        .HasName("pk_calibration_days");
+
+                    b.ToTable("calibration_days", null, t =>
+                        {
+                            t.HasCheckConstraint("ck_calibration_days_class", "class IN ('express', 'standard', 'bulk')");
+
+                            t.HasCheckConstraint("ck_calibration_days_jobs", "jobs >= covered AND covered >= 0 AND jobs >= cost_jobs AND cost_jobs >= 0");
+                        });
+                });
+
             modelBuilder.Entity("Pipeline.Migrations.ChunkRow", b =>
                 {
                     b.Property<Guid>("Job")
@@ -480,6 +533,9 @@ namespace Pipeline.Migrations.Versions
                     b.HasKey("Id")
                         .HasName("pk_events");
 
+                    b.HasIndex(new[] { "Xid" }, "ix_events_ends")
+                        .HasFilter("type IN ('job.completed', 'job.expired')");
+
                     b.HasIndex(new[] { "Job", "Id" }, "ix_events_job");
 
                     b.ToTable("events", null, t =>
@@ -571,6 +627,99 @@ namespace Pipeline.Migrations.Versions
                             t.HasCheckConstraint("ck_files_names", "purpose <> '' AND filename <> ''");
 
                             t.HasCheckConstraint("ck_files_sha256", "(bytes IS NULL) = (sha256 IS NULL)");
+                        });
+                });
+
+            modelBuilder.Entity("Pipeline.Migrations.GroupRow", b =>
+                {
+                    b.Property<Guid>("Tenant")
+                        .HasColumnType("uuid")
+                        .HasColumnName("tenant");
+
+                    b.Property<string>("Name")
+                        .HasColumnType("text")
+                        .HasColumnName("name");
+
+                    b.Property<bool?>("Accepted")
+                        .HasColumnType("boolean")
+                        .HasColumnName("accepted");
+
+                    b.PrimitiveCollection<string[]>("Classes")
+                        .IsRequired()
+                        .ValueGeneratedOnAdd()
+                        .HasColumnType("text[]")
+                        .HasColumnName("classes")
+                        .HasDefaultValueSql("'{}'");
+
+                    b.Property<decimal>("CostPico")
+                        .ValueGeneratedOnAdd()
+                        .HasColumnType("numeric")
+                        .HasDefaultValue(0m)
+                        .HasColumnName("cost_pico");
+
+                    b.Property<DateTimeOffset?>("FirstAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("first_at");
+
+                    b.Property<DateTimeOffset?>("LastAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("last_at");
+
+                    b.PrimitiveCollection<string[]>("Models")
+                        .IsRequired()
+                        .ValueGeneratedOnAdd()
+                        .HasColumnType("text[]")
+                        .HasColumnName("models")
+                        .HasDefaultValueSql("'{}'");
+
+                    b.Property<decimal>("PriceMillionths")
+                        .ValueGeneratedOnAdd()
+                        .HasColumnType("numeric")
+                        .HasDefaultValue(0m)
+                        .HasColumnName("price_millionths");
+
+                    b.Property<DateTimeOffset?>("ReportedAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("reported_at");
+
+                    b.Property<long>("Requests")
+                        .ValueGeneratedOnAdd()
+                        .HasColumnType("bigint")
+                        .HasDefaultValue(0L)
+                        .HasColumnName("requests");
+
+                    b.Property<long>("Succeeded")
+                        .ValueGeneratedOnAdd()
+                        .HasColumnType("bigint")
+                        .HasDefaultValue(0L)
+                        .HasColumnName("succeeded");
+
+                    b.Property<long>("Turns")
+                        .ValueGeneratedOnAdd()
+                        .HasColumnType("bigint")
+                        .HasDefaultValue(0L)
+                        .HasColumnName("turns");
+
+                    b.Property<decimal?>("Value")
+                        .HasColumnType("numeric")
+                        .HasColumnName("value");
+
+                    b.HasKey("Tenant", "Name")
+                        .HasName("pk_groups");
+
+                    b.HasIndex(new[] { "Tenant", "FirstAt" }, "ix_groups_first_at");
+
+                    b.ToTable("groups", null, t =>
+                        {
+                            t.HasCheckConstraint("ck_groups_amounts", "cost_pico >= 0 AND price_millionths >= 0");
+
+                            t.HasCheckConstraint("ck_groups_name", "name ~ '^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$'");
+
+                            t.HasCheckConstraint("ck_groups_outcome", "(accepted IS NULL) = (reported_at IS NULL) AND (value IS NULL OR accepted IS NOT NULL)");
+
+                            t.HasCheckConstraint("ck_groups_requests", "requests >= succeeded AND succeeded >= 0 AND turns >= 0");
+
+                            t.HasCheckConstraint("ck_groups_times", "(requests > 0) = (first_at IS NOT NULL) AND (first_at IS NULL) = (last_at IS NULL)");
                         });
                 });
 
@@ -679,6 +828,18 @@ namespace Pipeline.Migrations.Versions
                         .HasColumnType("timestamp with time zone")
                         .HasColumnName("finished_at");
 
+                    b.Property<long?>("ForecastCostPico")
+                        .HasColumnType("bigint")
+                        .HasColumnName("forecast_cost_pico");
+
+                    b.Property<long?>("ForecastUs")
+                        .HasColumnType("bigint")
+                        .HasColumnName("forecast_us");
+
+                    b.Property<string>("GroupName")
+                        .HasColumnType("text")
+                        .HasColumnName("group_name");
+
                     b.Property<long?>("MaxCostPico")
                         .HasColumnType("bigint")
                         .HasColumnName("max_cost_pico");
@@ -719,6 +880,18 @@ namespace Pipeline.Migrations.Versions
                     b.Property<DateTimeOffset?>("PredictedAt")
                         .HasColumnType("timestamp with time zone")
                         .HasColumnName("predicted_at");
+
+                    b.Property<long?>("PredictedCostPico")
+                        .HasColumnType("bigint")
+                        .HasColumnName("predicted_cost_pico");
+
+                    b.Property<DateTimeOffset?>("PredictedEarlyAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("predicted_early_at");
+
+                    b.Property<DateTimeOffset?>("PredictedLateAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("predicted_late_at");
 
                     b.Property<DateTimeOffset?>("QueuedAt")
                         .HasColumnType("timestamp with time zone")
@@ -778,6 +951,9 @@ namespace Pipeline.Migrations.Versions
                     b.HasKey("Id")
                         .HasName("pk_jobs");
 
+                    b.HasIndex(new[] { "Tenant", "GroupName" }, "ix_jobs_group")
+                        .HasFilter("group_name IS NOT NULL");
+
                     b.HasIndex(new[] { "State", "Id" }, "ix_jobs_open")
                         .HasFilter("finished_at IS NULL");
 
@@ -796,7 +972,11 @@ namespace Pipeline.Migrations.Versions
 
                             t.HasCheckConstraint("ck_jobs_finished_at", "(state IN ('completed', 'failed', 'expired', 'cancelled')) = (finished_at IS NOT NULL)");
 
+                            t.HasCheckConstraint("ck_jobs_group_name", "group_name ~ '^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$'");
+
                             t.HasCheckConstraint("ck_jobs_open_chunks", "open_chunks BETWEEN 0 AND chunks AND CASE WHEN state IN ('queued', 'running') THEN open_chunks > 0 WHEN state IN ('cancelling', 'failed') THEN true ELSE open_chunks = 0 END");
+
+                            t.HasCheckConstraint("ck_jobs_predicted", "predicted_early_at <= predicted_at AND predicted_at <= predicted_late_at AND predicted_cost_pico >= 0 AND forecast_us >= 0 AND forecast_cost_pico >= 0");
 
                             t.HasCheckConstraint("ck_jobs_prices", "per_million_units_pico >= 0 AND estimate_pico >= 0 AND reserved_pico >= 0 AND units_done >= 0");
 
@@ -1301,6 +1481,42 @@ namespace Pipeline.Migrations.Versions
                         });
                 });
 
+            modelBuilder.Entity("Pipeline.Migrations.TaskGroupRow", b =>
+                {
+                    b.Property<Guid>("Job")
+                        .HasColumnType("uuid")
+                        .HasColumnName("job");
+
+                    b.Property<int>("Chunk")
+                        .HasColumnType("integer")
+                        .HasColumnName("chunk");
+
+                    b.Property<string>("Name")
+                        .HasColumnType("text")
+                        .HasColumnName("name");
+
+                    b.PrimitiveCollection<short[]>("Tasks")
+                        .IsRequired()
+                        .HasColumnType("smallint[]")
+                        .HasColumnName("tasks");
+
+                    b.Property<Guid>("Tenant")
+                        .HasColumnType("uuid")
+                        .HasColumnName("tenant");
+
+                    b.HasKey("Job", "Chunk", "Name")
+                        .HasName("pk_task_groups");
+
+                    b.HasIndex(new[] { "Tenant", "Name" }, "ix_task_groups_tenant");
+
+                    b.ToTable("task_groups", null, t =>
+                        {
+                            t.HasCheckConstraint("ck_task_groups_name", "name ~ '^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$'");
+
+                            t.HasCheckConstraint("ck_task_groups_tasks", "cardinality(tasks) > 0 AND 0 <= ALL (tasks)");
+                        });
+                });
+
             modelBuilder.Entity("Pipeline.Migrations.TenantBudgetRow", b =>
                 {
                     b.Property<Guid>("Tenant")
@@ -1633,6 +1849,16 @@ namespace Pipeline.Migrations.Versions
                         .HasConstraintName("fk_files_tenants");
                 });
 
+            modelBuilder.Entity("Pipeline.Migrations.GroupRow", b =>
+                {
+                    b.HasOne("Pipeline.Migrations.TenantRow", null)
+                        .WithMany()
+                        .HasForeignKey("Tenant")
+                        .OnDelete(DeleteBehavior.Cascade)
+                        .IsRequired()
+                        .HasConstraintName("fk_groups_tenants");
+                });
+
             modelBuilder.Entity("Pipeline.Migrations.IdempotencyKeyRow", b =>
                 {
                     b.HasOne("Pipeline.Migrations.TenantRow", null)
@@ -1671,6 +1897,16 @@ namespace Pipeline.Migrations.Versions
                         .OnDelete(DeleteBehavior.Restrict)
                         .IsRequired()
                         .HasConstraintName("fk_openai_batches_tenants");
+                });
+
+            modelBuilder.Entity("Pipeline.Migrations.TaskGroupRow", b =>
+                {
+                    b.HasOne("Pipeline.Migrations.JobRow", null)
+                        .WithMany()
+                        .HasForeignKey("Job")
+                        .OnDelete(DeleteBehavior.Cascade)
+                        .IsRequired()
+                        .HasConstraintName("fk_task_groups_jobs");
                 });
 
             modelBuilder.Entity("Pipeline.Migrations.TenantBudgetRow", b =>

@@ -63,6 +63,7 @@ internal static class ListJobs
         var model = query.Text("model")?.Split('@', 2);
         Filter("model = {0}", model?[0], NpgsqlDbType.Text);
         Filter("model_version = {0}", model?.ElementAtOrDefault(1), NpgsqlDbType.Text);
+        Filter("group_name = {0}", query.Text("group"), NpgsqlDbType.Text);
         var metadata = query.Pairs("metadata");
         Filter("metadata @> {0}", metadata.Count > 0 ? JsonSerializer.Serialize(metadata) : null, NpgsqlDbType.Jsonb);
 

@@ -95,7 +95,7 @@ internal sealed class CostModel
         _shape = _seeded ? CostShape.Of(profile!.Points) : null;
         _byShape = _shape is not null;
         IsKnown = _seeded;
-        ErrorBand = UpperBand = BandAssumed;
+        ErrorBand = UpperBand = LowerBand = BandAssumed;
         PaddedUnitsEfficient = onItsDevice && profile is not null ? EfficientUnits(profile.Points) : long.MaxValue;
         _followsShape = onItsDevice && _byShape && OneLength(profile!.Points);
     }
@@ -120,6 +120,12 @@ internal sealed class CostModel
 
     /// <summary>By how much 95 % of the last batches took longer at most; never negative.</summary>
     public double UpperBand { get; private set; }
+
+    /// <summary>By how much 95 % of the last batches were quicker at most; never negative.</summary>
+    public double LowerBand { get; private set; }
+
+    /// <summary>Units that were real of those the device ran: what is not padding, and the tasks' part of what batches cost.</summary>
+    public double RealShare { get; private set; } = 1;
 
     /// <summary>Batches it was told of.</summary>
     public long Batches { get; private set; }
@@ -148,6 +154,7 @@ internal sealed class CostModel
             return;
         }
 
+        RealShare += (Batches < 10 ? 0.5 : 0.1) * (Math.Clamp((double)batch.Units / batch.PaddedUnits, 0, 1) - RealShare);
         var x = batch.PaddedUnits / Scale;
         var line = Math.Max(_alpha + (_beta * x), 1);
         var lineError = (batch.DeviceNs - line) / line;
@@ -217,15 +224,18 @@ internal sealed class CostModel
         var rank = (int)(count * (1 - BandShare)) + 1;
         Span<float> absolute = stackalloc float[4];
         Span<float> upper = stackalloc float[4];
+        Span<float> lower = stackalloc float[4];
         for (var i = 0; i < count; i++)
         {
             Enter(absolute[..rank], Math.Abs(_errors[i]));
             Enter(upper[..rank], _errors[i]);
+            Enter(lower[..rank], -_errors[i]);
         }
 
         var assumed = BandAssumed * Math.Max(0, 1 - ((double)Batches / BandBatchesMin));
         ErrorBand = Math.Max(BandMin, Math.Max(assumed, absolute[rank - 1]));
         UpperBand = Math.Max(BandMin, Math.Max(assumed, upper[rank - 1]));
+        LowerBand = Math.Max(BandMin, Math.Max(assumed, lower[rank - 1]));
 
         static void Enter(Span<float> largest, float value)
         {

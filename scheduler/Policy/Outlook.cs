@@ -58,6 +58,8 @@ internal static class Outlook
             BetaNs = pace.BetaNs * cost.PaddingRatio,
             UnitsPerBatch = pace.UnitsPerBatch,
             ErrorBand = cost.UpperBand,
+            LowerBand = cost.LowerBand,
+            RealShare = cost.RealShare,
         };
     }
 

@@ -7,16 +7,20 @@ public readonly record struct Predicted(DateTimeOffset Completion, DateTimeOffse
 
 /// <summary>What work would take in the pool that would run it.</summary>
 /// <param name="Start">When its first batch is expected to begin.</param>
+/// <param name="Early">Its completion at soonest in 19 of 20 cases.</param>
 /// <param name="Late">Its completion at latest in 19 of 20 cases.</param>
 /// <param name="CostPico">Pico-USD of the device time it is expected to take, on all workers together; null where the pool has no price.</param>
 /// <param name="CostHighPico">The same at most, in 19 of 20 cases.</param>
+/// <param name="TaskCostPico">What of the expected cost is the tasks' own, without padding.</param>
 public readonly record struct Estimated(
     string Pool,
     DateTimeOffset Start,
     DateTimeOffset Completion,
+    DateTimeOffset Early,
     DateTimeOffset Late,
     long? CostPico,
-    long? CostHighPico
+    long? CostHighPico,
+    long? TaskCostPico
 );
 
 /// <summary>When newly submitted work will be done, from the scheduler's last forecast. The door predicts with it at admission.</summary>
@@ -106,12 +110,23 @@ public static class Prediction
         var spread = Math.Clamp(Math.Min(batches, tasks), 1, pool.Workers);
         var ownNs = Math.Max(0, pool.AlphaNs + Math.Max(units / spread * UnitNs(pool), tasks / spread * rowNs));
         var deviceNs = Math.Max(0, (batches * pool.AlphaNs) + (units * pool.BetaNs));
-        var late = 1 + Math.Max(Band(pool), pool.RowBand ?? 0);
+        var late = 1 + Math.Max(Band(pool.ErrorBand), pool.RowBand ?? 0);
+        var early = Math.Max(0, 1 - Math.Max(Band(pool.LowerBand), pool.RowBand ?? 0));
         return
             After(at, waitNs) is { } start
             && After(at, waitNs + ownNs) is { } completion
+            && After(at, (waitNs + ownNs) * early) is { } earliest
             && After(at, (waitNs + ownNs) * late) is { } latest
-            ? new(pool.Pool, start, completion, latest, CostOf(pool, deviceNs), CostOf(pool, deviceNs * (1 + Band(pool))))
+            ? new(
+                pool.Pool,
+                start,
+                completion,
+                earliest,
+                latest,
+                CostOf(pool, deviceNs),
+                CostOf(pool, deviceNs * (1 + Band(pool.ErrorBand))),
+                CostOf(pool, deviceNs * (pool.RealShare ?? 1))
+            )
             : null;
     }
 
@@ -145,7 +160,7 @@ public static class Prediction
 
     private static double UnitNs(PoolForecast pool) => pool.BetaNs + (pool.AlphaNs / Math.Max(1, pool.UnitsPerBatch));
 
-    private static double Band(PoolForecast pool) => pool.ErrorBand is >= 0 and var band && double.IsFinite(band) ? band : BandUnknown;
+    private static double Band(double? told) => told is >= 0 and var band && double.IsFinite(band) ? band : BandUnknown;
 
     private static DateTimeOffset? After(DateTimeOffset at, double ns)
     {

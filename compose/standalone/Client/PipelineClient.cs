@@ -77,6 +77,19 @@ internal sealed class PipelineClient : IDisposable
 
     public Task<ApiList<JsonElement>> ListWorkersAsync(CancellationToken stop) => GetAsync<ApiList<JsonElement>>("v1/workers", stop);
 
+    public Task<ApiList<JsonElement>> ListPricesAsync(int limit, CancellationToken stop) =>
+        GetAsync<ApiList<JsonElement>>($"v1/prices?limit={limit}", stop);
+
+    public Task<JsonElement> GetBudgetAsync(string tenant, CancellationToken stop) =>
+        GetAsync<JsonElement>($"v1/tenants/{Uri.EscapeDataString(tenant)}/budget", stop);
+
+    /// <summary>Sets something (operators); members that are null are left out.</summary>
+    public async Task<T> PutAsync<T>(string path, object body, CancellationToken stop)
+    {
+        using var response = await _writes.PutAsJsonAsync(path, body, ApiJson.Options, stop);
+        return await ReadAsync<T>(response, stop);
+    }
+
     /// <summary>One of <c>cancel</c>, <c>pause</c>, <c>resume</c>, <c>retry-failed</c>.</summary>
     public async Task<ApiJob> CommandAsync(string id, string command, CancellationToken stop)
     {

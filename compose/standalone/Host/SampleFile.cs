@@ -62,6 +62,7 @@ internal static class SampleFile
     {
         public List<ReadOnlyMemory<byte>> Inputs { get; } = [];
 
-        public void Add(ReadOnlySpan<byte> customId, ReadOnlySpan<byte> input, int units) => Inputs.Add(input.ToArray());
+        public void Add(ReadOnlySpan<byte> customId, ReadOnlySpan<byte> input, int units, ReadOnlySpan<byte> group = default) =>
+            Inputs.Add(input.ToArray());
     }
 }

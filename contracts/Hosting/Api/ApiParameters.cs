@@ -9,6 +9,12 @@ public static class ApiParameters
 
     public static readonly ApiParameter Job = ApiParameter.Path("id", ApiType.Id, "The job's id.");
 
+    public static readonly ApiParameter Group = ApiParameter.Path(
+        "id",
+        ApiType.Text(GroupName.LengthMax, GroupName.Pattern),
+        "The group's name."
+    );
+
     public static readonly ApiParameter IdempotencyKey = ApiParameter.Header(
         "Idempotency-Key",
         new ApiType("string")

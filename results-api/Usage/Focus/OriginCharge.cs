@@ -53,7 +53,7 @@ internal sealed class OriginCharge(
         var ns = Array.ConvertAll(parts, part => (BigInteger)part.Ns);
         var pico = Array.ConvertAll(parts, part => (BigInteger)part.Pico);
         var ratios = LargestRemainder(BigInteger.Pow(10, RatioDigits), Pico > 0 ? pico : ns);
-        var hours = LargestRemainder(Hours, ns);
+        var hours = InHours(ns);
         return [.. parts.Select((part, i) => new AllocatedCharge(part, ratios[i], hours[i]))];
     }
 
@@ -90,7 +90,23 @@ internal sealed class OriginCharge(
     }
 
     /// <summary>
-    /// <see cref="Cost.Split"/> over numbers of any size: shares in proportion to weights that sum to the amount exactly; ties go to the
+    /// Times in units of 10⁻¹⁵ h that sum to <see cref="Hours"/>: each rounded down, what is left to those that lost most. A time may be less than
+    /// nothing, where a correction took more from an account than the day brought it, and all together may be nothing.
+    /// </summary>
+    private BigInteger[] InHours(BigInteger[] ns)
+    {
+        var unit = BigInteger.Pow(10, HoursDigits);
+        var (hours, rests) = (new BigInteger[ns.Length], new BigInteger[ns.Length]);
+        for (var i = 0; i < ns.Length; i++)
+        {
+            (hours[i], rests[i]) = DivideDown(ns[i] * unit, NanosecondsPerHour);
+        }
+
+        return GiveRest(Hours, hours, rests);
+    }
+
+    /// <summary>
+    /// <see cref="Cost.Split"/> over numbers of any size, also negative ones whose sum is not: shares in proportion to weights that sum to the amount exactly; ties go to the
     /// earlier entry, and with no weight at all everything goes to the first.
     /// </summary>
     internal static BigInteger[] LargestRemainder(BigInteger amount, BigInteger[] weights)
@@ -101,13 +117,31 @@ internal sealed class OriginCharge(
             return [.. weights.Select((_, i) => i == 0 ? amount : 0)];
         }
 
-        var shares = Array.ConvertAll(weights, weight => amount * weight / total);
+        var (shares, rests) = (new BigInteger[weights.Length], new BigInteger[weights.Length]);
+        for (var i = 0; i < weights.Length; i++)
+        {
+            (shares[i], rests[i]) = DivideDown(amount * weights[i], total);
+        }
+
+        return GiveRest(amount, shares, rests);
+    }
+
+    /// <summary>Adds 1 to as many shares as they lack of the amount, the largest rests first.</summary>
+    private static BigInteger[] GiveRest(BigInteger amount, BigInteger[] shares, BigInteger[] rests)
+    {
         var left = (int)(amount - shares.Aggregate(BigInteger.Zero, (sum, share) => sum + share));
-        foreach (var i in Enumerable.Range(0, weights.Length).OrderByDescending(i => amount * weights[i] % total).ThenBy(i => i).Take(left))
+        foreach (var i in Enumerable.Range(0, shares.Length).OrderByDescending(i => rests[i]).ThenBy(i => i).Take(left))
         {
             shares[i]++;
         }
 
         return shares;
+    }
+
+    /// <summary>The quotient rounded down, also below 0, so that the rest never is; by a divisor above 0.</summary>
+    private static (BigInteger Quotient, BigInteger Remainder) DivideDown(BigInteger number, BigInteger by)
+    {
+        var quotient = BigInteger.DivRem(number, by, out var rest);
+        return rest.Sign < 0 ? (quotient - 1, rest + by) : (quotient, rest);
     }
 }

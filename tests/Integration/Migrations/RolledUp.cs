@@ -34,6 +34,8 @@ internal static class RolledUp
     }
 
     private const string WaitsSql = """
-        SELECT EXISTS (SELECT FROM endings e WHERE e.xid > r.xid) OR EXISTS (SELECT FROM ledger l WHERE l.xid > r.xid) FROM rollups r
+        SELECT EXISTS (SELECT FROM endings e WHERE e.xid > r.xid) OR EXISTS (SELECT FROM ledger l WHERE l.xid > r.xid)
+            OR EXISTS (SELECT FROM events v WHERE v.type IN ('job.completed', 'job.expired') AND v.xid > r.xid)
+        FROM rollups r
         """;
 }

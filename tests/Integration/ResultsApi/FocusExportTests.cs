@@ -31,6 +31,35 @@ public sealed class FocusExportTests
         );
     }
 
+    [Theory]
+    [InlineData("2026-01-31", "an account of that day is less than nothing")]
+    [InlineData("2026-03-01", "a day has corrections alone, which sum to nothing")]
+    public async Task Corrections_leave_the_books_closed_and_the_export_valid(string day, string because)
+    {
+        await using var db = await SeededAsync(25);
+        var before = await db.ScalarAsync<decimal>("SELECT sum(pico) FROM ledger");
+
+        // All idle time so far was in truth lost, as is found on one day.
+        await db.ExecuteAsync(
+            """
+            INSERT INTO ledger (worker, account, from_ns, to_ns, ns, pico, detail, at)
+            SELECT l.worker, c.account, l.from_ns, l.to_ns, l.ns * c.sign, l.pico * c.sign, c.detail, $1::date + interval '12 h'
+            FROM ledger l, (VALUES ('idle', -1, NULL), ('waste', 1, 'lost')) AS c (account, sign, detail) WHERE l.account = 'idle'
+            """,
+            DateOnly.Parse(day, System.Globalization.CultureInfo.InvariantCulture)
+        );
+        await RolledUp.Async(db);
+
+        Assert.True(await db.ScalarAsync<bool>("SELECT min(pico) < 0 FROM device_days"), because);
+        Assert.Equal(0, await db.ScalarAsync<decimal>("SELECT sum(abs(ns)) + sum(abs(pico)) + sum(intervals) FROM ledger_difference()"));
+        foreach (var json in new[] { true, false })
+        {
+            var rows = FocusFile.Read(await ExportAsync(db, json));
+            Assert.Empty(FocusValidator.Check(rows));
+            Assert.Equal(before, rows.Sum(row => decimal.Parse(row["BilledCost"]!, null)) * Cost.PicoPerUsd);
+        }
+    }
+
     [Fact]
     public async Task Origin_charges_are_what_the_allocated_ones_say_they_come_from()
     {

@@ -15,13 +15,24 @@ internal static class LedgerScript
     /// <summary>Skips the test where there is no <c>python3</c>.</summary>
     public static async Task AssertClosesAsync(NpgsqlDataSource database)
     {
+        if (await RecomputeAsync(database) is not var (exit, output))
+        {
+            Assert.Skip("The books are recomputed by python3, which is not here.");
+            return;
+        }
+
+        Assert.True(exit == 0, output);
+        Assert.Contains("difference 0", output, StringComparison.Ordinal);
+    }
+
+    /// <summary>Runs the script: 0 where the books close, and what it says. Null where there is no <c>python3</c>.</summary>
+    public static async Task<(int Exit, string Output)?> RecomputeAsync(NpgsqlDataSource database)
+    {
         var folder = Directory.CreateTempSubdirectory("ledger-");
         try
         {
             await CopyAsync(database, folder.FullName);
-            var (exit, output) = await RunAsync(folder.FullName);
-            Assert.True(exit == 0, output);
-            Assert.Contains("difference 0", output, StringComparison.Ordinal);
+            return await RunAsync(folder.FullName);
         }
         finally
         {
@@ -43,11 +54,15 @@ internal static class LedgerScript
         {
             using var rows = await connection.BeginTextExportAsync($"COPY (SELECT * FROM {table}) TO STDOUT (FORMAT csv, HEADER)");
             await using var file = File.CreateText(Path.Combine(folder, $"{table}.csv"));
-            await file.WriteAsync(await rows.ReadToEndAsync());
+            var some = new char[64 * 1024];
+            while (await rows.ReadAsync(some) is var read and > 0)
+            {
+                await file.WriteAsync(some.AsMemory(0, read));
+            }
         }
     }
 
-    private static async Task<(int Exit, string Output)> RunAsync(string folder)
+    private static async Task<(int Exit, string Output)?> RunAsync(string folder)
     {
         var start = new ProcessStartInfo("python3", [Path.Combine(AppContext.BaseDirectory, "recompute_ledger.py"), folder])
         {
@@ -61,10 +76,9 @@ internal static class LedgerScript
             await process.WaitForExitAsync();
             return (process.ExitCode, await output + await errors);
         }
-        catch (System.ComponentModel.Win32Exception e)
+        catch (System.ComponentModel.Win32Exception)
         {
-            Assert.Skip($"The books are recomputed by python3, which is not here: {e.Message}");
-            throw;
+            return null;
         }
     }
 }

@@ -85,6 +85,21 @@ public class CostModelTests
     }
 
     [Fact]
+    public void Its_bands_tell_longer_from_quicker()
+    {
+        var cost = new CostModel(PolicyWorld.Profile);
+        for (var i = 0; i < 3000; i++)
+        {
+            // One in ten takes a third longer.
+            cost.Observe(new BatchFact(10, 9_000, 10_000, i % 10 == 0 ? 14_666_667 : 11_000_000));
+        }
+
+        Assert.InRange(cost.UpperBand, 0.2, 0.4);
+        Assert.InRange(cost.LowerBand, 0.01, 0.1);
+        Assert.Equal(0.9, cost.RealShare, 1e-6);
+    }
+
+    [Fact]
     public void Batches_of_one_size_do_not_make_it_wild()
     {
         var cost = new CostModel(PolicyWorld.Profile);

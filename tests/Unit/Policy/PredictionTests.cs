@@ -117,6 +117,30 @@ public sealed class PredictionTests
     }
 
     [Fact]
+    public void The_band_has_two_sides_and_the_tasks_cost_leaves_padding_out()
+    {
+        var pool = Pool(workers: 1, ahead: [0, 0, 1_000], alphaNs: 0, betaNs: 1_000_000, unitsPerBatch: 1) with
+        {
+            ErrorBand = 0.5,
+            LowerBand = 0.25,
+            RealShare = 0.8,
+            PricePerHourPico = Cost.PicoPerUsd,
+        };
+
+        var estimated = Estimate(pool);
+        Assert.Equal((Now.AddSeconds(1.5), Now.AddSeconds(2), Now.AddSeconds(3)), (estimated.Early, estimated.Completion, estimated.Late));
+        Assert.Equal(estimated.CostPico!.Value * 0.8, estimated.TaskCostPico!.Value, 1.0);
+
+        // Who knows nothing yet may be off by all of it; an older sender tells neither.
+        Assert.Equal(Now, Estimate(pool with { LowerBand = 3 }).Early);
+        var old = Estimate(pool with { LowerBand = null, RealShare = null });
+        Assert.Equal((Now.AddSeconds(1.6), old.CostPico), (old.Early, old.TaskCostPico));
+
+        Estimated Estimate(PoolForecast of) =>
+            Prediction.Estimate(new Forecast { At = Now, Pools = [of] }, Model, LatencyClass.Bulk, 1_000, 1_000, Now.AddDays(1))!.Value;
+    }
+
+    [Fact]
     public void Slower_classes_are_reckoned_in_the_cheapest_pool_that_meets_the_deadline()
     {
         var dear = Pool(workers: 1, ahead: [0, 0, 0], alphaNs: 0, betaNs: 1_000_000, unitsPerBatch: 1) with
