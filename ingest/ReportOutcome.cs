@@ -55,7 +55,7 @@ internal sealed class ReportOutcome(NpgsqlDataSource database, IngestOptions opt
             GroupName.IsValid(group)
             && await Groups.ReportAsync(database, http.Tenant(), group, accepted, value, Moments.Now(time), http.RequestAborted)
                 is { } outcome
-            ? Results.Json(new ReportedOutcome(group, outcome.Accepted, outcome.Value, outcome.ReportedAt), ApiJson.Options)
+            ? Results.Json(new ReportedOutcome(group, outcome.Accepted, (double?)outcome.Value, outcome.ReportedAt), ApiJson.Options)
             : Problems.Result(FailureKind.UnknownGroup, $"You have no group \"{Excerpt.Of(group)}\".", "id");
     }
 }
@@ -65,7 +65,7 @@ internal sealed record OutcomeBody(bool Accepted, double? Value = null);
 
 /// <param name="Id">The group.</param>
 /// <param name="ReportedAt">When it was reported first as it is now.</param>
-internal sealed record ReportedOutcome(string Id, bool Accepted, decimal? Value, DateTimeOffset ReportedAt)
+internal sealed record ReportedOutcome(string Id, bool Accepted, double? Value, DateTimeOffset ReportedAt)
 {
     public string Object { get; } = "outcome";
 }

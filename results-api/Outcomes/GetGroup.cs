@@ -78,10 +78,10 @@ internal sealed record GroupView
             FirstAt = sums.FirstAt,
             LastAt = sums.LastAt,
             Models = sums.Models,
-            Outcome = sums.Outcome is { } outcome ? new OutcomeView(outcome.Accepted, outcome.Value, outcome.ReportedAt) : null,
+            Outcome = sums.Outcome is { } outcome ? new OutcomeView(outcome.Accepted, (double?)outcome.Value, outcome.ReportedAt) : null,
         };
 }
 
 /// <summary>What became of a group, as its tenant reported it last.</summary>
 /// <param name="Value">What it was worth, in a unit that is the tenant's own.</param>
-internal sealed record OutcomeView(bool Accepted, decimal? Value, DateTimeOffset ReportedAt);
+internal sealed record OutcomeView(bool Accepted, double? Value, DateTimeOffset ReportedAt);

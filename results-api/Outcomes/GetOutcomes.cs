@@ -69,11 +69,11 @@ internal sealed record OutcomesView
     public required long Accepted { get; init; }
 
     /// <summary>Accepted ÷ reported; null while nothing is reported, as the figures below that divide by nothing.</summary>
-    public decimal? AcceptanceRate => Per(Accepted, Reported, decimals: 6);
+    public double? AcceptanceRate => Ratio(Accepted, Reported);
 
     /// <summary>Tasks that have ended.</summary>
     public required decimal Requests { get; init; }
-    public decimal? RequestsPerGroup => Per(Requests, Groups, decimals: 6);
+    public double? RequestsPerGroup => Ratio(Requests, Groups);
     public required decimal Turns { get; init; }
     public required decimal CostPicoUsd { get; init; }
     public decimal? CostPerGroupPicoUsd => Per(CostPicoUsd, Groups);
@@ -87,7 +87,7 @@ internal sealed record OutcomesView
     public decimal? PricePerAcceptedPicoUsd => Per(ReportedPricePicoUsd, Accepted);
 
     /// <summary>Sum of the reported values; null where none was reported.</summary>
-    public required decimal? Value { get; init; }
+    public required double? Value { get; init; }
 
     [JsonIgnore]
     public decimal ReportedCostPicoUsd { get; init; }
@@ -111,7 +111,7 @@ internal sealed record OutcomesView
             PricePicoUsd = row.GetDecimal(first + 6),
             ReportedCostPicoUsd = row.GetDecimal(first + 7),
             ReportedPricePicoUsd = row.GetDecimal(first + 8),
-            Value = row.IsDBNull(first + 9) ? null : row.GetDecimal(first + 9),
+            Value = row.IsDBNull(first + 9) ? null : (double)row.GetDecimal(first + 9),
         };
 
     public static readonly string[] CsvNames =
@@ -139,9 +139,9 @@ internal sealed record OutcomesView
             Groups,
             Reported,
             Accepted,
-            AcceptanceRate,
+            (decimal?)AcceptanceRate,
             Requests,
-            RequestsPerGroup,
+            (decimal?)RequestsPerGroup,
             Turns,
             CostPicoUsd,
             CostPerGroupPicoUsd,
@@ -149,9 +149,11 @@ internal sealed record OutcomesView
             PricePerGroupPicoUsd,
             CostPerAcceptedPicoUsd,
             PricePerAcceptedPicoUsd,
-            Value,
+            (decimal?)Value,
         ];
 
-    /// <summary>A share, rounded half to even; of amounts in whole pico-USD.</summary>
-    private static decimal? Per(decimal sum, long of, int decimals = 0) => of > 0 ? Math.Round(sum / of, decimals) : null;
+    /// <summary>A share of an amount, rounded half to even.</summary>
+    private static decimal? Per(decimal pico, long of) => of > 0 ? Math.Round(pico / of) : null;
+
+    private static double? Ratio(decimal sum, long of) => of > 0 ? (double)Math.Round(sum / of, 6) : null;
 }

@@ -12,9 +12,9 @@ public sealed class OutcomesViewTests
         var cheap = Row(groups: 10, reported: 10, accepted: 5, requests: 30, cost: 30 * 40);
         var dear = Row(groups: 10, reported: 10, accepted: 10, requests: 10, cost: 10 * 100);
 
-        Assert.Equal((3m, 120m, 240m), (cheap.RequestsPerGroup, cheap.CostPerGroupPicoUsd, cheap.CostPerAcceptedPicoUsd));
-        Assert.Equal((1m, 100m, 100m), (dear.RequestsPerGroup, dear.CostPerGroupPicoUsd, dear.CostPerAcceptedPicoUsd));
-        Assert.Equal((0.5m, 1m), (cheap.AcceptanceRate, dear.AcceptanceRate));
+        Assert.Equal((3.0, 120m, 240m), (cheap.RequestsPerGroup, cheap.CostPerGroupPicoUsd, cheap.CostPerAcceptedPicoUsd));
+        Assert.Equal((1.0, 100m, 100m), (dear.RequestsPerGroup, dear.CostPerGroupPicoUsd, dear.CostPerAcceptedPicoUsd));
+        Assert.Equal((0.5, 1.0), (cheap.AcceptanceRate, dear.AcceptanceRate));
     }
 
     [Fact]
@@ -22,7 +22,7 @@ public sealed class OutcomesViewTests
     {
         var row = Row(groups: 4, reported: 3, accepted: 2, requests: 4, cost: 1000) with { ReportedCostPicoUsd = 301 };
 
-        Assert.Equal((0.666667m, 150m, 250m), (row.AcceptanceRate, row.CostPerAcceptedPicoUsd, row.CostPerGroupPicoUsd));
+        Assert.Equal((0.666667, 150m, 250m), (row.AcceptanceRate, row.CostPerAcceptedPicoUsd, row.CostPerGroupPicoUsd));
     }
 
     [Fact]
