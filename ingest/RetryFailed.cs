@@ -7,6 +7,7 @@ using Pipeline.Hosting;
 using Pipeline.Ingest.Body;
 using Pipeline.Ingest.Storage;
 using Pipeline.Ingest.Tasks;
+using Pipeline.Migrations;
 
 namespace Pipeline.Ingest;
 
@@ -95,10 +96,12 @@ internal sealed class RetryFailed(
     private async Task CopyFailedAsync(JobId old, JobWriter writer, CancellationToken stop)
     {
         await using var command = database.CreateCommand(
-            """
-            SELECT c.payload, ARRAY(
+            $"""
+            SELECT {ChunkSql.Payload}, ARRAY(
               SELECT r.seq - c.first_seq FROM results r
-              WHERE r.job = c.job AND r.seq >= c.first_seq AND r.seq < c.first_seq + c.tasks AND r.status = 'failed' ORDER BY r.seq
+              WHERE r.job = c.job AND r.seq >= c.first_seq AND r.seq < c.first_seq + {ChunkSql.Span} AND r.status = 'failed'
+                AND r.chunk = c.no
+              ORDER BY r.seq
             )
             FROM chunks c WHERE c.job = $1 AND c.failed > 0 ORDER BY c.no
             """

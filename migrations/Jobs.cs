@@ -10,9 +10,12 @@ public sealed class JobRow
     public required JobId Id { get; set; }
     public required TenantId Tenant { get; set; }
 
-    /// <summary>Name of the model; with <see cref="ModelVersion"/> the version fixed at admission.</summary>
+    /// <summary>Name of the model (of a route the first variant's); with <see cref="ModelVersion"/> the version fixed at admission.</summary>
     public required string Model { get; set; }
     public required string ModelVersion { get; set; }
+
+    /// <summary>The route its tasks go along, as <see cref="ModelRoute"/> in JSON with every version fixed at admission; null where the model is all.</summary>
+    public string? Route { get; set; }
     public required LatencyClass Class { get; set; }
     public required JobState State { get; set; }
 
@@ -148,6 +151,7 @@ internal sealed class JobsTable : IEntityTypeConfiguration<JobRow>
 
         builder.Property(j => j.Metadata).HasColumnType("jsonb").HasDefaultValueSql("'{}'");
         builder.Property(j => j.Error).HasColumnType("jsonb");
+        builder.Property(j => j.Route).HasColumnType("jsonb");
         builder.Property(j => j.CostPico).HasColumnType("numeric");
         builder.Property(j => j.Paused).HasDefaultValue(false);
         builder.Property(j => j.Tasks).HasDefaultValue(0);

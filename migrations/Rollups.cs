@@ -135,21 +135,35 @@ public static class Rollups
     /// <c>results</c> would be right once and ruinous ever after. Tasks are summed before batches and jobs are looked up, so a chunk
     /// costs as many look-ups as it had batches. All of it is read before the first row is written: until then this transaction has no
     /// number, and holds back nobody who reads in order of transactions. Days are of UTC.
+    /// <para>
+    /// A turn that a task escalated from counts when it ran, for the model that ran: its units, its turn, its cost. What a result says of
+    /// earlier turns is taken off there, so that nothing counts twice; only the last turn's model has the task.
+    /// </para>
     /// </summary>
     private const string TasksSql = """
         WITH ended AS MATERIALIZED (
           SELECT e.job, e.xid, r.batch, r.model, (r.finished_at AT TIME ZONE 'UTC')::date AS day,
                  count(*) FILTER (WHERE r.status = 'succeeded') AS succeeded, count(*) FILTER (WHERE r.status = 'failed') AS failed,
                  count(*) FILTER (WHERE r.status = 'expired') AS expired, count(*) FILTER (WHERE r.status = 'cancelled') AS cancelled,
-                 sum(r.units) AS units, sum(r.turns) AS turns, sum(r.cost_pico) AS cost_pico
+                 sum(r.units) AS units, sum(r.turns - (c.turn - 1)) AS turns, sum(r.cost_pico - coalesce(t.cost_pico, 0)) AS cost_pico
           FROM endings e
-          CROSS JOIN LATERAL (SELECT first_seq, tasks FROM chunks WHERE job = e.job AND no = e.chunk OFFSET 0) c
+          CROSS JOIN LATERAL (
+            SELECT c.first_seq, octet_length(e.tasks) * 8 AS span, c.turn FROM chunks c WHERE c.job = e.job AND c.no = e.chunk OFFSET 0
+          ) c
           CROSS JOIN LATERAL (
             SELECT seq, status, model, finished_at, units, turns, cost_pico, batch FROM results
-            WHERE job = e.job AND seq >= c.first_seq AND seq < c.first_seq + c.tasks OFFSET 0
+            WHERE job = e.job AND seq >= c.first_seq AND seq < c.first_seq + c.span OFFSET 0
           ) r
+          LEFT JOIN LATERAL (
+            SELECT sum(cost_pico) AS cost_pico FROM turns WHERE c.turn > 1 AND job = e.job AND seq = r.seq
+          ) t ON true
           WHERE e.xid > $1 AND e.xid <= $2 AND get_bit(e.tasks, r.seq - c.first_seq) = 1
           GROUP BY e.job, e.xid, e.chunk, r.batch, r.model, 5
+          UNION ALL
+          SELECT t.job, t.xid, t.batch, t.model, (t.finished_at AT TIME ZONE 'UTC')::date, 0, 0, 0, 0, sum(t.units), count(*), sum(t.cost_pico)
+          FROM turns t
+          WHERE t.xid > $1 AND t.xid <= $2
+          GROUP BY t.job, t.xid, t.chunk, t.batch, t.model, 5
         ), placed AS MATERIALIZED (
           SELECT n.*, j.tenant, j.class, b.pool, b.price_per_hour_pico, coalesce(b.booked, n.day) AS booked,
                  coalesce(b.device_ns / b.padded_units * n.units + b.device_ns % b.padded_units * n.units / b.padded_units, 0) AS device_ns

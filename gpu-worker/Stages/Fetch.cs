@@ -1,6 +1,8 @@
+using System.Text.Json;
 using Npgsql;
 using NpgsqlTypes;
 using Pipeline.Contracts;
+using Pipeline.Migrations;
 
 namespace Pipeline.GpuWorker.Stages;
 
@@ -34,7 +36,7 @@ internal sealed class Fetch(NpgsqlDataSource database)
             {
                 var slice = slices[note.Slice];
                 (slice.ReplyTo, slice.FirstSeq, slice.QueuedAt) = (note.ReplyTo, note.FirstSeq, note.QueuedAt);
-                slice.Payload = note.Payload;
+                (slice.Payload, slice.Step) = (note.Payload, note.Step);
             }
         }
     }
@@ -55,6 +57,7 @@ internal sealed class Fetch(NpgsqlDataSource database)
                 slice.FirstSeq = reader.GetInt32(1);
                 slice.QueuedAt = reader.GetFieldValue<DateTimeOffset>(6);
                 slice.HasBudget = reader.GetBoolean(7);
+                ReadRoute(slice, reader);
                 var (tasks, remaining, runs) = (reader.GetInt32(2), reader.GetInt32(3), reader.GetBoolean(4));
                 if (remaining == 0)
                 {
@@ -90,12 +93,27 @@ internal sealed class Fetch(NpgsqlDataSource database)
         }
     }
 
+    private static void ReadRoute(SliceRun slice, NpgsqlDataReader reader)
+    {
+        if (reader.IsDBNull(8))
+        {
+            return;
+        }
+
+        var accept = reader.IsDBNull(11) ? null : JsonSerializer.Deserialize<Acceptance>(reader.GetString(11), ModelRoute.Json);
+        slice.Step = new RouteStep(reader.GetInt16(8), accept, reader.IsDBNull(12) ? null : ModelRef.Parse(reader.GetString(12)));
+        slice.Places = TaskBits.Places(reader.IsDBNull(9) ? null : reader.GetFieldValue<byte[]>(9));
+        slice.Root = reader.IsDBNull(10) ? null : reader.GetInt32(10);
+    }
+
     private NpgsqlCommand ReadChunks(IReadOnlyList<Slice> slices)
     {
         var command = database.CreateCommand(
-            """
-            SELECT s.at, c.first_seq, c.tasks, c.remaining, r.runs, CASE WHEN r.runs AND c.remaining > 0 THEN c.payload END,
-                   coalesce(j.queued_at, j.created_at), j.max_cost_pico IS NOT NULL
+            $"""
+            SELECT s.at, c.first_seq, c.tasks, c.remaining, r.runs, CASE WHEN r.runs AND c.remaining > 0 THEN {ChunkSql.Payload} END,
+                   coalesce(j.queued_at, j.created_at), j.max_cost_pico IS NOT NULL,
+                   CASE WHEN j.route IS NOT NULL THEN c.turn END, c.own, c.root,
+                   (j.route -> 'variants' -> (c.turn - 1) -> 'accept')::text, j.route -> 'variants' -> c.turn::int ->> 'model'
             FROM unnest($1, $2) WITH ORDINALITY AS s (job, no, at)
             JOIN chunks c ON c.job = s.job AND c.no = s.no
             JOIN jobs j ON j.id = s.job
@@ -111,35 +129,45 @@ internal sealed class Fetch(NpgsqlDataSource database)
         return command;
     }
 
-    /// <summary>Promise 6: a slice that is planned again runs only the tasks that have no result yet. A statement a slice, so that each reads one partition.</summary>
+    /// <summary>
+    /// Promise 6: a slice that is planned again runs only the tasks that have no result yet, and have not left it for the next variant of
+    /// their route. A statement a slice, so that each reads one partition.
+    /// </summary>
     private async Task ReadEndedAsync(List<SliceRun> slices, CancellationToken stop)
     {
         await using var batch = database.CreateBatch();
         foreach (var slice in slices)
         {
-            var from = slice.FirstSeq + slice.Slice.First;
-            batch.BatchCommands.Add(
-                new("SELECT seq FROM results WHERE job = $1 AND seq >= $2 AND seq < $3")
+            var (first, last) = (slice.Slice.First, slice.Slice.First + slice.Slice.Count - 1);
+            var command = new NpgsqlBatchCommand("SELECT seq FROM results WHERE job = $1 AND seq >= $2 AND seq <= $3")
+            {
+                Parameters =
                 {
-                    Parameters =
-                    {
-                        new() { Value = slice.Slice.Job.Value },
-                        new() { Value = from },
-                        new() { Value = from + slice.Slice.Count },
-                    },
-                }
-            );
+                    new() { Value = slice.Slice.Job.Value },
+                    new() { Value = slice.FirstSeq + slice.PlaceOf(first) },
+                    new() { Value = slice.FirstSeq + slice.PlaceOf(last) },
+                },
+            };
+            if (slice.Step is { } step)
+            {
+                command.CommandText += " UNION ALL SELECT seq FROM turns WHERE job = $1 AND seq >= $2 AND seq <= $3 AND turn = $4";
+                command.Parameters.Add(new() { Value = (short)step.Turn });
+            }
+
+            batch.BatchCommands.Add(command);
         }
 
         await using var reader = await batch.ExecuteReaderAsync(stop);
         foreach (var slice in slices)
         {
-            slice.Ended = [];
+            var seqs = new HashSet<int>();
             while (await reader.ReadAsync(stop))
             {
-                slice.Ended.Add(reader.GetInt32(0) - slice.FirstSeq);
+                seqs.Add(reader.GetInt32(0));
             }
 
+            var asked = Enumerable.Range(slice.Slice.First, slice.Slice.Count);
+            slice.Ended = [.. asked.Where(i => seqs.Contains(slice.FirstSeq + slice.PlaceOf(i)))];
             slice.Open = slice.Slice.Count - slice.Ended.Count;
             await reader.NextResultAsync(stop);
         }

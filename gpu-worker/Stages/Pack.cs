@@ -84,10 +84,11 @@ internal sealed class Pack(IModelSource models, StoppedJobs stoppedJobs, DeviceM
                     payloads.Add(payload);
                     slice.Payload = null;
                     slice.Unpacked = payload;
-                    if (slice.Slice.First < 0 || slice.Slice.First + slice.Slice.Count > payload.Count)
+                    var tasks = slice.Places?.Length ?? payload.Count;
+                    if (slice.Slice.First < 0 || slice.Slice.First + slice.Slice.Count > tasks)
                     {
                         throw new InvalidDataException(
-                            $"Chunk {slice.Slice.Chunk} holds {payload.Count} tasks, given {slice.Slice.Count} from {slice.Slice.First} on."
+                            $"Chunk {slice.Slice.Chunk} holds {tasks} tasks, given {slice.Slice.Count} from {slice.Slice.First} on."
                         );
                     }
                 }
@@ -123,10 +124,11 @@ internal sealed class Pack(IModelSource models, StoppedJobs stoppedJobs, DeviceM
                     continue;
                 }
 
+                var place = slice.PlaceOf(i);
                 PreparedTask? prepared = null;
                 try
                 {
-                    prepared = model.Prepare(payload.Input(i));
+                    prepared = model.Prepare(payload.Input(place));
                 }
                 catch (TaskInputException e)
                 {
@@ -137,7 +139,7 @@ internal sealed class Pack(IModelSource models, StoppedJobs stoppedJobs, DeviceM
                     unsuitable.Add((tasks.Count, new TaskFailure(FailureKind.ModelFailed, e.Message)));
                 }
 
-                tasks.Add(new TaskRef(s, slice.FirstSeq + i, Encoding.UTF8.GetString(payload.CustomId(i).Span), prepared));
+                tasks.Add(new TaskRef(s, slice.FirstSeq + place, Encoding.UTF8.GetString(payload.CustomId(place).Span), prepared));
             }
         }
 

@@ -3,6 +3,7 @@ using Microsoft.Extensions.Logging;
 using Npgsql;
 using NpgsqlTypes;
 using Pipeline.Contracts;
+using Pipeline.GpuWorker.Models;
 using Pipeline.Migrations;
 
 namespace Pipeline.GpuWorker.Stages;
@@ -26,6 +27,12 @@ internal sealed partial class Write(
     private const int ImpossibleMax = 3;
 
     private readonly TaskEndRows _rows = new();
+
+    /// <summary>Turns after which tasks go on to the next variant of their route.</summary>
+    private readonly EscalationRows _escalations = new();
+
+    /// <summary>Where each task of the group stands: in the rows, or (as the complement) in the escalations.</summary>
+    private readonly List<int> _places = [];
 
     /// <summary>Who waits for each row.</summary>
     private readonly List<Guid?> _waitsFor = [];
@@ -131,7 +138,7 @@ internal sealed partial class Write(
                 await using var transaction = await connection.BeginTransactionAsync(abort);
                 var extension = Extension([], [], _spans, null);
                 await using var batch = new NpgsqlBatch(connection, transaction) { BatchCommands = { extension.Command() } };
-                extension.Took(await LastScalarAsync(batch, abort));
+                extension.Took(await LastScalarAsync(batch, null, abort));
                 await Ledger.CloseAsync(connection, transaction, worker, WorkerState.Stopped, time.GetUtcNow(), abort);
                 await transaction.CommitAsync(abort);
                 return Commit.Done;
@@ -224,7 +231,7 @@ internal sealed partial class Write(
         );
         if (outcome == Commit.Done)
         {
-            unwritten.Remove(_rows.Count, time.GetElapsedTime(began));
+            unwritten.Remove(_places.Count, time.GetElapsedTime(began));
             _spans.RemoveRange(0, spans.Count);
             _accountedNs = spans.Count > 0 ? spans[^1].ToNs : _accountedNs;
             if (_ended is { Count: > 0 } ended)
@@ -232,7 +239,7 @@ internal sealed partial class Write(
                 answers.Send(_rows, _waitsFor, ended);
             }
 
-            Tell(group);
+            Tell(group, _ended?.Opened ?? []);
         }
 
         return (outcome, refusal);
@@ -242,6 +249,8 @@ internal sealed partial class Write(
     private BatchBooking?[] Book(IReadOnlyList<FinishedBatch> group)
     {
         _rows.Clear();
+        _escalations.Clear();
+        _places.Clear();
         _waitsFor.Clear();
         var now = time.GetUtcNow();
         var booked = new BatchBooking?[group.Count];
@@ -270,6 +279,16 @@ internal sealed partial class Write(
             var task = run.Tasks[batch.Tasks[row]];
             var slice = run.Slices[task.Slice];
             var (output, failure) = batch.Ends[row];
+            var (units, costPico) = (task.Prepared?.Units ?? 0, booked?.TaskPico[row] ?? 0);
+            if (failure is null && slice.Step is { Next: { } next } step && !Accepts(step, output, units))
+            {
+                var from = new EscalationFrom(slice.Slice.Chunk, slice.Root ?? slice.Slice.No, slice.FirstSeq, next);
+                _places.Add(~_escalations.Count);
+                _escalations.Add(from, task.Seq, step.Turn, model, batch.Device!.Id, units, costPico);
+                continue;
+            }
+
+            _places.Add(_rows.Count);
             _waitsFor.Add(slice.ReplyTo);
             _rows.Add(
                 slice.Slice.Job,
@@ -283,18 +302,23 @@ internal sealed partial class Write(
                 failure?.Message,
                 model,
                 turns: (short)(
-                    failure is { Kind: FailureKind.InvalidInput or FailureKind.BudgetExceeded or FailureKind.Cancelled } ? 0 : 1
+                    (slice.Step?.Turn ?? 1)
+                    - (failure is { Kind: FailureKind.InvalidInput or FailureKind.BudgetExceeded or FailureKind.Cancelled } ? 1 : 0)
                 ),
-                booked?.TaskPico[row] ?? 0,
+                costPico,
                 batch.Device?.Id,
                 Microseconds(slice.QueuedAt, run.ReceivedAt),
                 stagedUs,
                 deviceUs,
                 Microseconds(slice.QueuedAt, now),
-                task.Prepared?.Units ?? 0
+                units,
+                slice.Step?.Turn ?? 0
             );
         }
     }
+
+    private static bool Accepts(RouteStep step, in TaskOutput output, int units) =>
+        step.Accept?.Accepts(output.Top, output.Second, units) ?? true;
 
     private static TaskOutcome Outcome(TaskFailure? failure) =>
         failure is null ? TaskOutcome.Succeeded
@@ -314,13 +338,13 @@ internal sealed partial class Write(
         await using (var transaction = await connection.BeginTransactionAsync(abort))
         {
             var now = time.GetUtcNow();
-            var ended = await TaskEnds.InsertAsync(connection, transaction, _rows, now, abort);
+            var ended = await TaskEnds.InsertAsync(connection, transaction, _rows, _escalations, now, abort);
             await using var batch = new NpgsqlBatch(connection, transaction);
             TaskEnds.AddCounts(batch, ended, now);
             AddBatches(batch, group, booked);
             var extension = Extension(group, booked, spans, ended);
             batch.BatchCommands.Add(extension.Command());
-            if (extension.Took(await LastScalarAsync(batch, abort)))
+            if (extension.Took(await LastScalarAsync(batch, ended, abort)))
             {
                 await transaction.CommitAsync(abort);
                 _ended = ended;
@@ -333,14 +357,19 @@ internal sealed partial class Write(
         return reached ? Commit.Done : Commit.Closed;
     }
 
-    /// <summary>Runs the batch; what its last command gave, or null when that gave no row.</summary>
-    private static async Task<object?> LastScalarAsync(NpgsqlBatch batch, CancellationToken abort)
+    /// <summary>Runs the batch; what its last command gave, or null when that gave no row. The chunks it made on the way are noted.</summary>
+    private static async Task<object?> LastScalarAsync(NpgsqlBatch batch, EndedTasks? ended, CancellationToken abort)
     {
         await batch.PrepareAsync(abort);
         await using var reader = await batch.ExecuteReaderAsync(abort);
-        object? last;
+        object? last = null;
         do
         {
+            if (ended is not null && await ended.ReadOpenedAsync(reader, abort))
+            {
+                continue;
+            }
+
             last = await reader.ReadAsync(abort) && reader.FieldCount > 0 ? reader.GetValue(0) : null;
         } while (await reader.NextResultAsync(abort));
 
@@ -415,7 +444,7 @@ internal sealed partial class Write(
         for (var i = 0; i < booked.Length; i++)
         {
             var offset = firstRow;
-            booked[i]?.AddTo(sums, row => ended!.WasInserted(offset + row));
+            booked[i]?.AddTo(sums, row => WasWritten(ended!, _places[offset + row]));
             firstRow += group[i].Tasks.Length;
         }
 
@@ -423,9 +452,16 @@ internal sealed partial class Write(
         return new LedgerExtension(worker, _accountedNs, toNs, sums.Entries);
     }
 
+    private static bool WasWritten(EndedTasks ended, int place) => place >= 0 ? ended.WasInserted(place) : ended.HasEscalated(~place);
+
     /// <summary>The rows are committed: opens gates, and lets dispatches that are done be reported and acknowledged.</summary>
-    private static void Tell(IReadOnlyList<FinishedBatch> group)
+    private static void Tell(IReadOnlyList<FinishedBatch> group, IReadOnlyList<OpenedChunk> opened)
     {
+        foreach (var chunk in opened)
+        {
+            _ = group.Any(batch => batch.Run.Escalated(chunk));
+        }
+
         foreach (var batch in group)
         {
             var device = batch.Device;
