@@ -8,6 +8,7 @@ using Pipeline.Hosting.Api;
 using Pipeline.Ingest.Express;
 using Pipeline.Ingest.OpenAi;
 using Pipeline.Ingest.OpenInference;
+using Pipeline.Ingest.Routes;
 using Pipeline.Ingest.Storage;
 using Pipeline.OpenAi;
 
@@ -22,6 +23,8 @@ public static class IngestServices
     {
         services.AddSingleton(IngestOptions.Read(configuration));
         services.AddSingleton<ModelCatalog>();
+        services.AddSingleton<RouteCatalog>();
+        services.AddSingleton<SetRoutes>();
         services.AddSingleton<Admission>();
         services.AddSingleton<JobGate>();
         services.AddSingleton<PriceList>();
@@ -113,6 +116,12 @@ public static class IngestServices
         operators
             .MapPut("/tenants/{tenant}/budget", (string tenant, HttpContext http, SetPrices set) => set.SetBudgetAsync(tenant, http))
             .Describe(PriceOperations.SetBudget);
+        operators
+            .MapPut("/routes/{name}", (string name, HttpContext http, SetRoutes set) => set.SetAsync(name, http))
+            .Describe(RouteOperations.Set);
+        operators
+            .MapPut("/routes/{name}/quality", (string name, HttpContext http, SetRoutes set) => set.SetQualityAsync(name, http))
+            .Describe(RouteOperations.SetQuality);
         endpoints.MapOpenInference();
         return endpoints;
     }

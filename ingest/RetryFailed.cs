@@ -1,5 +1,6 @@
 using System.Security.Cryptography;
 using System.Text;
+using System.Text.Json;
 using Microsoft.AspNetCore.Http;
 using Npgsql;
 using Pipeline.Contracts;
@@ -75,7 +76,12 @@ internal sealed class RetryFailed(
             return Problems.Result(FailureKind.InvalidState, $"Nothing to retry: the job {why}.", "state");
         }
 
-        parameters.Default(JobParameters.Model, old.Model.ToString());
+        var sameRoute = parameters[JobParameters.Model] is null && parameters[JobParameters.Route] is null;
+        if (parameters[JobParameters.Route] is null)
+        {
+            parameters.Default(JobParameters.Model, old.Model.ToString());
+        }
+
         parameters.Default(JobParameters.Class, old.Class.Name());
         parameters.Default(JobParameters.Webhook, old.Webhook);
         parameters.Default(JobParameters.MaxCost, old.MaxCostPicoUsd is { } pico ? Usd(pico) : null);
@@ -86,10 +92,18 @@ internal sealed class RetryFailed(
             return refused;
         }
 
-        order = order! with { RetryOf = old.Id };
+        order = order! with { RetryOf = old.Id, Route = sameRoute ? await ReadRouteAsync(old.Id, stop) : order.Route };
         await using var writer = new JobWriter(order, store, leases, options);
         await CopyFailedAsync(old.Id, writer, stop);
         return await submit.AcceptAsync(order, writer, claim, fingerprint, stop);
+    }
+
+    /// <summary>The route of the old job, as it was.</summary>
+    private async Task<ModelRoute?> ReadRouteAsync(JobId old, CancellationToken stop)
+    {
+        await using var command = database.CreateCommand("SELECT route::text FROM jobs WHERE id = $1");
+        command.Parameters.Add(new() { Value = old.Value });
+        return await command.ExecuteScalarAsync(stop) is string json ? JsonSerializer.Deserialize<ModelRoute>(json, ModelRoute.Json) : null;
     }
 
     /// <summary>Reads the old job chunk by chunk, and adds its failed tasks in their order.</summary>

@@ -19,7 +19,6 @@ internal sealed class SetPrices(NpgsqlDataSource database, ModelCatalog models, 
     private const string ValidFrom = "valid_from";
     private const string CurrencyField = "currency";
     private const int NameMax = 100;
-    private const int BodyBytesMax = 64 * 1024;
 
     /// <summary><c>PUT /v1/pools/{pool}/price</c>: <c>{"price_per_hour_usd": 1.25, "valid_from": "2026-12-01T00:00:00Z"}</c>.</summary>
     public async Task<IResult> SetPoolPriceAsync(string pool, HttpContext http)
@@ -114,27 +113,8 @@ internal sealed class SetPrices(NpgsqlDataSource database, ModelCatalog models, 
     private async Task<(Fields? Fields, IResult? Problem)> ReadAsync(HttpContext http, params string[] names)
     {
         var mistakes = new Mistakes(options.MistakesMax);
-        if (await WholeBody.ReadAsync(http.Request.Body, BodyBytesMax, http.RequestAborted) is not { } bytes)
-        {
-            return (null, Problems.Result(FailureKind.InputTooLarge, $"The body expects at most {BodyBytesMax} bytes."));
-        }
-
-        try
-        {
-            var json = JsonElement.Parse(bytes.Span);
-            if (json.ValueKind == JsonValueKind.Object)
-            {
-                return (new Fields(json, names, mistakes), null);
-            }
-
-            mistakes.Add(null, "a JSON object", json.ValueKind.ToString().ToLowerInvariant());
-        }
-        catch (JsonException e)
-        {
-            mistakes.Add(null, "a JSON object", $"what is none, in line {e.LineNumber + 1}");
-        }
-
-        return (null, Admission.Refuse(mistakes));
+        var (body, problem) = await ObjectBody.ReadAsync(http, mistakes);
+        return body is { } json ? (new Fields(json, names, mistakes), null) : (null, problem);
     }
 
     private static ProblemResult TooSoon(DateTimeOffset validFrom, string why)

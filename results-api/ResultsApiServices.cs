@@ -38,6 +38,7 @@ public static class ResultsApiServices
         v1.MapEvents();
         v1.MapWorkers();
         v1.MapUsage();
+        v1.MapRoutes();
         endpoints.MapOpenAiReads();
         return endpoints;
     }

@@ -10,7 +10,13 @@ public sealed record JobView
 {
     public required JobId Id { get; init; }
     public string Object { get; } = "job";
+
+    /// <summary>The model version; of a routed job the first variant's.</summary>
     public required ModelRef Model { get; init; }
+
+    /// <summary>The route its tasks go along, as <c>name@version</c>; absent where the model is all.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public string? Route { get; init; }
     public required LatencyClass Class { get; init; }
 
     /// <summary>In the answer to a submission: the class that was asked for, where the job was accepted under a slower one.</summary>
@@ -111,7 +117,7 @@ public static class JobViews
                    j.created_at, j.queued_at, j.started_at, j.finished_at, j.deadline, j.predicted_at,
                    j.max_cost_pico, j.metadata::text, j.webhook, j.retry_of, j.error::text,
                    div(coalesce(j.units_done, c.units_done, 0)::numeric * j.per_million_units_pico, 1000000), j.estimate_pico,
-                   j.per_million_units_pico, j.cancel_reason
+                   j.per_million_units_pico, j.cancel_reason, (j.route ->> 'name') || '@' || (j.route ->> 'version')
             FROM {from} j
             LEFT JOIN LATERAL (
               SELECT sum(succeeded)::int AS succeeded, sum(failed)::int AS failed, sum(expired)::int AS expired,
@@ -162,6 +168,7 @@ public static class JobViews
             EstimatedPricePicoUsd = reader.IsDBNull(25) ? null : reader.GetInt64(25),
             PricePerMillionUnitsPicoUsd = reader.IsDBNull(26) ? null : reader.GetInt64(26),
             Reason = reader.IsDBNull(27) ? null : reader.GetString(27),
+            Route = reader.IsDBNull(28) ? null : reader.GetString(28),
         };
 
         DateTimeOffset? Time(int column) => reader.IsDBNull(column) ? null : reader.GetFieldValue<DateTimeOffset>(column);

@@ -17,6 +17,10 @@ namespace Pipeline.Ingest.Body;
 internal sealed class JobParameters(IReadOnlyList<string> names)
 {
     public const string Model = "model";
+    public const string Route = "route";
+
+    /// <summary>The accuracy that was measured of what is to answer, at least.</summary>
+    public const string MinQuality = "min_quality";
     public const string Class = "class";
     public const string Fallback = "fallback";
     public const string Deadline = "deadline";
@@ -34,7 +38,7 @@ internal sealed class JobParameters(IReadOnlyList<string> names)
     public const string CancelOnDisconnect = "cancel_on_disconnect";
 
     /// <summary>What may be said about a job.</summary>
-    public static readonly IReadOnlyList<string> OfJobs = [Model, Class, Fallback, Deadline, Webhook, MaxCost];
+    public static readonly IReadOnlyList<string> OfJobs = [Model, Route, MinQuality, Class, Fallback, Deadline, Webhook, MaxCost];
 
     /// <summary>Of <c>POST /v1/estimates</c>: how many tasks the job has of which the body is a sample.</summary>
     public const string Tasks = "tasks";
@@ -43,7 +47,18 @@ internal sealed class JobParameters(IReadOnlyList<string> names)
     public static readonly IReadOnlyList<string> OfEstimates = [.. OfJobs, Tasks];
 
     /// <summary>What may be said about an inference that is waited for.</summary>
-    public static readonly IReadOnlyList<string> OfInference = [Model, Class, Fallback, Deadline, Timeout, CustomId, CancelOnDisconnect];
+    public static readonly IReadOnlyList<string> OfInference =
+    [
+        Model,
+        Route,
+        MinQuality,
+        Class,
+        Fallback,
+        Deadline,
+        Timeout,
+        CustomId,
+        CancelOnDisconnect,
+    ];
 
     private const string HeaderPrefix = "Pipeline-";
     private const int MetadataPairsMax = 16;

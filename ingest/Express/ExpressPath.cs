@@ -169,6 +169,7 @@ internal sealed class ExpressPath(
                 UnitsMax = header.UnitsMax,
                 ReplyTo = waiters.Instance,
                 Payload = payload.Length <= options.InlinePayloadBytesMax ? payload : null,
+                Step = order.Route?.StepOf(1),
             }
         );
     }

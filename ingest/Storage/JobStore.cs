@@ -215,9 +215,9 @@ internal sealed class JobStore(NpgsqlDataSource database)
             """
             INSERT INTO jobs (id, tenant, model, model_version, class, state, tasks, units, chunks, open_chunks, deadline, predicted_at,
                               webhook, metadata, max_cost_pico, retry_of, created_at, queued_at, per_million_units_pico,
-                              estimate_pico, reserved_pico)
+                              estimate_pico, reserved_pico, route)
             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
-                    reserve_budget($2, $17, $19))
+                    reserve_budget($2, $17, $19), $20)
             """
         );
         var p = insert.Parameters;
@@ -240,6 +240,13 @@ internal sealed class JobStore(NpgsqlDataSource database)
         p.Add(Moment(queuedAt));
         p.Add(Amount(order.PerMillionUnitsPico));
         p.Add(Amount(order.EstimatePico));
+        p.Add(
+            new()
+            {
+                Value = order.Route is { } route ? JsonSerializer.Serialize(route, ModelRoute.Json) : DBNull.Value,
+                NpgsqlDbType = NpgsqlDbType.Jsonb,
+            }
+        );
         return insert;
     }
 

@@ -758,7 +758,7 @@ namespace Pipeline.Migrations.Versions
 
                             t.HasCheckConstraint("ck_jobs_class", "class IN ('express', 'standard', 'bulk')");
 
-                            t.HasCheckConstraint("ck_jobs_counts", "tasks >= 0 AND units >= 0 AND chunks >= 0 AND chunks <= tasks");
+                            t.HasCheckConstraint("ck_jobs_counts", "tasks >= 0 AND units >= 0 AND chunks >= 0 AND (chunks <= tasks OR route IS NOT NULL)");
 
                             t.HasCheckConstraint("ck_jobs_error", "(state = 'failed') = (error IS NOT NULL)");
 

@@ -43,7 +43,7 @@ internal sealed class RoutesTable : IEntityTypeConfiguration<RouteRow>
 public sealed record StoredRoute(ModelRoute Route, DateTimeOffset CreatedAt, RouteQuality? Quality = null);
 
 /// <summary>Everyday SQL of the table of routes: put, keep what was measured, and read all.</summary>
-public static class Routes
+public static class ModelRoutes
 {
     /// <summary>Stores a list of variants under a name: as a new version, unless the newest is the same.</summary>
     /// <returns>The newest version now.</returns>

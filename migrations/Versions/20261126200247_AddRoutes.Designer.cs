@@ -12,7 +12,7 @@ using Pipeline.Migrations;
 namespace Pipeline.Migrations.Versions
 {
     [DbContext(typeof(PipelineDb))]
-    [Migration("20261126194145_AddRoutes")]
+    [Migration("20261126200247_AddRoutes")]
     partial class AddRoutes
     {
         /// <inheritdoc />
@@ -761,7 +761,7 @@ namespace Pipeline.Migrations.Versions
 
                             t.HasCheckConstraint("ck_jobs_class", "class IN ('express', 'standard', 'bulk')");
 
-                            t.HasCheckConstraint("ck_jobs_counts", "tasks >= 0 AND units >= 0 AND chunks >= 0 AND chunks <= tasks");
+                            t.HasCheckConstraint("ck_jobs_counts", "tasks >= 0 AND units >= 0 AND chunks >= 0 AND (chunks <= tasks OR route IS NOT NULL)");
 
                             t.HasCheckConstraint("ck_jobs_error", "(state = 'failed') = (error IS NOT NULL)");
 

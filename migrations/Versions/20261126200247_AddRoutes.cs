@@ -12,6 +12,10 @@ namespace Pipeline.Migrations.Versions
         protected override void Up(MigrationBuilder migrationBuilder)
         {
             migrationBuilder.DropCheckConstraint(
+                name: "ck_jobs_counts",
+                table: "jobs");
+
+            migrationBuilder.DropCheckConstraint(
                 name: "ck_chunks_counts",
                 table: "chunks");
 
@@ -99,6 +103,11 @@ namespace Pipeline.Migrations.Versions
                     table.CheckConstraint("ck_turns_turn", "turn >= 1 AND units >= 0 AND cost_pico >= 0");
                 });
 
+            migrationBuilder.AddCheckConstraint(
+                name: "ck_jobs_counts",
+                table: "jobs",
+                sql: "tasks >= 0 AND units >= 0 AND chunks >= 0 AND (chunks <= tasks OR route IS NOT NULL)");
+
             migrationBuilder.CreateIndex(
                 name: "ix_chunks_escalated",
                 table: "chunks",
@@ -129,6 +138,10 @@ namespace Pipeline.Migrations.Versions
 
             migrationBuilder.DropTable(
                 name: "turns");
+
+            migrationBuilder.DropCheckConstraint(
+                name: "ck_jobs_counts",
+                table: "jobs");
 
             migrationBuilder.DropIndex(
                 name: "ix_chunks_escalated",
@@ -175,6 +188,11 @@ namespace Pipeline.Migrations.Versions
                 oldClrType: typeof(byte[]),
                 oldType: "bytea",
                 oldNullable: true);
+
+            migrationBuilder.AddCheckConstraint(
+                name: "ck_jobs_counts",
+                table: "jobs",
+                sql: "tasks >= 0 AND units >= 0 AND chunks >= 0 AND chunks <= tasks");
 
             migrationBuilder.AddCheckConstraint(
                 name: "ck_chunks_counts",
