@@ -12,7 +12,12 @@ internal static class SubmitCommand
     public static Command Create(Connection connection)
     {
         var file = new Argument<string>("file") { Description = "NDJSON, CSV or plain text, one task a line; - reads standard input" };
-        var model = new Option<string>("--model", "-m") { Description = "Model, as name or name@version", Required = true };
+        var model = new Option<string>("--model", "-m") { Description = "Model, as name or name@version" };
+        var route = new Option<string?>("--route", "-r") { Description = "Route, in place of a model: its variants take turns" };
+        var minQuality = new Option<string?>("--min-quality")
+        {
+            Description = "Beside --route: the cheapest of its variants and itself whose measured accuracy is at least this",
+        };
         var latencyClass = new Option<string>("--class", "-c")
         {
             Description = "express, standard or bulk",
@@ -43,6 +48,8 @@ internal static class SubmitCommand
         {
             file,
             model,
+            route,
+            minQuality,
             latencyClass,
             deadline,
             format,
@@ -56,6 +63,13 @@ internal static class SubmitCommand
             json,
         };
         connection.AddTo(command);
+        command.Validators.Add(result =>
+        {
+            if (result.GetValue(model) is null == result.GetValue(route) is null)
+            {
+                result.AddError("Give --model or --route, one of them.");
+            }
+        });
         command.SetAction(
             async (parsed, stop) =>
             {
@@ -66,11 +80,10 @@ internal static class SubmitCommand
                     throw new CommandException($"There is no file {path}.");
                 }
 
-                List<KeyValuePair<string, string>> parameters =
-                [
-                    new("model", parsed.GetValue(model)!),
-                    new("class", parsed.GetValue(latencyClass)!),
-                ];
+                List<KeyValuePair<string, string>> parameters = [new("class", parsed.GetValue(latencyClass)!)];
+                AddIfGiven(parameters, "model", parsed.GetValue(model));
+                AddIfGiven(parameters, "route", parsed.GetValue(route));
+                AddIfGiven(parameters, "min_quality", parsed.GetValue(minQuality));
                 AddIfGiven(parameters, "deadline", parsed.GetValue(deadline));
                 AddIfGiven(parameters, "webhook", parsed.GetValue(webhook));
                 parameters.AddRange((parsed.GetValue(metadata) ?? []).Select(Metadata));
@@ -107,7 +120,7 @@ internal static class SubmitCommand
 
     private static void Tell(ApiJob job)
     {
-        Console.WriteLine($"job {job.Id}: {job.Tasks:N0} tasks for {job.Model}, class {job.Class}");
+        Console.WriteLine($"job {job.Id}: {job.Tasks:N0} tasks for {job.Route ?? job.Model}, class {job.Class}");
         if (job.PredictedAt is { } predicted)
         {
             Console.WriteLine(
