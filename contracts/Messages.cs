@@ -52,14 +52,7 @@ public sealed record Slice(JobId Job, int No, int First, int Count)
 /// <param name="QueuedAt">When the job was accepted.</param>
 /// <param name="Payload">The whole chunk as stored, when no task of it has run before; else the worker reads the row.</param>
 /// <param name="Step">Of a routed job: the turn that the chunk's tasks take.</param>
-public sealed record SliceNote(
-    int Slice,
-    Guid? ReplyTo,
-    int FirstSeq,
-    DateTimeOffset QueuedAt,
-    byte[]? Payload,
-    RouteStep? Step = null
-);
+public sealed record SliceNote(int Slice, Guid? ReplyTo, int FirstSeq, DateTimeOffset QueuedAt, byte[]? Payload, RouteStep? Step = null);
 
 /// <summary>Work for one worker, one model version, on one lane. Direct exchange, key <c>&lt;worker&gt;.&lt;lane&gt;</c>, mandatory.</summary>
 public sealed record Dispatch

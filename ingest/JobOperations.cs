@@ -15,7 +15,11 @@ internal static class JobOperations
     /// <summary>What may stand in a model's place.</summary>
     public static readonly IReadOnlyList<ApiParameter> RouteParts =
     [
-        ApiParameter.Query(JobParameters.Route, ApiType.Text(100), "A route, in place of `model`: its variants take turns, the cheapest first."),
+        ApiParameter.Query(
+            JobParameters.Route,
+            ApiType.Text(100),
+            "A route, in place of `model`: its variants take turns, the cheapest first."
+        ),
         ApiParameter.Query(
             JobParameters.MinQuality,
             new("number") { Min = 0, Max = 1 },
@@ -198,7 +202,11 @@ internal static class JobOperations
         Parameters =
         [
             ApiParameters.Job,
-            ApiParameter.Query(JobParameters.Model, ApiType.Text(), "Another model or version. Default: the old job's version, or its route."),
+            ApiParameter.Query(
+                JobParameters.Model,
+                ApiType.Text(),
+                "Another model or version. Default: the old job's version, or its route."
+            ),
             .. JobParts.Select(part => part with { Type = part.Type with { Default = null } }),
             ApiParameters.IdempotencyKey,
         ],
@@ -246,7 +254,13 @@ internal sealed record InlineJob(
 );
 
 /// <summary>The shape of a question for an estimate.</summary>
-internal sealed record EstimateBody(JobShape Shape, string? Model = null, string? Route = null, double? MinQuality = null, string? Deadline = null);
+internal sealed record EstimateBody(
+    JobShape Shape,
+    string? Model = null,
+    string? Route = null,
+    double? MinQuality = null,
+    string? Deadline = null
+);
 
 /// <param name="Units">Of all tasks together; or <paramref name="UnitsPerTask"/>.</param>
 internal sealed record JobShape(long Tasks, long? Units = null, double? UnitsPerTask = null);

@@ -114,7 +114,15 @@ internal sealed class ChunkPart
     private readonly byte[] _untaken;
     private readonly Dictionary<int, long>? _costs;
 
-    private ChunkPart(ChunkKey key, int firstSeq, byte[] tasks, bool closed, JobState jobState, bool hasBudget, Dictionary<int, long>? costs)
+    private ChunkPart(
+        ChunkKey key,
+        int firstSeq,
+        byte[] tasks,
+        bool closed,
+        JobState jobState,
+        bool hasBudget,
+        Dictionary<int, long>? costs
+    )
     {
         (Key, Tasks, Closed, JobState, HasBudget) = (key, tasks, closed, jobState, hasBudget);
         (_firstSeq, _untaken, _costs) = (firstSeq, [.. tasks], costs);

@@ -138,7 +138,10 @@ internal sealed class JobsTable : IEntityTypeConfiguration<JobRow>
                 t.HasCheckConstraint("ck_jobs_cancel_reason", "cancel_reason IS NULL OR state IN ('cancelling', 'cancelled')");
                 t.HasCheckConstraint("ck_jobs_error", "(state = 'failed') = (error IS NOT NULL)");
                 // A task that escalates may make a chunk of its own, once a turn.
-                t.HasCheckConstraint("ck_jobs_counts", "tasks >= 0 AND units >= 0 AND chunks >= 0 AND (chunks <= tasks OR route IS NOT NULL)");
+                t.HasCheckConstraint(
+                    "ck_jobs_counts",
+                    "tasks >= 0 AND units >= 0 AND chunks >= 0 AND (chunks <= tasks OR route IS NOT NULL)"
+                );
             }
         );
         builder.HasKey(j => j.Id);

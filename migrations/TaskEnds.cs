@@ -447,7 +447,8 @@ public static class TaskEnds
 
     private static List<int> Numbers(IReadOnlyList<ChunkKey> chunks) => [.. chunks.Select(c => c.No)];
 
-    private static NpgsqlParameter Moment(DateTimeOffset at) => new() { Value = at.ToUniversalTime(), NpgsqlDbType = NpgsqlDbType.TimestampTz };
+    private static NpgsqlParameter Moment(DateTimeOffset at) =>
+        new() { Value = at.ToUniversalTime(), NpgsqlDbType = NpgsqlDbType.TimestampTz };
 
     private static NpgsqlParameter Array(NpgsqlDbType element, object values) =>
         new() { Value = values, NpgsqlDbType = NpgsqlDbType.Array | element };

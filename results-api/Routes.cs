@@ -39,7 +39,11 @@ internal static class Routes
         return TypedResults.Json(ListView.Of(routes, limit, route => route.Name), ApiJson.Options);
     }
 
-    private static async Task<Results<JsonHttpResult<RouteView>, ProblemResult>> Find(string name, HttpContext http, NpgsqlDataSource database)
+    private static async Task<Results<JsonHttpResult<RouteView>, ProblemResult>> Find(
+        string name,
+        HttpContext http,
+        NpgsqlDataSource database
+    )
     {
         var routes = await ModelRoutes.ReadAllAsync(database, http.RequestAborted);
         return routes.FirstOrDefault(r => r.Route.Name == name) is { } found

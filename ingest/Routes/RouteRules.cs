@@ -162,7 +162,11 @@ internal static class RouteRules
         }
 
         ExpectMembers(item, $"{Field(index, null)}.", ["model", Accept], mistakes);
-        if (!item.TryGetProperty("model", out var model) || model.ValueKind != JsonValueKind.String || model.GetString() is not { Length: > 0 })
+        if (
+            !item.TryGetProperty("model", out var model)
+            || model.ValueKind != JsonValueKind.String
+            || model.GetString() is not { Length: > 0 }
+        )
         {
             mistakes.Add(Field(index, "model"), "the name of a model, or name@version", Given(model.ValueKind == 0 ? null : model));
             return null;
@@ -173,7 +177,9 @@ internal static class RouteRules
         {
             mistakes.Add(
                 Field(index, Accept),
-                isLast ? "nothing: the last variant accepts every answer" : $"a rule: one or more of {ProbabilityMin}, {MarginMin}, {UnitsMax}",
+                isLast
+                    ? "nothing: the last variant accepts every answer"
+                    : $"a rule: one or more of {ProbabilityMin}, {MarginMin}, {UnitsMax}",
                 given ? Given(accept) : "nothing"
             );
             return new RouteVariant(model.GetString()!);
@@ -227,7 +233,11 @@ internal static class RouteRules
             return units;
         }
 
-        mistakes.Add($"{field}.{UnitsMax}", string.Create(CultureInfo.InvariantCulture, $"a whole number from 1 to {int.MaxValue}"), Given(value));
+        mistakes.Add(
+            $"{field}.{UnitsMax}",
+            string.Create(CultureInfo.InvariantCulture, $"a whole number from 1 to {int.MaxValue}"),
+            Given(value)
+        );
         return null;
     }
 

@@ -76,7 +76,11 @@ internal sealed class SetRoutes(NpgsqlDataSource database, ModelCatalog models, 
         var quality = new RouteQuality(given!.MeasuredAt.ToUniversalTime(), given.Tasks, given.Choices);
         if (!await ModelRoutes.SetQualityAsync(database, name, given.Version, quality, stop))
         {
-            return Problems.Result(FailureKind.UnknownModelRoute, $"There is no route \"{Excerpt.Of(name)}\" of version {given.Version}.", "name");
+            return Problems.Result(
+                FailureKind.UnknownModelRoute,
+                $"There is no route \"{Excerpt.Of(name)}\" of version {given.Version}.",
+                "name"
+            );
         }
 
         routes.Forget();

@@ -76,7 +76,8 @@ internal sealed class TaskFailures(NpgsqlDataSource database, TimeProvider time)
         var model = reader.GetString(2);
         var waitedUs = Math.Max(0, (now - reader.GetFieldValue<DateTimeOffset>(3)).Ticks / TimeSpan.TicksPerMicrosecond);
         var done = reader.GetFieldValue<int[]>(4).ToHashSet();
-        var places = TaskBits.Places(reader.IsDBNull(5) ? null : reader.GetFieldValue<byte[]>(5)) ?? [.. Enumerable.Range(0, payload.Count)];
+        var places =
+            TaskBits.Places(reader.IsDBNull(5) ? null : reader.GetFieldValue<byte[]>(5)) ?? [.. Enumerable.Range(0, payload.Count)];
         var turn = reader.GetInt16(6);
         var missing = places.Skip(slice.First).Take(slice.Count).Where(place => !done.Contains(firstSeq + place));
         foreach (var place in decision.FirstOnly ? missing.Take(1) : missing)

@@ -95,7 +95,12 @@ internal sealed class PipelineClient : IDisposable
     /// <summary>Keeps what was measured of a route's version; for operators.</summary>
     public async Task SetRouteQualityAsync(string name, object quality, CancellationToken stop)
     {
-        using var response = await _writes.PutAsJsonAsync($"v1/routes/{Uri.EscapeDataString(name)}/quality", quality, ApiJson.Options, stop);
+        using var response = await _writes.PutAsJsonAsync(
+            $"v1/routes/{Uri.EscapeDataString(name)}/quality",
+            quality,
+            ApiJson.Options,
+            stop
+        );
         await ThrowIfRefusedAsync(response, stop);
     }
 

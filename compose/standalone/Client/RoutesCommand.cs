@@ -58,12 +58,18 @@ internal static class RoutesCommand
     {
         var file = new Argument<FileInfo>("file")
         {
-            Description = "JSON: {\"name\": \"…\", \"variants\": [{\"model\": \"…\", \"accept\": {\"probability_min\": 0.9}}, {\"model\": \"…\"}]}",
+            Description =
+                "JSON: {\"name\": \"…\", \"variants\": [{\"model\": \"…\", \"accept\": {\"probability_min\": 0.9}}, {\"model\": \"…\"}]}",
         };
         file.AcceptExistingOnly();
         var name = new Option<string?>("--name") { Description = "The route's name (default: the file's \"name\")" };
         var json = new Option<bool>("--json") { Description = "Print JSON" };
-        var command = new Command("put", "Set a route from a file; another list of variants is a new version. For operators.") { file, name, json };
+        var command = new Command("put", "Set a route from a file; another list of variants is a new version. For operators.")
+        {
+            file,
+            name,
+            json,
+        };
         connection.AddTo(command);
         command.SetAction(
             async (parsed, stop) =>

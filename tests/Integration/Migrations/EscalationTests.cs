@@ -89,7 +89,10 @@ public sealed class EscalationTests : IAsyncLifetime
     public async Task Commits_at_once_of_chunks_of_one_job_number_their_new_chunks_one_after_the_other()
     {
         var writes = await Task.WhenAll(
-            Enumerable.Range(0, 4).Select(seq => WriteAsync(accepted: [], escalated: [seq])).Concat([.. Enumerable.Range(4, 6).Select(EscalateAsync)])
+            Enumerable
+                .Range(0, 4)
+                .Select(seq => WriteAsync(accepted: [], escalated: [seq]))
+                .Concat([.. Enumerable.Range(4, 6).Select(EscalateAsync)])
         );
 
         Assert.Equal(Enumerable.Range(2, 10), writes.Select(w => w.Opened[0].Chunk.No).Order());

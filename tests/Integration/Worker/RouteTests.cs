@@ -44,7 +44,9 @@ public sealed class RouteTests
         );
         Assert.Equal(
             Enumerable.Range(0, 40).Where(i => i % 3 == 0).Select(i => FakeModel.Answer(Text(i))),
-            await world.Database.ScalarAsync<string[]>("SELECT array_agg(convert_from(output, 'UTF8') ORDER BY seq) FROM results WHERE turns = 2")
+            await world.Database.ScalarAsync<string[]>(
+                "SELECT array_agg(convert_from(output, 'UTF8') ORDER BY seq) FROM results WHERE turns = 2"
+            )
         );
         await world.StopAsync();
         await AssertBooksAsync(world);

@@ -23,7 +23,10 @@ internal static class EvaluateCommand
             Description = "Accuracy that the suggested threshold must reach (default: the last variant's, less 0.005)",
         };
         var split = new Option<bool>("--split") { Description = "Choose the threshold on every other task, and measure on the rest" };
-        var margin = new Option<bool>("--margin") { Description = "Try thresholds of the margin between the two best labels, not of the best" };
+        var margin = new Option<bool>("--margin")
+        {
+            Description = "Try thresholds of the margin between the two best labels, not of the best",
+        };
         var thresholds = new Option<int>("--thresholds") { Description = "How many thresholds are tried", DefaultValueFactory = _ => 100 };
         var tasksMax = new Option<int>("--tasks-max") { Description = "Labelled tasks at most", DefaultValueFactory = _ => 200_000 };
         var latencyTasks = new Option<int>("--latency-tasks")
@@ -33,7 +36,10 @@ internal static class EvaluateCommand
         };
         var discard = new Option<bool>("--discard") { Description = "Do not keep what was measured with the route" };
         var json = new Option<bool>("--json") { Description = "Print JSON" };
-        var command = new Command("evaluate", "Measure a route with labelled tasks, and suggest the cheapest threshold that is good enough.")
+        var command = new Command(
+            "evaluate",
+            "Measure a route with labelled tasks, and suggest the cheapest threshold that is good enough."
+        )
         {
             name,
             file,
@@ -127,9 +133,11 @@ internal static class EvaluateCommand
 
         var last = report.Measured[^2];
         Console.WriteLine($"Route {report.Route}, measured on {report.TasksMeasured:N0} tasks:");
-        PlainTable.Write(["CHOICE", "ACCURACY", "COST OF A MILLION", "BY THE MODEL'S COST", "TURNS", "EXPRESS P50"], report.Measured.Select(Row));
-        var chosenOn = report.TasksChosenOn == report.TasksMeasured ? "" : $", chosen on {report.TasksChosenOn:N0} other tasks";
-        Console.WriteLine($"\nCheapest for their accuracy (computed from the variants' scores, {report.ThresholdOf}{chosenOn}):");
+        PlainTable.Write(
+            ["CHOICE", "ACCURACY", "COST OF A MILLION", "BY THE MODEL'S COST", "TURNS", "EXPRESS P50"],
+            report.Measured.Select(Row)
+        );
+        Console.WriteLine($"\nCheapest for their accuracy (thresholds of {report.ThresholdOf}, computed from the variants' scores):");
         PlainTable.Write(
             ["CHOICE", "THRESHOLD", "ACCURACY", "COST OF A MILLION", "OF THE LAST VARIANT'S", "TURNS"],
             report.Front.Select(p =>
@@ -146,8 +154,14 @@ internal static class EvaluateCommand
         );
         Console.WriteLine(
             report.Suggested is { } best
-                ? $"\nCheapest with an accuracy of {Percent(report.AccuracyRequired)} or more: {best.Choice}"
-                    + (best.Threshold is { } t ? string.Create(CultureInfo.InvariantCulture, $" with {report.ThresholdOf} {t:0.######}") : "")
+                ? $"\nCheapest with an accuracy of {Percent(report.AccuracyRequired)} or more"
+                    + (report.Split ? $" on {report.TasksChosenOn:N0} other tasks" : "")
+                    + $": {best.Choice}"
+                    + (
+                        best.Threshold is { } t
+                            ? string.Create(CultureInfo.InvariantCulture, $" with {report.ThresholdOf} {t:0.######}")
+                            : ""
+                    )
                     + $", {Percent(best.Accuracy)} at {Million(best.CostPerTaskPicoUsd)}, {Saved(best, last)} than {last.Choice} ({Percent(last.Accuracy)})."
                 : $"\nNothing reaches an accuracy of {Percent(report.AccuracyRequired)}."
         );

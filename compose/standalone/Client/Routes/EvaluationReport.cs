@@ -1,6 +1,3 @@
-using System.Text.Json.Serialization;
-using Pipeline.Contracts;
-
 namespace Pipeline.Standalone.Client.Routes;
 
 /// <param name="AccuracyMin">That the suggestion must reach; null for the last variant's less <see cref="EvaluationReport.AccuracyGiven"/>.</param>
@@ -34,6 +31,7 @@ internal sealed record EvaluationReport
 
     /// <summary>Tasks that the threshold was chosen on: the same, or with <c>--split</c> the others.</summary>
     public required int TasksChosenOn { get; init; }
+    public required bool Split { get; init; }
 
     /// <summary><c>probability_min</c> or <c>margin_min</c>.</summary>
     public required string ThresholdOf { get; init; }
@@ -49,7 +47,6 @@ internal sealed record EvaluationReport
     public required EvaluatedChoice? Suggested { get; init; }
 
     /// <summary>All thresholds tried.</summary>
-    [JsonPropertyName("sweep")]
     public required IReadOnlyList<EvaluatedChoice> Sweep { get; init; }
 
     /// <param name="whole">The route itself, as it is set.</param>
@@ -76,6 +73,7 @@ internal sealed record EvaluationReport
             Route = whole.Name,
             TasksMeasured = measure.Length,
             TasksChosenOn = choose.Length,
+            Split = settings.Split,
             ThresholdOf = settings.ByMargin ? "margin_min" : "probability_min",
             Measured =
             [
@@ -89,16 +87,14 @@ internal sealed record EvaluationReport
         };
 
         List<Evaluated> Points(int[] of) =>
-            [
-                .. variants.Select((_, i) => evaluation.Alone(i, of)),
-                .. evaluation.Sweep(route.Name, settings.ByMargin, thresholds, of),
-            ];
+            [.. variants.Select((_, i) => evaluation.Alone(i, of)), .. evaluation.Sweep(route.Name, settings.ByMargin, thresholds, of)];
 
-        EvaluatedChoice Show(Evaluated e) =>
-            new(e.Choice, e.Threshold, e.Accuracy, e.CostPico, Modelled(e.Shares), e.TurnsPerTask, null);
+        EvaluatedChoice Show(Evaluated e) => new(e.Choice, e.Threshold, e.Accuracy, e.CostPico, Modelled(e.Shares), e.TurnsPerTask, null);
 
         double? Modelled(IReadOnlyList<double> shares) =>
-            variants.All(v => v.ModelledCostPico is not null) ? shares.Zip(variants, (share, v) => share * v.ModelledCostPico!.Value).Sum() : null;
+            variants.All(v => v.ModelledCostPico is not null)
+                ? shares.Zip(variants, (share, v) => share * v.ModelledCostPico!.Value).Sum()
+                : null;
 
         EvaluatedChoice AsRun(LabelledRun run, IReadOnlyList<string> labels, int[] of)
         {

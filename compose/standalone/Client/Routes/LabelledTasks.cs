@@ -73,6 +73,8 @@ internal sealed class LabelledTasks
             // Told below, with its line.
         }
 
-        throw new CommandException($"Line {number}: expected {{\"input\": …, \"label\": \"…\"}}, given {(line.Length > 80 ? $"{line[..80]}…" : line)}");
+        throw new CommandException(
+            $"Line {number}: expected {{\"input\": …, \"label\": \"…\"}}, given {(line.Length > 80 ? $"{line[..80]}…" : line)}"
+        );
     }
 }

@@ -85,14 +85,19 @@ internal sealed class RouteEvaluation(IReadOnlyList<string> labels, IReadOnlyLis
             .Distinct()
             .Order()
             .ToArray();
-        return seen.Length <= most ? seen : [.. Enumerable.Range(0, most).Select(i => seen[(int)((long)i * (seen.Length - 1) / (most - 1))])];
+        return seen.Length <= most
+            ? seen
+            : [.. Enumerable.Range(0, most).Select(i => seen[(int)((long)i * (seen.Length - 1) / (most - 1))])];
     }
 
     /// <summary>The rules of a route all of whose variants but the last accept from this threshold on.</summary>
     public IReadOnlyList<Acceptance?> Rules(bool byMargin, double threshold) =>
         [
-            .. variants.Select((_, i) =>
-                i == variants.Count - 1 ? null : new Acceptance { ProbabilityMin = byMargin ? null : threshold, MarginMin = byMargin ? threshold : null }
+            .. variants.Select(
+                (_, i) =>
+                    i == variants.Count - 1
+                        ? null
+                        : new Acceptance { ProbabilityMin = byMargin ? null : threshold, MarginMin = byMargin ? threshold : null }
             ),
         ];
 
