@@ -153,6 +153,9 @@ internal sealed class SliceRun(Slice slice)
     /// <summary>The chunk that has the run, where it is not this one.</summary>
     public int? Root { get; set; }
 
+    /// <summary>Tasks have left it for the next variant, in a dispatch before this one.</summary>
+    public bool HasEscalated { get; set; }
+
     /// <summary>The turn its tasks take; null where their job has no route.</summary>
     public RouteStep? Step { get; set; }
 

@@ -26,6 +26,10 @@ internal sealed class Fetch(NpgsqlDataSource database)
         }
 
         run.Slices = slices;
+        if (Array.FindAll(slices, s => s.HasEscalated) is { Length: > 0 } escalated)
+        {
+            await ReadEscalatedAsync(run, escalated, stop);
+        }
     }
 
     private static void TakeNotes(Dispatch dispatch, SliceRun[] slices)
@@ -104,6 +108,7 @@ internal sealed class Fetch(NpgsqlDataSource database)
         slice.Step = new RouteStep(reader.GetInt16(8), accept, reader.IsDBNull(12) ? null : ModelRef.Parse(reader.GetString(12)));
         slice.Places = TaskBits.Places(reader.IsDBNull(9) ? null : reader.GetFieldValue<byte[]>(9));
         slice.Root = reader.IsDBNull(10) ? null : reader.GetInt32(10);
+        slice.HasEscalated = reader.GetBoolean(13);
     }
 
     private NpgsqlCommand ReadChunks(IReadOnlyList<Slice> slices)
@@ -113,7 +118,7 @@ internal sealed class Fetch(NpgsqlDataSource database)
             SELECT s.at, c.first_seq, c.tasks, c.remaining, r.runs, CASE WHEN r.runs AND c.remaining > 0 THEN {ChunkSql.Payload} END,
                    coalesce(j.queued_at, j.created_at), j.max_cost_pico IS NOT NULL,
                    CASE WHEN j.route IS NOT NULL THEN c.turn END, c.own, c.root,
-                   (j.route -> 'variants' -> (c.turn - 1) -> 'accept')::text, j.route -> 'variants' -> c.turn::int ->> 'model'
+                   (j.route -> 'variants' -> (c.turn - 1) -> 'accept')::text, j.route -> 'variants' -> c.turn::int ->> 'model', c.escalated > 0
             FROM unnest($1, $2) WITH ORDINALITY AS s (job, no, at)
             JOIN chunks c ON c.job = s.job AND c.no = s.no
             JOIN jobs j ON j.id = s.job
@@ -169,6 +174,60 @@ internal sealed class Fetch(NpgsqlDataSource database)
             var asked = Enumerable.Range(slice.Slice.First, slice.Slice.Count);
             slice.Ended = [.. asked.Where(i => seqs.Contains(slice.FirstSeq + slice.PlaceOf(i)))];
             slice.Open = slice.Slice.Count - slice.Ended.Count;
+            await reader.NextResultAsync(stop);
+        }
+    }
+
+    /// <summary>
+    /// A slice some of whose tasks have escalated is planned again where its worker died, perhaps before it could tell of the chunks that it
+    /// made for them: so they are told of once more, with this dispatch.
+    /// </summary>
+    private async Task ReadEscalatedAsync(DispatchRun run, SliceRun[] slices, CancellationToken stop)
+    {
+        await using var batch = database.CreateBatch();
+        foreach (var slice in slices)
+        {
+            batch.BatchCommands.Add(
+                new(
+                    """
+                    SELECT c.no, j.tenant, c.model, j.class, j.deadline, coalesce(j.queued_at, j.created_at), c.tasks, c.units, c.units_max
+                    FROM chunks c JOIN jobs j ON j.id = c.job
+                    WHERE c.job = $1 AND c.first_seq = $2 AND c.turn = $3 AND c.remaining > 0 AND c.root IS NOT NULL
+                    """
+                )
+                {
+                    Parameters =
+                    {
+                        new() { Value = slice.Slice.Job.Value },
+                        new() { Value = slice.FirstSeq },
+                        new() { Value = (short)(slice.Step!.Turn + 1) },
+                    },
+                }
+            );
+        }
+
+        await using var reader = await batch.ExecuteReaderAsync(stop);
+        foreach (var slice in slices)
+        {
+            while (await reader.ReadAsync(stop))
+            {
+                var chunk = new ChunkSubmitted
+                {
+                    Job = slice.Slice.Job,
+                    No = reader.GetInt32(0),
+                    Tenant = new TenantId(reader.GetGuid(1)),
+                    Model = ModelRef.Parse(reader.GetString(2)),
+                    Class = LatencyClasses.TryParse(reader.GetString(3), out var latencyClass) ? latencyClass : LatencyClass.Bulk,
+                    Deadline = reader.GetFieldValue<DateTimeOffset>(4),
+                    QueuedAt = reader.GetFieldValue<DateTimeOffset>(5),
+                    FirstSeq = slice.FirstSeq,
+                    Tasks = reader.GetInt32(6),
+                    Units = reader.GetInt64(7),
+                    UnitsMax = reader.GetInt32(8),
+                };
+                run.Escalated(new OpenedChunk(slice.Slice.Chunk, chunk));
+            }
+
             await reader.NextResultAsync(stop);
         }
     }

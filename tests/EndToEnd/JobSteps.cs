@@ -16,7 +16,13 @@ internal static class JobSteps
     private static readonly TimeSpan LookEvery = TimeSpan.FromMilliseconds(20);
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(90);
 
-    public static async Task<SentJob> SendAsync(this PipelineClient client, string model, IReadOnlyList<string> texts)
+    /// <param name="parameter">What <paramref name="model"/> names: <c>model</c> or <c>route</c>.</param>
+    public static async Task<SentJob> SendAsync(
+        this PipelineClient client,
+        string model,
+        IReadOnlyList<string> texts,
+        string parameter = "model"
+    )
     {
         var body = new StringBuilder();
         for (var seq = 0; seq < texts.Count; seq++)
@@ -28,7 +34,7 @@ internal static class JobSteps
         content.Headers.ContentType = new MediaTypeHeaderValue("application/x-ndjson");
         var job = await client.SubmitAsync(
             content,
-            [new("model", model), new("class", "bulk")],
+            [new(parameter, model), new("class", "bulk")],
             null,
             TestContext.Current.CancellationToken
         );
@@ -119,7 +125,7 @@ internal static class JobSteps
     }
 
     /// <summary>Counted in the tables: one row a task, and a job costs what its results cost.</summary>
-    private static async Task AssertCostAsync(ApiJob job, NpgsqlDataSource database)
+    public static async Task AssertCostAsync(ApiJob job, NpgsqlDataSource database)
     {
         await using var command = database.CreateCommand(
             """

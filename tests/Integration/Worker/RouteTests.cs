@@ -102,6 +102,22 @@ public sealed class RouteTests
     }
 
     [Fact]
+    public async Task A_chunk_that_is_planned_again_tells_once_more_of_what_escalated_from_it()
+    {
+        await using var world = await WorkerWorld.StartAsync();
+        var job = await SeedAsync(world, 9, Probability, chunkTasks: 9);
+        var first = await world.RunAsync(job);
+
+        var again = await world.RunAsync(job);
+        await RunOnAsync(world, first);
+        var done = await world.RunAsync(job);
+
+        Assert.Equal(first.Escalated!.OrderBy(c => c.No), again.Escalated!.OrderBy(c => c.No));
+        Assert.Empty(again.Batches);
+        Assert.Null(done.Escalated);
+    }
+
+    [Fact]
     public async Task What_escalated_and_then_expired_or_was_convicted_keeps_what_its_turn_cost()
     {
         await using var world = await WorkerWorld.StartAsync(batchRowsMax: 9);
