@@ -18,7 +18,7 @@ public sealed class RoutesTests(RunningSystem system)
     public async Task Every_answer_of_a_routed_job_is_of_the_right_variant_also_when_its_worker_is_killed()
     {
         var route = await PutRouteAsync();
-        var texts = Pieces(40_000);
+        var texts = Pieces(20_000);
         var job = await system.Client.SendAsync(route, texts, "route");
         await system.Client.UntilAsync(job, j => j.Ended > 0);
 

@@ -272,11 +272,13 @@ internal sealed record ApiEstimate
 
     /// <summary>Of a route that was measured.</summary>
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
-    public IReadOnlyList<JsonElement>? Choices { get; init; }
+    public IReadOnlyList<ApiChoiceEstimate>? Choices { get; init; }
     public required long Tasks { get; init; }
     public required long Units { get; init; }
     public required IReadOnlyList<ApiClassEstimate> Classes { get; init; }
 }
+
+internal sealed record ApiChoiceEstimate(string Choice, double Accuracy, double TurnsPerTask, decimal CostPicoUsd);
 
 internal sealed record ApiClassEstimate
 {

@@ -137,7 +137,7 @@ internal static class SubmitCommand
             return;
         }
 
-        Console.WriteLine($"{estimate.Tasks:N0} tasks for {estimate.Model}, {estimate.Units:N0} units; nothing was sent");
+        Console.WriteLine($"{estimate.Tasks:N0} tasks for {estimate.Route ?? estimate.Model}, {estimate.Units:N0} units; nothing was sent");
         PlainTable.Write(
             ["CLASS", "NOW", "BEGINS", "DONE", "95 % BY", "COST", "AT MOST (95 %)", "PRICE"],
             estimate.Classes.Select(c =>
@@ -154,6 +154,23 @@ internal static class SubmitCommand
                 }
             )
         );
+
+        if (estimate.Choices is { Count: > 0 } choices)
+        {
+            Console.WriteLine($"\nThese are of {estimate.Model} alone. Measured of route {estimate.Route}:");
+            PlainTable.Write(
+                ["CHOICE", "ACCURACY", "TURNS", "COST OF ALL"],
+                choices.Select(c =>
+                    new[]
+                    {
+                        c.Choice,
+                        string.Create(CultureInfo.InvariantCulture, $"{c.Accuracy * 100:0.0#} %"),
+                        c.TurnsPerTask.ToString("0.000", CultureInfo.InvariantCulture),
+                        Cost.Format((Int128)c.CostPicoUsd),
+                    }
+                )
+            );
+        }
 
         static string Moment(DateTimeOffset? at) =>
             at?.ToLocalTime().ToString("yyyy-MM-dd HH:mm:ss", CultureInfo.InvariantCulture) ?? "no worker";
