@@ -2,6 +2,7 @@ using System.Net;
 using System.Net.Http.Headers;
 using System.Net.Http.Json;
 using System.Text.Json;
+using Npgsql;
 using Pipeline.Contracts;
 using Pipeline.Migrations;
 using Xunit;
@@ -11,7 +12,7 @@ namespace Pipeline.Tests.Integration.Ingest;
 /// <summary>Routes at the door: set by operators, named by jobs in place of a model.</summary>
 public sealed class RoutesTests : IAsyncLifetime
 {
-    private const string Task = """{"custom_id":"a","input":"0123456789"}""";
+    private const string OneTask = """{"custom_id":"a","input":"0123456789"}""";
     private static readonly object Words = Variants(new { units_max = 8 });
     private IngestHost _host = null!;
     private HttpClient _operator = null!;
@@ -65,7 +66,7 @@ public sealed class RoutesTests : IAsyncLifetime
     {
         await PutAsync("r", Words);
 
-        using var response = await _host.PostAsync("route=r&class=bulk", Task);
+        using var response = await _host.PostAsync("route=r&class=bulk", OneTask);
         var job = await response.JsonAsync();
         await PutAsync("r", Variants(new { units_max = 9 }));
 
@@ -104,7 +105,7 @@ public sealed class RoutesTests : IAsyncLifetime
     {
         await PutAsync("r", Words);
 
-        using var response = await _host.PostAsync(query, Task);
+        using var response = await _host.PostAsync(query, OneTask);
 
         Assert.Equal((status, code), (response.StatusCode, (await response.JsonAsync()).GetProperty("code").GetString()));
         Assert.Equal(0, await _host.CountRowsAsync());
@@ -129,11 +130,76 @@ public sealed class RoutesTests : IAsyncLifetime
         );
         Assert.Equal(HttpStatusCode.OK, measured.StatusCode);
 
-        using var response = await _host.PostAsync($"route=r&min_quality={least}", Task);
+        using var response = await _host.PostAsync($"route=r&min_quality={least}", OneTask);
         var job = await response.JsonAsync();
 
         Assert.Equal(model, job.GetProperty("model").GetString());
         Assert.Equal(route, job.TryGetProperty("route", out var shown) ? shown.GetString() : null);
+    }
+
+    [Fact]
+    public async Task A_retry_takes_what_failed_on_any_variant_along_the_route_as_it_was()
+    {
+        await PutAsync("r", Words);
+        var job = await _host.SubmitAsync(tasks: 3, "route=r");
+        await PutAsync("r", Variants(new { units_max = 9 }));
+        var next = await WriteAsync(job, failed: (0, 0, 1), escalated: [1, 2]);
+        await WriteAsync(job, failed: (next, 1, 2), escalated: []);
+        await WriteAsync(job, failed: (next, 2, 2), escalated: []);
+
+        using var response = await _host.Client.PostAsync($"/v1/jobs/{job}/retry-failed", null);
+        var retry = await response.JsonAsync();
+
+        Assert.Equal((3, "r@1"), (retry.GetProperty("tasks").GetInt32(), retry.GetProperty("route").GetString()));
+        Assert.Equal(
+            ["t-0", "t-1", "t-2"],
+            (await _host.ReadTasksAsync(JobId.From(retry.GetProperty("id").GetGuid()))).Select(t => t.CustomId)
+        );
+    }
+
+    /// <summary>What a worker writes: one task failed, others escalated. Gives the number of the chunk they escalated to.</summary>
+    private async Task<int> WriteAsync(JobId job, (int Chunk, int Seq, int Turn) failed, int[] escalated)
+    {
+        var (rows, escalations) = (new TaskEndRows(), new EscalationRows());
+        rows.Add(
+            job,
+            failed.Chunk,
+            failed.Seq,
+            TaskOutcome.Failed,
+            $"t-{failed.Seq}",
+            output: null,
+            contentType: null,
+            "model_failed",
+            "It failed.",
+            "words@1",
+            (short)failed.Turn,
+            costPico: 1,
+            batch: null,
+            queuedUs: 0,
+            stagedUs: 0,
+            deviceUs: 0,
+            totalUs: 0,
+            units: 1,
+            failed.Turn
+        );
+        foreach (var seq in escalated)
+        {
+            var from = new EscalationFrom(new ChunkKey(job, 0), 0, 0, new ModelRef("words", "2"));
+            escalations.Add(from, seq, 1, "words@1", BatchId.New(DateTimeOffset.UtcNow), units: 1, costPico: 1);
+        }
+
+        var now = DateTimeOffset.UtcNow;
+        await using var connection = await _host.Database.DataSource.OpenConnectionAsync();
+        await using var transaction = await connection.BeginTransactionAsync();
+        var ended = await TaskEnds.InsertAsync(connection, transaction, rows, escalations, now, default);
+        await using (var batch = new NpgsqlBatch(connection, transaction))
+        {
+            TaskEnds.AddCounts(batch, ended, now);
+            await batch.ExecuteNonQueryAsync();
+        }
+
+        await transaction.CommitAsync();
+        return await _host.Database.ScalarAsync<int>("SELECT max(no) FROM chunks WHERE job = $1", job.Value);
     }
 
     private static object Choice(string choice, double accuracy, double cost) =>
