@@ -15,6 +15,8 @@ public enum FailureKind
     UnknownBatch,
     UnknownGroup,
     UnknownRoute,
+    UnknownModelRoute,
+    QualityUnmet,
     Unauthorized,
     OperatorOnly,
     BudgetExceeded,
@@ -134,6 +136,22 @@ public static class FailureKinds
                 404,
                 "There is nothing at this address",
                 "Check method, path and Content-Type against GET /openapi.json."
+            ),
+            FailureKind.UnknownModelRoute => new(
+                "model_route_not_found",
+                Fault.Client,
+                false,
+                404,
+                "No such route of models",
+                "Name one of GET /v1/routes, or let an operator set it with PUT /v1/routes/{name}."
+            ),
+            FailureKind.QualityUnmet => new(
+                "quality_unmet",
+                Fault.Client,
+                false,
+                422,
+                "Nothing that was measured is good enough",
+                "Lower min_quality, leave it out, or measure the route anew with pipeline routes evaluate."
             ),
             FailureKind.Unauthorized => new(
                 "invalid_api_key",

@@ -34,6 +34,9 @@ public sealed record ChunkSubmitted
     /// a copy that may be dropped on the way.
     /// </summary>
     public byte[]? Payload { get; init; }
+
+    /// <summary>Of a routed job, where <see cref="Payload"/> came along: the turn that its tasks take.</summary>
+    public RouteStep? Step { get; init; }
 }
 
 /// <summary>Tasks <c>[First, First + Count)</c> of a chunk, counted inside the chunk.</summary>
@@ -48,7 +51,8 @@ public sealed record Slice(JobId Job, int No, int First, int Count)
 /// <param name="FirstSeq">The job's sequence number of the chunk's first task.</param>
 /// <param name="QueuedAt">When the job was accepted.</param>
 /// <param name="Payload">The whole chunk as stored, when no task of it has run before; else the worker reads the row.</param>
-public sealed record SliceNote(int Slice, Guid? ReplyTo, int FirstSeq, DateTimeOffset QueuedAt, byte[]? Payload);
+/// <param name="Step">Of a routed job: the turn that the chunk's tasks take.</param>
+public sealed record SliceNote(int Slice, Guid? ReplyTo, int FirstSeq, DateTimeOffset QueuedAt, byte[]? Payload, RouteStep? Step = null);
 
 /// <summary>Work for one worker, one model version, on one lane. Direct exchange, key <c>&lt;worker&gt;.&lt;lane&gt;</c>, mandatory.</summary>
 public sealed record Dispatch
@@ -127,7 +131,7 @@ public sealed record TaskAnswered
 /// <summary>How a slice of a dispatch ended.</summary>
 public enum SliceOutcome
 {
-    /// <summary>All its tasks have result rows.</summary>
+    /// <summary>All its tasks have result rows, or have escalated to a chunk of their own.</summary>
     Done,
 
     /// <summary>Not run, or not wholly: plan it again.</summary>
@@ -151,6 +155,12 @@ public sealed record DispatchFinished
     public required ModelRef Model { get; init; }
     public required IReadOnlyList<SliceReport> Slices { get; init; }
     public required IReadOnlyList<BatchFact> Batches { get; init; }
+
+    /// <summary>
+    /// Chunks of tasks that escalated, committed with what this dispatch wrote: announced here, so that no further message is on the way.
+    /// Absent where there are none. Should this be lost, the scheduler's sweep finds them in PostgreSQL.
+    /// </summary>
+    public IReadOnlyList<ChunkSubmitted>? Escalated { get; init; }
 
     /// <summary>Why the worker could not load the model; nothing was run then. Null when it could.</summary>
     public string? NotLoaded { get; init; }

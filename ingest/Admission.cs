@@ -3,6 +3,7 @@ using Microsoft.AspNetCore.Http;
 using Pipeline.Contracts;
 using Pipeline.Hosting;
 using Pipeline.Ingest.Body;
+using Pipeline.Ingest.Routes;
 using Pipeline.Ingest.Tasks;
 
 namespace Pipeline.Ingest;
@@ -12,7 +13,12 @@ internal sealed record JobOrder
 {
     public required JobId Id { get; init; }
     public required TenantId Tenant { get; init; }
+
+    /// <summary>The model; of a route the first variant.</summary>
     public required ModelManifest Model { get; init; }
+
+    /// <summary>The route its tasks go along, every version fixed; null where the model is all.</summary>
+    public ModelRoute? Route { get; init; }
     public required LatencyClass Class { get; init; }
 
     /// <summary>The slower class its owner takes instead of a refusal.</summary>
@@ -45,12 +51,15 @@ internal sealed record JobOrder
 }
 
 /// <summary>Turns a job's parameters into an order, or says everything that is wrong with them.</summary>
-internal sealed class Admission(ModelCatalog models, CachingTenants caching, IngestOptions options, TimeProvider time)
+internal sealed class Admission(
+    ModelCatalog models,
+    RouteCatalog routes,
+    CachingTenants caching,
+    IngestOptions options,
+    TimeProvider time
+)
 {
     private const int WebhookMax = 2048;
-
-    /// <summary>Models named in a message at most.</summary>
-    private const int NamesMax = 50;
 
     /// <summary>Tells every other mistake of parameters that have one, before the body is read, where more of them may follow.</summary>
     public async ValueTask<ProblemResult> RefuseAsync(TenantId tenant, JobParameters parameters, Mistakes mistakes, CancellationToken stop)
@@ -79,24 +88,25 @@ internal sealed class Admission(ModelCatalog models, CachingTenants caching, Ing
         var maxCost = ReadMaxCost(parameters[JobParameters.MaxCost], mistakes);
         var reuse = ReadReuse(parameters[JobParameters.Reuse], mistakes);
         var group = ReadGroup(parameters[JobParameters.Group], mistakes);
-        var name = parameters[JobParameters.Model];
-        var model = name is null ? null : await models.FindAsync(name, stop);
-        if (model is null && (name is not null || !mayFollow))
-        {
-            var expected = $"a registered model: {await RegisteredAsync(stop)}";
-            mistakes.Add(JobParameters.Model, expected, name is null ? "nothing" : $"\"{Excerpt.Of(name)}\"");
-        }
-
+        var (chosen, unmet) = await ChooseAsync(parameters, mistakes, mayFollow, stop);
         if (mistakes.Total > taskMistakes)
         {
-            return (null, Refuse(mistakes, unknownModel: name is not null && model is null));
+            return (null, Refuse(mistakes, chosen.Unknown));
         }
 
+        if (unmet is not null)
+        {
+            return (null, unmet);
+        }
+
+        // What each turn of a routed task did and cost is told by its own runs.
+        reuse &= chosen.Route is null;
         var order = new JobOrder
         {
             Id = JobId.New(now),
             Tenant = tenant,
-            Model = model!,
+            Model = chosen.Model!,
+            Route = chosen.Route,
             Class = latencyClass,
             Fallback = fallback,
             Deadline = deadline,
@@ -113,11 +123,12 @@ internal sealed class Admission(ModelCatalog models, CachingTenants caching, Ing
     }
 
     /// <summary>The problem that lists mistakes in a job's parameters.</summary>
-    public static ProblemResult Refuse(Mistakes mistakes, bool unknownModel = false)
+    /// <param name="unknown">The kind of the one mistake, where the only one is that something named does not exist.</param>
+    public static ProblemResult Refuse(Mistakes mistakes, FailureKind? unknown = null)
     {
         var first = mistakes.Kept[0];
         return Problems.Result(
-            unknownModel && mistakes.Total == 1 ? FailureKind.UnknownModel : FailureKind.InvalidRequest,
+            unknown is { } kind && mistakes.Total == 1 ? kind : FailureKind.InvalidRequest,
             $"{(first.Field is { } field ? $"\"{field}\" expects" : "Expected")} {first.Expected}, given {first.Given}.{(mistakes.Total > 1 ? " There is more in errors." : "")}",
             first.Field,
             mistakes.Kept,
@@ -125,8 +136,109 @@ internal sealed class Admission(ModelCatalog models, CachingTenants caching, Ing
         );
     }
 
-    private async ValueTask<string> RegisteredAsync(CancellationToken stop) =>
-        await models.NamesAsync(stop) is { Count: > 0 } names ? string.Join(", ", names.Take(NamesMax)) : "there is none yet";
+    /// <summary>What is to run: a model, or a route, or what of a route was measured to be good enough.</summary>
+    private async ValueTask<(Chosen Chosen, ProblemResult? Unmet)> ChooseAsync(
+        JobParameters parameters,
+        Mistakes mistakes,
+        bool mayFollow,
+        CancellationToken stop
+    )
+    {
+        var (name, route) = (parameters[JobParameters.Model], parameters[JobParameters.Route]);
+        var qualityMin = ReadQuality(parameters[JobParameters.MinQuality], route, mistakes);
+        if (route is not null && name is not null)
+        {
+            mistakes.Add(JobParameters.Route, $"{JobParameters.Model} or {JobParameters.Route}, one of them", "both");
+            return (default, null);
+        }
+
+        if (route is not null)
+        {
+            return await ChooseOfRouteAsync(route, qualityMin, mistakes, stop);
+        }
+
+        var model = name is null ? null : await models.FindAsync(name, stop);
+        if (model is null && (name is not null || !mayFollow))
+        {
+            var expected = $"a registered model: {await models.ListAsync(stop)}";
+            mistakes.Add(JobParameters.Model, expected, name is null ? "nothing" : $"\"{Excerpt.Of(name)}\"");
+        }
+
+        return (new Chosen(model, null, name is not null && model is null ? FailureKind.UnknownModel : null), null);
+    }
+
+    private async ValueTask<(Chosen Chosen, ProblemResult? Unmet)> ChooseOfRouteAsync(
+        string name,
+        double? qualityMin,
+        Mistakes mistakes,
+        CancellationToken stop
+    )
+    {
+        if (await routes.FindAsync(name, stop) is not { } stored)
+        {
+            var names = await routes.NamesAsync(stop);
+            var expected = names.Count > 0 ? string.Join(", ", names) : "there is none yet";
+            mistakes.Add(JobParameters.Route, $"a route: {expected}", $"\"{Excerpt.Of(name)}\"");
+            return (new Chosen(null, null, FailureKind.UnknownModelRoute), null);
+        }
+
+        var manifests = new List<ModelManifest?>();
+        foreach (var variant in stored.Route.Variants)
+        {
+            manifests.Add(await models.FindAsync(variant.Model, stop));
+        }
+
+        // A name may answer with another version since the route was set.
+        RouteRules.Check(stored.Route.Variants, manifests, _ => false, await models.ListAsync(stop), mistakes);
+        if (manifests.Contains(null))
+        {
+            return (default, null);
+        }
+
+        var variants = stored.Route.Variants.Zip(manifests, (v, m) => v with { Model = m!.Ref.ToString() });
+        var route = stored.Route with { Variants = [.. variants] };
+        if (qualityMin is not { } least)
+        {
+            return (new Chosen(manifests[0], route), null);
+        }
+
+        var (choice, why) = RouteChoice.Choose(route, stored.Quality, least);
+        var unmet = choice is null
+            ? Problems.Result(
+                FailureKind.QualityUnmet,
+                string.Create(CultureInfo.InvariantCulture, $"Nothing reaches an accuracy of {least}. {why}"),
+                JobParameters.MinQuality
+            )
+            : null;
+        return choice == route.ToString()
+            ? (new Chosen(manifests[0], route), null)
+            : (new Chosen(manifests.Find(m => m!.Ref.ToString() == choice), null), unmet);
+    }
+
+    private static double? ReadQuality(string? text, string? route, Mistakes mistakes)
+    {
+        if (text is null)
+        {
+            return null;
+        }
+
+        if (route is null)
+        {
+            mistakes.Add(
+                JobParameters.MinQuality,
+                $"{JobParameters.Route} beside it: of its variants and itself the cheapest is chosen",
+                "no route"
+            );
+        }
+
+        if (double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out var quality) && quality is > 0 and <= 1)
+        {
+            return quality;
+        }
+
+        mistakes.Add(JobParameters.MinQuality, "an accuracy, more than 0 and at most 1", $"\"{Excerpt.Of(text)}\"");
+        return null;
+    }
 
     private static LatencyClass ReadClass(string? text, Mistakes mistakes)
     {
@@ -240,4 +352,7 @@ internal sealed class Admission(ModelCatalog models, CachingTenants caching, Ing
     }
 
     private static string Show(DateTimeOffset moment) => moment.ToString("yyyy-MM-dd'T'HH:mm:ss'Z'", CultureInfo.InvariantCulture);
+
+    /// <param name="Unknown">Set where what was named does not exist.</param>
+    private readonly record struct Chosen(ModelManifest? Model, ModelRoute? Route, FailureKind? Unknown = null);
 }

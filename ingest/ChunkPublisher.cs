@@ -8,6 +8,7 @@ using NpgsqlTypes;
 using Pipeline.Contracts;
 using Pipeline.Hosting;
 using Pipeline.Ingest.Storage;
+using Pipeline.Migrations;
 
 namespace Pipeline.Ingest;
 
@@ -277,8 +278,8 @@ internal sealed partial class ChunkPublisher(
     private async Task<List<ChunkSubmitted>> ReadForgottenAsync(CancellationToken stop)
     {
         await using var command = database.CreateCommand(
-            """
-            SELECT c.job, c.no, j.tenant, j.model, j.model_version, j.class, j.deadline, j.queued_at, c.first_seq, c.tasks, c.units, c.units_max
+            $"""
+            SELECT c.job, c.no, j.tenant, {ChunkSql.Model}, j.class, j.deadline, j.queued_at, c.first_seq, c.tasks, c.units, c.units_max
             FROM chunks c JOIN jobs j ON j.id = c.job
             WHERE c.announced_at IS NULL AND c.remaining > 0 AND j.state IN ('queued', 'running')
               AND j.queued_at <= $1 AND j.id <> ALL ($2)
@@ -299,14 +300,14 @@ internal sealed partial class ChunkPublisher(
                     Job = new JobId(reader.GetGuid(0)),
                     No = reader.GetInt32(1),
                     Tenant = new TenantId(reader.GetGuid(2)),
-                    Model = new ModelRef(reader.GetString(3), reader.GetString(4)),
-                    Class = LatencyClasses.TryParse(reader.GetString(5), out var latencyClass) ? latencyClass : LatencyClass.Bulk,
-                    Deadline = reader.GetFieldValue<DateTimeOffset>(6),
-                    QueuedAt = reader.GetFieldValue<DateTimeOffset>(7),
-                    FirstSeq = reader.GetInt32(8),
-                    Tasks = reader.GetInt32(9),
-                    Units = reader.GetInt64(10),
-                    UnitsMax = reader.GetInt32(11),
+                    Model = ModelRef.Parse(reader.GetString(3)),
+                    Class = LatencyClasses.TryParse(reader.GetString(4), out var latencyClass) ? latencyClass : LatencyClass.Bulk,
+                    Deadline = reader.GetFieldValue<DateTimeOffset>(5),
+                    QueuedAt = reader.GetFieldValue<DateTimeOffset>(6),
+                    FirstSeq = reader.GetInt32(7),
+                    Tasks = reader.GetInt32(8),
+                    Units = reader.GetInt64(9),
+                    UnitsMax = reader.GetInt32(10),
                 }
             );
         }

@@ -5,6 +5,7 @@ using Microsoft.AspNetCore.Http;
 using Pipeline.Contracts;
 using Pipeline.Hosting;
 using Pipeline.Ingest.Body;
+using Pipeline.Ingest.Routes;
 using Pipeline.Ingest.Tasks;
 using Pipeline.Scheduler.Policy;
 
@@ -14,7 +15,17 @@ namespace Pipeline.Ingest;
 internal sealed record EstimateView
 {
     public string Object { get; } = "estimate";
+
+    /// <summary>The model that the figures are of; of a route the first variant, as if every answer of it were accepted.</summary>
     public required ModelRef Model { get; init; }
+
+    /// <summary>The route, as <c>name@version</c>.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public string? Route { get; init; }
+
+    /// <summary>Of a route that was measured: its variants and itself, with what all tasks would cost by that measurement.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public IReadOnlyList<ChoiceEstimate>? Choices { get; init; }
     public required long Tasks { get; init; }
     public required long Units { get; init; }
 
@@ -29,6 +40,13 @@ internal sealed record EstimateView
     /// <summary>From the fastest to the cheapest.</summary>
     public required IReadOnlyList<ClassEstimate> Classes { get; init; }
 }
+
+/// <summary>What may answer for a route, and how good it was when it was measured.</summary>
+/// <param name="Choice"><c>name@version</c> of a model, or of the route.</param>
+/// <param name="Accuracy">Part of the tasks it answered rightly, 0 to 1.</param>
+/// <param name="TurnsPerTask">Model executions of a task.</param>
+/// <param name="CostPicoUsd">Pico-USD of all tasks, were they like those it was measured with.</param>
+internal sealed record ChoiceEstimate(string Choice, double Accuracy, double TurnsPerTask, decimal CostPicoUsd);
 
 /// <summary>What a job would take in one class; the times and costs are null while no live worker has the model.</summary>
 internal sealed record ClassEstimate
@@ -64,6 +82,7 @@ internal sealed record ClassEstimate
 /// </summary>
 internal sealed class Estimates(
     Admission admission,
+    RouteCatalog routes,
     Forecasts forecasts,
     Calibrator calibrator,
     PriceList prices,
@@ -278,6 +297,8 @@ internal sealed class Estimates(
             new EstimateView
             {
                 Model = work.Order.Model.Ref,
+                Route = work.Order.Route?.ToString(),
+                Choices = work.Order.Route is { } route ? await ChoicesAsync(route, work.Tasks, stop) : null,
                 Tasks = work.Tasks,
                 Units = work.Units,
                 SampledTasks = work.SampledTasks,
@@ -287,6 +308,22 @@ internal sealed class Estimates(
             },
             ApiJson.Options
         );
+    }
+
+    private async Task<IReadOnlyList<ChoiceEstimate>?> ChoicesAsync(ModelRoute route, long tasks, CancellationToken stop)
+    {
+        var stored = await routes.FindAsync(route.Name, stop);
+        return stored?.Route.Version == route.Version && stored.Quality is { } quality
+            ?
+            [
+                .. quality.Choices.Select(c => new ChoiceEstimate(
+                    c.Choice,
+                    c.Accuracy,
+                    c.TurnsPerTask,
+                    Math.Round((decimal)c.CostPerTaskPicoUsd * tasks)
+                )),
+            ]
+            : null;
     }
 
     private ClassEstimate Of(Forecast forecast, Work work, LatencyClass latencyClass, long price, DateTimeOffset now)

@@ -133,6 +133,12 @@ internal sealed record IngestOptions
     /// <summary>Age at which a forecast no longer predicts.</summary>
     public TimeSpan ForecastAgeMax { get; init; } = TimeSpan.FromSeconds(5);
 
+    /// <summary>Models that a route may try one after the other.</summary>
+    public int RouteVariantsMax { get; init; } = 4;
+
+    /// <summary>Routes there may be.</summary>
+    public int RoutesMax { get; init; } = 1000;
+
     /// <summary>
     /// What a million units of class bulk are charged, in US dollars, where the price list has nothing to say; other classes by their factor.
     /// Two cents is what small embedding models cost elsewhere.
@@ -225,6 +231,8 @@ internal sealed record IngestOptions
             "at least the completion window of every class",
             DeadlineMax
         );
+        mistakes.Expect(RouteVariantsMax is >= 2 and <= 16, nameof(RouteVariantsMax), "2 to 16", RouteVariantsMax);
+        mistakes.Expect(RoutesMax is >= 1 and <= 100_000, nameof(RoutesMax), "1 to 100000", RoutesMax);
         mistakes.Expect(
             PricePerMillionUnitsUsd is >= 0 and <= 10_000,
             nameof(PricePerMillionUnitsUsd),

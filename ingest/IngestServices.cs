@@ -8,6 +8,7 @@ using Pipeline.Hosting.Api;
 using Pipeline.Ingest.Express;
 using Pipeline.Ingest.OpenAi;
 using Pipeline.Ingest.OpenInference;
+using Pipeline.Ingest.Routes;
 using Pipeline.Ingest.Storage;
 using Pipeline.OpenAi;
 
@@ -23,6 +24,8 @@ public static class IngestServices
         services.AddSingleton(IngestOptions.Read(configuration));
         services.AddSingleton<ModelCatalog>();
         services.AddSingleton<CachingTenants>();
+        services.AddSingleton<RouteCatalog>();
+        services.AddSingleton<SetRoutes>();
         services.AddSingleton<Admission>();
         services.AddSingleton<Calibrator>();
         services.AddHostedService(static s => s.GetRequiredService<Calibrator>());
@@ -128,6 +131,12 @@ public static class IngestServices
         operators
             .MapDelete("/tenants/{tenant}/cache", (string tenant, HttpContext http, SetPrices set) => set.RemoveCacheAsync(tenant, http))
             .Describe(PriceOperations.RemoveCache);
+        operators
+            .MapPut("/routes/{name}", (string name, HttpContext http, SetRoutes set) => set.SetAsync(name, http))
+            .Describe(RouteOperations.Set);
+        operators
+            .MapPut("/routes/{name}/quality", (string name, HttpContext http, SetRoutes set) => set.SetQualityAsync(name, http))
+            .Describe(RouteOperations.SetQuality);
         endpoints.MapOpenInference();
         return endpoints;
     }

@@ -12,8 +12,24 @@ internal static class JobOperations
 
     private static readonly ApiType Deadline = ApiType.Text();
 
+    /// <summary>What may stand in a model's place.</summary>
+    public static readonly IReadOnlyList<ApiParameter> RouteParts =
+    [
+        ApiParameter.Query(
+            JobParameters.Route,
+            ApiType.Text(100),
+            "A route, in place of `model`: its variants take turns, the cheapest first."
+        ),
+        ApiParameter.Query(
+            JobParameters.MinQuality,
+            new("number") { Min = 0, Max = 1 },
+            "Beside `route`: the cheapest of its variants and itself whose measured accuracy is at least this."
+        ),
+    ];
+
     private static readonly IReadOnlyList<ApiParameter> JobParts =
     [
+        .. RouteParts,
         ApiParameter.Query(JobParameters.Class, ApiType.Word(ApiParameters.Classes, LatencyClass.Bulk.Name()), "The latency class."),
         ApiParameter.Query(
             JobParameters.Fallback,
@@ -77,7 +93,7 @@ internal static class JobOperations
             ApiParameter.Query(
                 JobParameters.Model,
                 ApiType.Text(),
-                "`name`, for its current version, or `name@version`. Needed, here or in the body."
+                "`name`, for its current version, or `name@version`. Needed, here or in the body, unless there is a `route`."
             ),
             .. JobParts,
             ApiParameters.IdempotencyKey,
@@ -108,6 +124,8 @@ internal static class JobOperations
             FailureKind.InvalidRequest,
             FailureKind.InvalidInput,
             FailureKind.UnknownModel,
+            FailureKind.UnknownModelRoute,
+            FailureKind.QualityUnmet,
             FailureKind.InvalidState,
             FailureKind.IdempotencyInProgress,
             FailureKind.IdempotencyConflict,
@@ -160,7 +178,14 @@ internal static class JobOperations
             ),
         ],
         Answers = [ApiAnswer.Json<EstimateView>("The estimate, from the fastest class to the cheapest.")],
-        Errors = [FailureKind.InvalidRequest, FailureKind.InvalidInput, FailureKind.UnknownModel],
+        Errors =
+        [
+            FailureKind.InvalidRequest,
+            FailureKind.InvalidInput,
+            FailureKind.UnknownModel,
+            FailureKind.UnknownModelRoute,
+            FailureKind.QualityUnmet,
+        ],
     };
 
     public static readonly ApiOperation Cancel = Command(
@@ -187,7 +212,11 @@ internal static class JobOperations
         Parameters =
         [
             ApiParameters.Job,
-            ApiParameter.Query(JobParameters.Model, ApiType.Text(), "Another model or version. Default: the old job's version."),
+            ApiParameter.Query(
+                JobParameters.Model,
+                ApiType.Text(),
+                "Another model or version. Default: the old job's version, or its route."
+            ),
             .. JobParts.Select(part => part with { Type = part.Type with { Default = null } }),
             ApiParameters.IdempotencyKey,
         ],
@@ -196,6 +225,8 @@ internal static class JobOperations
         [
             FailureKind.InvalidRequest,
             FailureKind.UnknownModel,
+            FailureKind.UnknownModelRoute,
+            FailureKind.QualityUnmet,
             FailureKind.UnknownJob,
             FailureKind.InvalidState,
             FailureKind.IdempotencyInProgress,
@@ -220,8 +251,10 @@ internal static class JobOperations
 
 /// <summary>The shape of a small job as one JSON object, which <see cref="InlineBody"/> reads.</summary>
 internal sealed record InlineJob(
-    string Model,
     IReadOnlyList<InlineTask> Tasks,
+    string? Model = null,
+    string? Route = null,
+    double? MinQuality = null,
     LatencyClass? Class = null,
     LatencyClass? Fallback = null,
     string? Deadline = null,
@@ -233,7 +266,13 @@ internal sealed record InlineJob(
 );
 
 /// <summary>The shape of a question for an estimate.</summary>
-internal sealed record EstimateBody(string Model, JobShape Shape, string? Deadline = null);
+internal sealed record EstimateBody(
+    JobShape Shape,
+    string? Model = null,
+    string? Route = null,
+    double? MinQuality = null,
+    string? Deadline = null
+);
 
 /// <param name="Units">Of all tasks together; or <paramref name="UnitsPerTask"/>.</param>
 internal sealed record JobShape(long Tasks, long? Units = null, double? UnitsPerTask = null);

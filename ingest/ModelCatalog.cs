@@ -9,6 +9,9 @@ namespace Pipeline.Ingest;
 /// </summary>
 internal sealed class ModelCatalog(NpgsqlDataSource database, TimeProvider time) : IDisposable
 {
+    /// <summary>Models named in a message at most.</summary>
+    private const int NamesMax = 50;
+
     private static readonly TimeSpan FreshFor = TimeSpan.FromSeconds(2);
 
     /// <summary>Requests for a model that does not exist read the table this often at most.</summary>
@@ -24,9 +27,13 @@ internal sealed class ModelCatalog(NpgsqlDataSource database, TimeProvider time)
         return known.Find(nameOrRef) ?? (await ReadAsync(ReadAgainAfter, stop)).Find(nameOrRef);
     }
 
-    /// <summary>Every registered version as <c>name@version</c>, for a message that says what exists.</summary>
+    /// <summary>Every registered version as <c>name@version</c>.</summary>
     public async ValueTask<IReadOnlyList<string>> NamesAsync(CancellationToken stop) =>
         [.. (await ReadAsync(FreshFor, stop)).Models.Select(m => m.Manifest.Ref.ToString())];
+
+    /// <summary>The first of them as one text, for a message that says what exists.</summary>
+    public async ValueTask<string> ListAsync(CancellationToken stop) =>
+        await NamesAsync(stop) is { Count: > 0 } names ? string.Join(", ", names.Take(NamesMax)) : "there is none yet";
 
     public void Dispose() => _reading.Dispose();
 

@@ -1,5 +1,6 @@
 using System.Security.Cryptography;
 using System.Text;
+using System.Text.Json;
 using Microsoft.AspNetCore.Http;
 using Npgsql;
 using Pipeline.Contracts;
@@ -7,6 +8,7 @@ using Pipeline.Hosting;
 using Pipeline.Ingest.Body;
 using Pipeline.Ingest.Storage;
 using Pipeline.Ingest.Tasks;
+using Pipeline.Migrations;
 
 namespace Pipeline.Ingest;
 
@@ -74,7 +76,12 @@ internal sealed class RetryFailed(
             return Problems.Result(FailureKind.InvalidState, $"Nothing to retry: the job {why}.", "state");
         }
 
-        parameters.Default(JobParameters.Model, old.Model.ToString());
+        var sameRoute = parameters[JobParameters.Model] is null && parameters[JobParameters.Route] is null;
+        if (parameters[JobParameters.Route] is null)
+        {
+            parameters.Default(JobParameters.Model, old.Model.ToString());
+        }
+
         parameters.Default(JobParameters.Class, old.Class.Name());
         parameters.Default(JobParameters.Webhook, old.Webhook);
         parameters.Default(JobParameters.Group, old.Group);
@@ -86,25 +93,38 @@ internal sealed class RetryFailed(
             return refused;
         }
 
-        order = order! with { RetryOf = old.Id };
+        order = order! with { RetryOf = old.Id, Route = sameRoute ? await ReadRouteAsync(old.Id, stop) : order.Route };
         await using var writer = new JobWriter(order, store, leases, options);
         await CopyFailedAsync(old.Id, writer, stop);
         return await submit.AcceptAsync(order, writer, claim, fingerprint, stop);
+    }
+
+    /// <summary>The route of the old job, as it was.</summary>
+    private async Task<ModelRoute?> ReadRouteAsync(JobId old, CancellationToken stop)
+    {
+        await using var command = database.CreateCommand("SELECT route::text FROM jobs WHERE id = $1");
+        command.Parameters.Add(new() { Value = old.Value });
+        return await command.ExecuteScalarAsync(stop) is string json ? JsonSerializer.Deserialize<ModelRoute>(json, ModelRoute.Json) : null;
     }
 
     /// <summary>Reads the old job chunk by chunk, and adds its failed tasks in their order.</summary>
     private async Task CopyFailedAsync(JobId old, JobWriter writer, CancellationToken stop)
     {
         await using var command = database.CreateCommand(
-            """
-            SELECT c.payload, ARRAY(
+            $"""
+            SELECT {ChunkSql.Payload}, ARRAY(
               SELECT r.seq - c.first_seq FROM results r
-              WHERE r.job = c.job AND r.seq >= c.first_seq AND r.seq < c.first_seq + c.tasks AND r.status = 'failed' ORDER BY r.seq
+              WHERE r.job = c.job AND r.seq >= c.first_seq AND r.seq < c.first_seq + {ChunkSql.Span} AND r.status = 'failed'
+                AND r.chunk = c.no
+              ORDER BY r.seq
             ), ARRAY(
               SELECT coalesce((SELECT t.name FROM task_groups t
-                               WHERE t.job = c.job AND t.chunk = c.no AND t.tasks @> ARRAY[(r.seq - c.first_seq)::smallint]), '')
+                               WHERE t.job = c.job AND t.chunk = coalesce(c.root, c.no)
+                                 AND t.tasks @> ARRAY[(r.seq - c.first_seq)::smallint]), '')
               FROM results r
-              WHERE r.job = c.job AND r.seq >= c.first_seq AND r.seq < c.first_seq + c.tasks AND r.status = 'failed' ORDER BY r.seq
+              WHERE r.job = c.job AND r.seq >= c.first_seq AND r.seq < c.first_seq + {ChunkSql.Span} AND r.status = 'failed'
+                AND r.chunk = c.no
+              ORDER BY r.seq
             )
             FROM chunks c WHERE c.job = $1 AND c.failed > 0 ORDER BY c.no
             """

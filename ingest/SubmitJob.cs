@@ -230,6 +230,7 @@ internal sealed partial class SubmitJob(
         {
             Id = order.Id,
             Model = order.Model.Ref,
+            Route = order.Route?.ToString(),
             Class = order.Class,
             State = JobState.Queued,
             Paused = false,

@@ -10,9 +10,12 @@ public sealed class JobRow
     public required JobId Id { get; set; }
     public required TenantId Tenant { get; set; }
 
-    /// <summary>Name of the model; with <see cref="ModelVersion"/> the version fixed at admission.</summary>
+    /// <summary>Name of the model (of a route the first variant's); with <see cref="ModelVersion"/> the version fixed at admission.</summary>
     public required string Model { get; set; }
     public required string ModelVersion { get; set; }
+
+    /// <summary>The route its tasks go along, as <see cref="ModelRoute"/> in JSON with every version fixed at admission; null where the model is all.</summary>
+    public string? Route { get; set; }
     public required LatencyClass Class { get; set; }
     public required JobState State { get; set; }
 
@@ -157,7 +160,11 @@ internal sealed class JobsTable : IEntityTypeConfiguration<JobRow>
                 t.HasCheckConstraint("ck_jobs_group_name", $"group_name ~ '{GroupName.Pattern}'");
                 t.HasCheckConstraint("ck_jobs_cancel_reason", "cancel_reason IS NULL OR state IN ('cancelling', 'cancelled')");
                 t.HasCheckConstraint("ck_jobs_error", "(state = 'failed') = (error IS NOT NULL)");
-                t.HasCheckConstraint("ck_jobs_counts", "tasks >= 0 AND units >= 0 AND chunks >= 0 AND chunks <= tasks");
+                // A task that escalates may make a chunk of its own, once a turn.
+                t.HasCheckConstraint(
+                    "ck_jobs_counts",
+                    "tasks >= 0 AND units >= 0 AND chunks >= 0 AND (chunks <= tasks OR route IS NOT NULL)"
+                );
             }
         );
         builder.HasKey(j => j.Id);
@@ -174,6 +181,7 @@ internal sealed class JobsTable : IEntityTypeConfiguration<JobRow>
 
         builder.Property(j => j.Metadata).HasColumnType("jsonb").HasDefaultValueSql("'{}'");
         builder.Property(j => j.Error).HasColumnType("jsonb");
+        builder.Property(j => j.Route).HasColumnType("jsonb");
         builder.Property(j => j.CostPico).HasColumnType("numeric");
         builder.Property(j => j.Paused).HasDefaultValue(false);
         builder.Property(j => j.UsesCache).HasDefaultValue(false);

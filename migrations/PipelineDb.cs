@@ -16,10 +16,12 @@ public sealed class PipelineDb(DbContextOptions<PipelineDb> options) : DbContext
     public DbSet<TenantRow> Tenants => Set<TenantRow>();
     public DbSet<ApiKeyRow> ApiKeys => Set<ApiKeyRow>();
     public DbSet<ModelRow> Models => Set<ModelRow>();
+    public DbSet<RouteRow> Routes => Set<RouteRow>();
     public DbSet<JobRow> Jobs => Set<JobRow>();
     public DbSet<IdempotencyKeyRow> IdempotencyKeys => Set<IdempotencyKeyRow>();
     public DbSet<ChunkRow> Chunks => Set<ChunkRow>();
     public DbSet<ResultRow> Results => Set<ResultRow>();
+    public DbSet<TurnRow> Turns => Set<TurnRow>();
     public DbSet<EndingRow> Endings => Set<EndingRow>();
     public DbSet<EventRow> Events => Set<EventRow>();
     public DbSet<BatchRow> Batches => Set<BatchRow>();

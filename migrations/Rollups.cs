@@ -144,23 +144,38 @@ public static class Rollups
     /// <c>results</c> would be right once and ruinous ever after. Tasks are summed before batches and jobs are looked up, so a chunk
     /// costs as many look-ups as it had batches. All of it is read before the first row is written: until then this transaction has no
     /// number, and holds back nobody who reads in order of transactions. Days are of UTC.
+    /// <para>
+    /// A turn that a task escalated from counts when it ran, for the model that ran: its units, its turn, its cost. What a result says of
+    /// earlier turns is taken off there, so that nothing counts twice; only the last turn's model has the task.
+    /// </para>
     /// </summary>
     private const string TasksSql = """
         WITH ended AS MATERIALIZED (
           SELECT e.job, e.xid, r.batch, r.model, (r.finished_at AT TIME ZONE 'UTC')::date AS day,
                  count(*) FILTER (WHERE r.status = 'succeeded') AS succeeded, count(*) FILTER (WHERE r.status = 'failed') AS failed,
                  count(*) FILTER (WHERE r.status = 'expired') AS expired, count(*) FILTER (WHERE r.status = 'cancelled') AS cancelled,
-                 sum(r.units) AS units, sum(r.turns) AS turns, sum(r.cost_pico) AS cost_pico,
+                 sum(r.units) AS units, sum(r.turns - (c.turn - 1)) AS turns, sum(r.cost_pico - coalesce(t.cost_pico, 0)) AS cost_pico,
                  count(*) FILTER (WHERE r.reused = 'job') AS reused_job, count(*) FILTER (WHERE r.reused = 'cache') AS reused_cache,
                  coalesce(sum(r.saved_pico), 0) AS saved_pico
           FROM endings e
-          CROSS JOIN LATERAL (SELECT first_seq, tasks FROM chunks WHERE job = e.job AND no = e.chunk OFFSET 0) c
+          CROSS JOIN LATERAL (
+            SELECT c.first_seq, octet_length(e.tasks) * 8 AS span, c.turn FROM chunks c WHERE c.job = e.job AND c.no = e.chunk OFFSET 0
+          ) c
           CROSS JOIN LATERAL (
             SELECT seq, status, model, finished_at, units, turns, cost_pico, batch, reused, saved_pico FROM results
-            WHERE job = e.job AND seq >= c.first_seq AND seq < c.first_seq + c.tasks OFFSET 0
+            WHERE job = e.job AND seq >= c.first_seq AND seq < c.first_seq + c.span OFFSET 0
           ) r
+          LEFT JOIN LATERAL (
+            SELECT sum(cost_pico) AS cost_pico FROM turns WHERE c.turn > 1 AND job = e.job AND seq = r.seq
+          ) t ON true
           WHERE e.xid > $1 AND e.xid <= $2 AND get_bit(e.tasks, r.seq - c.first_seq) = 1
           GROUP BY e.job, e.xid, e.chunk, r.batch, r.model, 5
+          UNION ALL
+          SELECT t.job, t.xid, t.batch, t.model, (t.finished_at AT TIME ZONE 'UTC')::date, 0, 0, 0, 0, sum(t.units), count(*), sum(t.cost_pico),
+                 0, 0, 0
+          FROM turns t
+          WHERE t.xid > $1 AND t.xid <= $2
+          GROUP BY t.job, t.xid, t.chunk, t.batch, t.model, 5
         ), placed AS MATERIALIZED (
           SELECT n.*, j.tenant, j.class, b.pool, b.price_per_hour_pico, coalesce(b.booked, n.day) AS booked,
                  coalesce(b.device_ns / b.padded_units * n.units + b.device_ns % b.padded_units * n.units / b.padded_units, 0) AS device_ns
@@ -217,14 +232,16 @@ public static class Rollups
     /// </summary>
     private const string GroupsSql = """
         WITH grouped AS MATERIALIZED (
-          SELECT e.job, e.tasks AS ended, c.no, c.first_seq, c.tasks, j.*
+          SELECT e.job, e.tasks AS ended, c.no, c.first_seq, octet_length(e.tasks) * 8 AS span, j.*
           FROM endings e
           CROSS JOIN LATERAL (
             SELECT tenant, class, queued_at, coalesce(per_million_units_pico, 0) AS per_million, group_name FROM jobs WHERE id = e.job OFFSET 0
           ) j
-          CROSS JOIN LATERAL (SELECT no, first_seq, tasks FROM chunks WHERE job = e.job AND no = e.chunk OFFSET 0) c
+          CROSS JOIN LATERAL (
+            SELECT coalesce(root, no) AS no, first_seq FROM chunks WHERE job = e.job AND no = e.chunk OFFSET 0
+          ) c
           WHERE e.xid > $1 AND e.xid <= $2
-            AND (j.group_name IS NOT NULL OR EXISTS (SELECT FROM task_groups t WHERE t.job = e.job AND t.chunk = e.chunk))
+            AND (j.group_name IS NOT NULL OR EXISTS (SELECT FROM task_groups t WHERE t.job = e.job AND t.chunk = c.no))
         ), named AS MATERIALIZED (
           SELECT g.job, g.first_seq + o.task AS seq, t.name
           FROM grouped g JOIN task_groups t ON t.job = g.job AND t.chunk = g.no
@@ -235,7 +252,7 @@ public static class Rollups
           FROM grouped g
           CROSS JOIN LATERAL (
             SELECT seq, status = 'succeeded' AS succeeded, model, finished_at, units, turns, cost_pico FROM results
-            WHERE job = g.job AND seq >= g.first_seq AND seq < g.first_seq + g.tasks OFFSET 0
+            WHERE job = g.job AND seq >= g.first_seq AND seq < g.first_seq + g.span OFFSET 0
           ) r
           LEFT JOIN named n ON n.job = g.job AND n.seq = r.seq
           WHERE get_bit(g.ended, r.seq - g.first_seq) = 1
@@ -274,7 +291,7 @@ public static class Rollups
           SELECT j.predicted_cost_pico::float8 / j.cost_pico::float8 - 1 AS error
           WHERE j.state = 'completed' AND j.cost_pico > 0 AND j.predicted_cost_pico IS NOT NULL
         ) k ON true
-        WHERE e.type IN ('job.completed', 'job.expired') AND e.xid > $1 AND e.xid <= $2 AND j.predicted_late_at IS NOT NULL
+        WHERE e.type IN ('job.completed', 'job.expired') AND e.xid > $1 AND e.xid <= $2 AND j.predicted_late_at IS NOT NULL AND j.route IS NULL
           AND NOT EXISTS (SELECT FROM events p WHERE p.job = j.id AND p.type = 'job.paused')
         GROUP BY 1, 2, 3
         ON CONFLICT (day, class, model) DO UPDATE SET

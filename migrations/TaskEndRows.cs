@@ -29,6 +29,9 @@ public sealed class TaskEndRows
     private readonly List<int> _units = [];
     private readonly List<string?> _reused = [];
     private readonly List<long?> _savedPico = [];
+
+    /// <summary>The turn of each row's chunk where its job has a route, else 0.</summary>
+    private readonly List<short> _routeTurns = [];
     private readonly HashSet<ChunkKey> _keys = [];
     private ChunkKey? _lastKey;
 
@@ -37,13 +40,17 @@ public sealed class TaskEndRows
     /// <summary>The chunks the rows belong to.</summary>
     internal IReadOnlyList<ChunkKey> Chunks => [.. _keys];
 
+    /// <summary>True when a row belongs to a job with a route.</summary>
+    internal bool AnyRouted { get; private set; }
+
     /// <summary>Adds one task's end.</summary>
     /// <param name="chunk">Number of its chunk in the job.</param>
     /// <param name="seq">Number of the task in the job.</param>
     /// <param name="output">Bytes of the output; for <see cref="TaskOutcome.Succeeded"/> and for nothing else, as <paramref name="contentType"/>.</param>
     /// <param name="errorCode">Wire name of a <see cref="FailureKind"/>; for anything but success, as <paramref name="errorMessage"/>.</param>
     /// <param name="model">The version that answered, <c>name@version</c>.</param>
-    /// <param name="costPico">Pico-USD of task work, never of waste.</param>
+    /// <param name="turns">Model executions it took, over all turns.</param>
+    /// <param name="costPico">Pico-USD of task work in this chunk, never of waste. What earlier turns cost is added as it is written.</param>
     /// <param name="queuedUs">Microseconds from acceptance to dispatch.</param>
     /// <param name="stagedUs">Microseconds from dispatch to the device.</param>
     /// <param name="deviceUs">Microseconds of its batch on the device.</param>
@@ -51,6 +58,7 @@ public sealed class TaskEndRows
     /// <param name="units">Its units as the worker counted them; those of a task that succeeded are charged for.</param>
     /// <param name="reused">Where a result comes from that was made for another task; it has no cost and no batch then.</param>
     /// <param name="savedPico">Pico-USD that this other task cost.</param>
+    /// <param name="routeTurn">The turn of its chunk where its job has a route, else 0.</param>
     public void Add(
         JobId job,
         int chunk,
@@ -71,7 +79,8 @@ public sealed class TaskEndRows
         long totalUs,
         int units = 0,
         ReuseSource? reused = null,
-        long savedPico = 0
+        long savedPico = 0,
+        int routeTurn = 0
     )
     {
         _jobs.Add(job.Value);
@@ -94,6 +103,8 @@ public sealed class TaskEndRows
         _units.Add(units);
         _reused.Add(reused?.Name());
         _savedPico.Add(reused is null ? null : savedPico);
+        _routeTurns.Add((short)routeTurn);
+        AnyRouted |= routeTurn > 0;
 
         // Rows come chunk after chunk as a rule: one look-up a chunk, not one a row.
         var key = new ChunkKey(job, chunk);
@@ -126,6 +137,8 @@ public sealed class TaskEndRows
         _units.Clear();
         _reused.Clear();
         _savedPico.Clear();
+        _routeTurns.Clear();
+        AnyRouted = false;
         _keys.Clear();
         _lastKey = null;
     }
@@ -135,6 +148,9 @@ public sealed class TaskEndRows
 
     /// <summary>Where a reused row's result comes from, and what it saved; null for a row that ran.</summary>
     public (string Source, long SavedPico)? ReusedOf(int row) => _reused[row] is { } source ? (source, _savedPico[row]!.Value) : null;
+
+    /// <summary>What the task cost over all its turns.</summary>
+    internal void SetCost(int row, long costPico) => _costs[row] = costPico;
 
     /// <summary>A row as who waits for it is told.</summary>
     /// <param name="outputBytesMax">A longer output is left out.</param>
@@ -196,104 +212,12 @@ public sealed class TaskEndRows
         Add(NpgsqlDbType.Integer, _units);
         Add(NpgsqlDbType.Text, _reused);
         Add(NpgsqlDbType.Bigint, _savedPico);
+        if (AnyRouted)
+        {
+            Add(NpgsqlDbType.Smallint, _routeTurns);
+        }
 
         void Add<T>(NpgsqlDbType element, List<T> column) =>
             parameters.Add(new NpgsqlParameter<List<T>> { TypedValue = column, NpgsqlDbType = NpgsqlDbType.Array | element });
-    }
-}
-
-/// <summary>What <see cref="TaskEnds.WriteAsync"/> really wrote.</summary>
-public sealed class EndedTasks
-{
-    private readonly bool[] _inserted;
-
-    private EndedTasks(bool[] inserted, IReadOnlyList<EndedChunk> chunks)
-    {
-        _inserted = inserted;
-        Count = inserted.Count(i => i);
-        Chunks = chunks;
-    }
-
-    internal static EndedTasks None { get; } = new([], []);
-
-    /// <summary>The chunks in which tasks ended.</summary>
-    internal IReadOnlyList<EndedChunk> Chunks { get; }
-
-    /// <summary>Rows really inserted.</summary>
-    public int Count { get; }
-
-    /// <summary>False for a row whose task had ended before: its cost is waste.</summary>
-    public bool WasInserted(int row) => _inserted[row];
-
-    internal static EndedTasks From(TaskEndRows rows, List<EndedChunk> chunks)
-    {
-        var inserted = new bool[rows.Count];
-        var byKey = chunks.ToDictionary(c => c.Key);
-        for (var row = 0; row < inserted.Length; row++)
-        {
-            var (job, chunk, seq, _) = rows[row];
-            inserted[row] = byKey.TryGetValue(new ChunkKey(job, chunk), out var ended) && ended.Take(seq);
-        }
-
-        return new EndedTasks(inserted, chunks);
-    }
-}
-
-/// <summary>One chunk's part of a write: the tasks that ended in it, as the bitmap that <c>endings</c> stores.</summary>
-internal sealed class EndedChunk
-{
-    private readonly int _firstSeq;
-    private readonly byte[] _untaken;
-
-    private EndedChunk(ChunkKey key, int firstSeq, byte[] tasks, bool closed, JobState jobState, bool hasBudget)
-    {
-        (Key, Tasks, Closed, JobState, HasBudget) = (key, tasks, closed, jobState, hasBudget);
-        (_firstSeq, _untaken) = (firstSeq, [.. tasks]);
-    }
-
-    public ChunkKey Key { get; }
-
-    /// <summary>Bit <c>i % 8</c> of byte <c>i / 8</c>: the chunk's task <c>i</c>.</summary>
-    public byte[] Tasks { get; }
-
-    /// <summary>True when this write ended the last of its tasks.</summary>
-    public bool Closed { get; }
-
-    /// <summary>The job's state before this write.</summary>
-    public JobState JobState { get; }
-
-    /// <summary>True when the job may cost no more than so much.</summary>
-    public bool HasBudget { get; }
-
-    public static EndedChunk From(ChunkKey key, int[] seqs, int firstSeq, int tasks, bool closed, JobState jobState, bool hasBudget)
-    {
-        var bits = new byte[(tasks + 7) / 8];
-        foreach (var seq in seqs)
-        {
-            var i = seq - firstSeq;
-            if (i < 0 || i >= tasks)
-            {
-                throw new InvalidOperationException(
-                    $"Chunk {key} has tasks {firstSeq} to {firstSeq + tasks - 1}, given a result for task {seq}."
-                );
-            }
-
-            bits[i / 8] |= (byte)(1 << (i % 8));
-        }
-
-        return new EndedChunk(key, firstSeq, bits, closed, jobState, hasBudget);
-    }
-
-    /// <summary>True once for each task that ended in this write: a second row for it was not inserted.</summary>
-    public bool Take(int seq)
-    {
-        var i = seq - _firstSeq;
-        if (i < 0 || i / 8 >= _untaken.Length || (_untaken[i / 8] & (1 << (i % 8))) == 0)
-        {
-            return false;
-        }
-
-        _untaken[i / 8] &= (byte)~(1 << (i % 8));
-        return true;
     }
 }

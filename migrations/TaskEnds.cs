@@ -14,6 +14,10 @@ namespace Pipeline.Migrations;
 /// <item>note in <c>endings</c> which tasks ended in this transaction, so that they can be read as completed;</item>
 /// <item>take each chunk that reached zero off its job's count; who brings that to zero finalises the job and writes its event.</item>
 /// </list>
+/// Tasks of a routed job whose answers were not accepted leave their chunk in the same sequence: a row in <c>turns</c> in place of one in
+/// <c>results</c>, off the chunk's count as well, and a new chunk of the next variant, on its job's count before theirs is taken off. Both
+/// kinds of row are written under the lock of the task's chunk, and each looks for the other: a task that was planned twice, and accepted
+/// once and escalated once, goes the way of whoever was first.
 /// Chunk rows are locked before job rows, everywhere: who holds a job's row lock must not ask for its chunks.
 /// </summary>
 public static class TaskEnds
@@ -23,6 +27,7 @@ public static class TaskEnds
 
     private static readonly string InsertMissingSql = InsertSql("ON CONFLICT DO NOTHING");
     private static readonly string InsertAllSql = InsertSql("");
+    private static readonly string InsertRoutedSql = RoutedSql();
 
     /// <summary>Ends tasks. Each chunk may appear in one call per transaction.</summary>
     /// <param name="now">Time of the ends.</param>
@@ -36,7 +41,7 @@ public static class TaskEnds
         CancellationToken cancellationToken = default
     )
     {
-        var ended = await InsertAsync(connection, transaction, rows, now, cancellationToken);
+        var ended = await InsertAsync(connection, transaction, rows, new EscalationRows(), now, cancellationToken);
         await using var batch = new NpgsqlBatch(connection, transaction);
         AddCounts(batch, ended, now);
         if (batch.BatchCommands.Count > 0)
@@ -96,29 +101,32 @@ public static class TaskEnds
         var firstSeq = reader.GetInt32(2);
         var waited = Math.Max(0, (now - reader.GetFieldValue<DateTimeOffset>(6)).Ticks / TimeSpan.TicksPerMicrosecond);
         var done = reader.GetFieldValue<int[]>(4).ToHashSet();
+        var turn = reader.GetInt16(8);
         using var payload = ChunkPayload.Read(reader.GetFieldValue<byte[]>(3));
-        for (var i = 0; i < payload.Count; i++)
+        var own = TaskBits.Places(reader.IsDBNull(7) ? null : reader.GetFieldValue<byte[]>(7)) ?? Enumerable.Range(0, payload.Count);
+        foreach (var place in own)
         {
-            if (!done.Contains(firstSeq + i))
+            if (!done.Contains(firstSeq + place))
             {
                 rows.Add(
                     job,
                     reader.GetInt32(1),
-                    firstSeq + i,
+                    firstSeq + place,
                     outcome,
-                    customId: System.Text.Encoding.UTF8.GetString(payload.CustomId(i).Span),
+                    customId: System.Text.Encoding.UTF8.GetString(payload.CustomId(place).Span),
                     output: null,
                     contentType: null,
                     errorCode: code,
                     errorMessage: message,
                     model: reader.GetString(5),
-                    turns: 0,
+                    turns: (short)(turn - 1),
                     costPico: 0,
                     batch: null,
                     queuedUs: waited,
                     stagedUs: 0,
                     deviceUs: 0,
-                    totalUs: waited
+                    totalUs: waited,
+                    routeTurn: reader.GetBoolean(9) ? turn : 0
                 );
             }
         }
@@ -126,12 +134,10 @@ public static class TaskEnds
 
     private static NpgsqlBatchCommand ReadRemaining(IReadOnlyList<ChunkKey> chunks) =>
         new(
-            """
-            SELECT c.job, c.no, c.first_seq, c.payload,
-                   CASE WHEN c.remaining = c.tasks THEN '{}'
-                        ELSE ARRAY(SELECT r.seq FROM results r
-                                   WHERE r.job = c.job AND r.seq >= c.first_seq AND r.seq < c.first_seq + c.tasks) END,
-                   j.model || '@' || j.model_version, coalesce(j.queued_at, j.created_at)
+            $"""
+            SELECT c.job, c.no, c.first_seq, {ChunkSql.Payload},
+                   CASE WHEN c.remaining = c.tasks THEN '{"{}"}' ELSE {ChunkSql.DoneSeqs} END,
+                   {ChunkSql.Model}, coalesce(j.queued_at, j.created_at), c.own, c.turn, j.route IS NOT NULL
             FROM unnest($1, $2) AS k (job, no)
             JOIN chunks c ON c.job = k.job AND c.no = k.no
             JOIN jobs j ON j.id = c.job
@@ -159,43 +165,66 @@ public static class TaskEnds
     /// began, hence what the lock waited for. A large write looks at the locked chunks first: where none has a result yet, nothing can
     /// be there already, and a plain INSERT is a third quicker.
     /// </summary>
+    /// <param name="escalations">Turns after which tasks go on to the next variant of their route.</param>
     /// <inheritdoc cref="WriteAsync" path="/param|/returns|/exception"/>
     public static async Task<EndedTasks> InsertAsync(
         NpgsqlConnection connection,
         NpgsqlTransaction transaction,
         TaskEndRows rows,
+        EscalationRows escalations,
         DateTimeOffset now,
         CancellationToken cancellationToken
     )
     {
-        if (rows.Count == 0)
+        if (rows.Count + escalations.Count == 0)
         {
             return EndedTasks.None;
         }
 
         await using var batch = new NpgsqlBatch(connection, transaction);
-        var sql = InsertMissingSql;
-        if (rows.Count < LargeWriteMin)
+        var sql = rows.AnyRouted ? InsertRoutedSql : InsertMissingSql;
+        if (rows.Count < LargeWriteMin || rows.AnyRouted || escalations.Count > 0)
         {
-            batch.BatchCommands.Add(LockChunks(rows.Chunks));
+            batch.BatchCommands.Add(LockChunks([.. rows.Chunks.Union(escalations.From.Keys)]));
         }
         else if (await LockUntouchedAsync(connection, transaction, rows.Chunks, cancellationToken) && rows.AreDistinct())
         {
             sql = InsertAllSql;
         }
 
-        var insert = new NpgsqlBatchCommand(sql);
-        rows.AddTo(insert.Parameters);
-        insert.Parameters.Add(new() { Value = now.ToUniversalTime(), NpgsqlDbType = NpgsqlDbType.TimestampTz });
-        batch.BatchCommands.Add(insert);
+        var locks = batch.BatchCommands.Count > 0;
+        if (rows.Count > 0)
+        {
+            var insert = new NpgsqlBatchCommand(sql);
+            rows.AddTo(insert.Parameters);
+            insert.Parameters.Add(Moment(now));
+            batch.BatchCommands.Add(insert);
+        }
+
+        if (escalations.Count > 0)
+        {
+            var escalate = new NpgsqlBatchCommand(EscalateSql);
+            escalations.AddTo(escalate.Parameters);
+            escalate.Parameters.Add(Moment(now));
+            batch.BatchCommands.Add(escalate);
+        }
+
         await batch.PrepareAsync(cancellationToken);
         await using var reader = await batch.ExecuteReaderAsync(cancellationToken);
-        if (batch.BatchCommands.Count > 1)
+        if (locks)
         {
             await reader.NextResultAsync(cancellationToken);
         }
 
-        return EndedTasks.From(rows, await ReadChunksAsync(reader, cancellationToken));
+        List<ChunkPart> ended = [];
+        if (rows.Count > 0)
+        {
+            ended = await ReadPartsAsync(reader, cancellationToken);
+            await reader.NextResultAsync(cancellationToken);
+        }
+
+        var left = escalations.Count > 0 ? await ReadPartsAsync(reader, cancellationToken) : [];
+        return EndedTasks.From(rows, ended, escalations, left);
     }
 
     /// <summary>Locks the chunks; true when no task of any of them has ended.</summary>
@@ -218,44 +247,34 @@ public static class TaskEnds
         return untouched;
     }
 
-    private static async Task<List<EndedChunk>> ReadChunksAsync(NpgsqlDataReader reader, CancellationToken cancellationToken)
+    private static async Task<List<ChunkPart>> ReadPartsAsync(NpgsqlDataReader reader, CancellationToken cancellationToken)
     {
-        var chunks = new List<EndedChunk>();
+        var parts = new List<ChunkPart>();
         while (await reader.ReadAsync(cancellationToken))
         {
-            var key = new ChunkKey(new JobId(reader.GetGuid(0)), reader.GetInt32(1));
-            if (await reader.IsDBNullAsync(3, cancellationToken))
-            {
-                throw new InvalidOperationException($"Results were given for chunk {key}, which does not exist.");
-            }
-
-            chunks.Add(
-                EndedChunk.From(
-                    key,
-                    reader.GetFieldValue<int[]>(2),
-                    reader.GetInt32(3),
-                    reader.GetInt32(4),
-                    reader.GetInt32(5) == 0,
-                    JobStates.ParseJobState(reader.GetString(6)),
-                    reader.GetBoolean(7)
-                )
-            );
+            parts.Add(ChunkPart.Read(reader));
         }
 
-        return chunks;
+        return parts;
     }
 
-    private static string InsertSql(string onConflict) =>
+    private const string Rows = """
+        SELECT r.*, $21
+        FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20) AS r
+        """;
+
+    /// <param name="rows">The query that gives the rows.</param>
+    /// <param name="withCosts">Whether the answer has the costs of the inserted rows, too.</param>
+    private static string InsertSql(string onConflict, string rows = Rows, bool withCosts = false) =>
         $"""
             WITH ended AS (
               INSERT INTO results (job, seq, chunk, custom_id, status, output, content_type, error_code, error_message,
                                    model, turns, cost_pico, batch, queued_us, staged_us, device_us, total_us, units, reused, saved_pico, finished_at)
-              SELECT r.*, $21
-              FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20) AS r
+              {rows}
               {onConflict}
               RETURNING job, seq, chunk, status, cost_pico, units
             ), counts AS (
-              SELECT job, chunk, array_agg(seq) AS seqs, count(*) AS ended, sum(cost_pico) AS cost_pico,
+              SELECT job, chunk, array_agg(seq) AS seqs, {(withCosts ? "array_agg(cost_pico) AS costs, " : "")}count(*) AS ended, sum(cost_pico) AS cost_pico,
                      coalesce(sum(units) FILTER (WHERE status = 'succeeded'), 0) AS units_done,
                      count(*) FILTER (WHERE status = 'succeeded') AS succeeded,
                      count(*) FILTER (WHERE status = 'failed') AS failed,
@@ -268,36 +287,84 @@ public static class TaskEnds
                 expired = c.expired + n.expired, cancelled = c.cancelled + n.cancelled, cost_pico = c.cost_pico + n.cost_pico,
                 units_done = c.units_done + n.units_done
               FROM counts n WHERE c.job = n.job AND c.no = n.chunk
-              RETURNING c.job, c.no, c.first_seq, c.tasks, c.remaining
+              RETURNING c.job, c.no, c.first_seq, {ChunkSql.Span} AS span, c.remaining
             )
-            SELECT n.job, n.chunk, n.seqs, t.first_seq, t.tasks, t.remaining, j.state, j.max_cost_pico IS NOT NULL
+            SELECT n.job, n.chunk, n.seqs, t.first_seq, t.span, t.remaining, j.state, j.max_cost_pico IS NOT NULL{(withCosts ? ", n.costs" : "")}
             FROM counts n
             LEFT JOIN taken t ON t.job = n.job AND t.no = n.chunk
             LEFT JOIN jobs j ON j.id = n.job
             """;
 
-    /// <summary>Adds steps 3 and 4 to a batch. Jobs are touched only by their first ending, where a chunk has closed, and where they have a budget.</summary>
+    /// <summary>
+    /// The same for a write with rows of routed jobs. What their earlier turns cost is added to what they cost; a row whose task has gone
+    /// on to a later turn is left out. The other rows pay a comparison each.
+    /// </summary>
+    private static string RoutedSql() =>
+        InsertSql(
+            "ON CONFLICT DO NOTHING",
+            """
+            SELECT r.job, r.seq, r.chunk, r.custom_id, r.status, r.output, r.content_type, r.error_code, r.error_message, r.model,
+                   r.turns, r.cost_pico + t.cost_pico, r.batch, r.queued_us, r.staged_us, r.device_us, r.total_us, r.units, r.reused,
+                   r.saved_pico, $22
+            FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21) AS r
+              (job, seq, chunk, custom_id, status, output, content_type, error_code, error_message, model, turns, cost_pico, batch,
+               queued_us, staged_us, device_us, total_us, units, reused, saved_pico, turn)
+            CROSS JOIN LATERAL (
+              SELECT coalesce(sum(cost_pico), 0)::bigint AS cost_pico, coalesce(max(turn), 0) AS turn
+              FROM turns WHERE r.turn > 0 AND job = r.job AND seq = r.seq
+            ) AS t
+            WHERE r.turn = 0 OR t.turn < r.turn
+            """,
+            withCosts: true
+        );
+
+    /// <summary>A task that has a result stays where it is.</summary>
+    private const string EscalateSql = $"""
+        WITH gone AS (
+          INSERT INTO turns (job, seq, turn, chunk, model, batch, units, cost_pico, finished_at)
+          SELECT t.*, $9 FROM unnest($1, $2, $3, $4, $5, $6, $7, $8) AS t (job, seq, turn, chunk, model, batch, units, cost_pico)
+          WHERE NOT EXISTS (SELECT FROM results r WHERE r.job = t.job AND r.seq = t.seq)
+          ON CONFLICT DO NOTHING
+          RETURNING job, seq, chunk
+        ), counts AS (
+          SELECT job, chunk, array_agg(seq) AS seqs, count(*) AS gone FROM gone GROUP BY job, chunk
+        ), taken AS (
+          UPDATE chunks c SET remaining = c.remaining - n.gone, escalated = c.escalated + n.gone
+          FROM counts n WHERE c.job = n.job AND c.no = n.chunk
+          RETURNING c.job, c.no, c.first_seq, {ChunkSql.Span} AS span, c.remaining
+        )
+        SELECT n.job, n.chunk, n.seqs, t.first_seq, t.span, t.remaining, j.state, j.max_cost_pico IS NOT NULL
+        FROM counts n
+        LEFT JOIN taken t ON t.job = n.job AND t.no = n.chunk
+        LEFT JOIN jobs j ON j.id = n.job
+        """;
+
+    /// <summary>
+    /// Adds steps 3 and 4 to a batch. Jobs are touched only by their first ending, where a chunk has closed or tasks have escalated, and
+    /// where they have a budget. Where tasks have escalated, <see cref="EndedTasks.ReadOpenedAsync"/> reads the chunks made for them.
+    /// </summary>
     public static void AddCounts(NpgsqlBatch batch, EndedTasks ended, DateTimeOffset now)
     {
         var chunks = ended.Chunks;
-        if (chunks.Count == 0)
+        if (chunks.Count > 0)
         {
-            return;
+            batch.BatchCommands.Add(
+                new("INSERT INTO endings (job, chunk, tasks) SELECT * FROM unnest($1, $2, $3)")
+                {
+                    Parameters =
+                    {
+                        Array(NpgsqlDbType.Uuid, chunks.Select(c => c.Key.Job.Value).ToArray()),
+                        Array(NpgsqlDbType.Integer, chunks.Select(c => c.Key.No).ToArray()),
+                        Array(NpgsqlDbType.Bytea, chunks.Select(c => c.Tasks).ToArray()),
+                    },
+                }
+            );
         }
 
-        batch.BatchCommands.Add(
-            new("INSERT INTO endings (job, chunk, tasks) SELECT * FROM unnest($1, $2, $3)")
-            {
-                Parameters =
-                {
-                    Array(NpgsqlDbType.Uuid, chunks.Select(c => c.Key.Job.Value).ToArray()),
-                    Array(NpgsqlDbType.Integer, chunks.Select(c => c.Key.No).ToArray()),
-                    Array(NpgsqlDbType.Bytea, chunks.Select(c => c.Tasks).ToArray()),
-                },
-            }
-        );
+        // What escalates is counted after what ended in the same chunk, so a chunk is closed by one of them.
         var touched = chunks
             .Where(c => c.Closed || c.HasBudget || c.JobState == JobState.Queued)
+            .Concat(ended.LeftChunks)
             .GroupBy(c => c.Key.Job)
             .Select(g => (Job: g.Key, Closed: g.Count(c => c.Closed)))
             .ToArray();
@@ -310,6 +377,11 @@ public static class TaskEnds
         batch.BatchCommands.Add(
             new("SELECT FROM jobs WHERE id = ANY ($1) ORDER BY id FOR UPDATE") { Parameters = { Array(NpgsqlDbType.Uuid, jobs) } }
         );
+        if (ended.Escalations.Count > 0)
+        {
+            batch.BatchCommands.Add(Escalation.Command(ended.Escalations, now));
+        }
+
         batch.BatchCommands.Add(
             new(CloseSql)
             {
@@ -317,7 +389,7 @@ public static class TaskEnds
                 {
                     Array(NpgsqlDbType.Uuid, jobs),
                     Array(NpgsqlDbType.Integer, touched.Select(t => t.Closed).ToArray()),
-                    new() { Value = now.ToUniversalTime(), NpgsqlDbType = NpgsqlDbType.TimestampTz },
+                    Moment(now),
                 },
             }
         );
@@ -379,6 +451,9 @@ public static class TaskEnds
     private static List<Guid> Jobs(IReadOnlyList<ChunkKey> chunks) => [.. chunks.Select(c => c.Job.Value)];
 
     private static List<int> Numbers(IReadOnlyList<ChunkKey> chunks) => [.. chunks.Select(c => c.No)];
+
+    private static NpgsqlParameter Moment(DateTimeOffset at) =>
+        new() { Value = at.ToUniversalTime(), NpgsqlDbType = NpgsqlDbType.TimestampTz };
 
     private static NpgsqlParameter Array(NpgsqlDbType element, object values) =>
         new() { Value = values, NpgsqlDbType = NpgsqlDbType.Array | element };

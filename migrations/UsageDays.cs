@@ -11,7 +11,7 @@ public sealed class UsageDayRow
     public required TenantId Tenant { get; set; }
     public required LatencyClass Class { get; set; }
 
-    /// <summary>The version that answered, <c>name@version</c>.</summary>
+    /// <summary>The version that ran, <c>name@version</c>. A task counts for the one that answered, its turns for the models they ran on.</summary>
     public required string Model { get; set; }
 
     /// <summary>Tasks, by outcome.</summary>
@@ -20,19 +20,19 @@ public sealed class UsageDayRow
     public required long Expired { get; set; }
     public required long Cancelled { get; set; }
 
-    /// <summary>Units of all of them, as workers counted them.</summary>
+    /// <summary>Units of all turns, as workers counted them.</summary>
     public required long Units { get; set; }
 
     /// <summary>Model executions.</summary>
     public required long Turns { get; set; }
 
     /// <summary>
-    /// Their share of the device time of the batches that answered, in nanoseconds: by units over padded units, rounded down for each
+    /// Their share of the device time of the batches they ran in, in nanoseconds: by units over padded units, rounded down for each
     /// chunk's tasks of a batch. Padding is not in it.
     /// </summary>
     public required long DeviceNs { get; set; }
 
-    /// <summary>Pico-USD, the sum of what <c>results</c> say.</summary>
+    /// <summary>Pico-USD of all turns: over all models the sum of what <c>results</c> say, once the tasks have ended.</summary>
     public required long CostPico { get; set; }
 
     /// <summary>Of the succeeded: results that came from another task of the job, and from the tenant's cache.</summary>

@@ -138,6 +138,29 @@ internal static class ReadOperations
         Errors = [FailureKind.InvalidRequest, FailureKind.OperatorOnly],
     };
 
+    public static readonly ApiOperation ListRoutes = new(
+        "listRoutes",
+        ApiTags.Routes,
+        "The routes, by name.",
+        "The newest version of each, with what was last measured of it."
+    )
+    {
+        Parameters =
+        [
+            ApiParameters.Limit(Defaults.ListLimitMax, Defaults.ListLimitDefault, "routes"),
+            ApiParameter.Query("after", ApiType.Text(), "Only routes after the one of this name."),
+        ],
+        Answers = [ApiAnswer.Json<ListView<RouteView>>("A page.")],
+        Errors = [FailureKind.InvalidRequest],
+    };
+
+    public static readonly ApiOperation GetRoute = new("getRoute", ApiTags.Routes, "A route.", "Its newest version.")
+    {
+        Parameters = [ApiParameter.Path("name", ApiType.Text(100), "The route's name.")],
+        Answers = [ApiAnswer.Json<RouteView>("The route.")],
+        Errors = [FailureKind.UnknownModelRoute],
+    };
+
     public static readonly ApiOperation ListJobs = new(
         "listJobs",
         ApiTags.Jobs,

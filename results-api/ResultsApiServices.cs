@@ -47,6 +47,7 @@ public static class ResultsApiServices
         v1.MapGetGroup();
         v1.MapOutcomes();
         endpoints.MapGroup("/v1").RequireApiKey().RequireOperator().MapCalibration();
+        v1.MapRoutes();
         endpoints.MapOpenAiReads();
         return endpoints;
     }

@@ -10,7 +10,13 @@ public sealed record JobView
 {
     public required JobId Id { get; init; }
     public string Object { get; } = "job";
+
+    /// <summary>The model version; of a routed job the first variant's.</summary>
     public required ModelRef Model { get; init; }
+
+    /// <summary>The route its tasks go along, as <c>name@version</c>; absent where the model is all.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public string? Route { get; init; }
     public required LatencyClass Class { get; init; }
 
     /// <summary>In the answer to a submission: the class that was asked for, where the job was accepted under a slower one.</summary>
@@ -132,7 +138,7 @@ public static class JobViews
                    j.max_cost_pico, j.metadata::text, j.webhook, j.retry_of, j.error::text,
                    div(coalesce(j.units_done, c.units_done, 0)::numeric * j.per_million_units_pico, 1000000), j.estimate_pico,
                    j.per_million_units_pico, j.cancel_reason, j.group_name, j.predicted_early_at, j.predicted_late_at,
-                   j.predicted_cost_pico
+                   j.predicted_cost_pico, (j.route ->> 'name') || '@' || (j.route ->> 'version')
             FROM {from} j
             LEFT JOIN LATERAL (
               SELECT sum(succeeded)::int AS succeeded, sum(failed)::int AS failed, sum(expired)::int AS expired,
@@ -188,6 +194,7 @@ public static class JobViews
                 Time(18) is { } at && Time(29) is { } early && Time(30) is { } late
                     ? new AcceptedPrediction(at, early, late, reader.IsDBNull(31) ? null : reader.GetInt64(31))
                     : null,
+            Route = reader.IsDBNull(32) ? null : reader.GetString(32),
         };
 
         DateTimeOffset? Time(int column) => reader.IsDBNull(column) ? null : reader.GetFieldValue<DateTimeOffset>(column);

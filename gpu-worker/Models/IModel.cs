@@ -64,7 +64,8 @@ internal interface IRanBatch : IDisposable
 }
 
 /// <summary>A task's output as it is stored.</summary>
-internal readonly record struct TaskOutput(byte[] Bytes, string ContentType);
+/// <param name="Top">Score of the best label, and of the second (0 where there is none): by them a route accepts; NaN for other results.</param>
+internal readonly record struct TaskOutput(byte[] Bytes, string ContentType, float Top = float.NaN, float Second = float.NaN);
 
 /// <summary>An input that does not suit the model: what was expected, what was given.</summary>
 internal sealed class TaskInputException(string message) : Exception(message);

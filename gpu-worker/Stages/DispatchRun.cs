@@ -1,5 +1,6 @@
 using Pipeline.Contracts;
 using Pipeline.GpuWorker.Models;
+using Pipeline.Migrations;
 
 namespace Pipeline.GpuWorker.Stages;
 
@@ -18,6 +19,7 @@ internal sealed class DispatchRun(Dispatch dispatch, DateTimeOffset receivedAt)
 
     private readonly TaskCompletionSource<DispatchFinished?> _finished = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly List<BatchFact> _batches = [];
+    private readonly List<ChunkSubmitted> _escalated = [];
     private IModelLease? _lease;
     private ChunkPayload[] _payloads = [];
     private int _stage;
@@ -81,6 +83,19 @@ internal sealed class DispatchRun(Dispatch dispatch, DateTimeOffset receivedAt)
         return Open == 0;
     }
 
+    /// <summary>Takes note of a chunk that was made for tasks that left one of its own.</summary>
+    /// <returns>False when it has no slice of the chunk that they left.</returns>
+    public bool Escalated(OpenedChunk opened)
+    {
+        if (Array.Find(Slices, s => s.Slice.Chunk == opened.From) is not { } slice)
+        {
+            return false;
+        }
+
+        _escalated.Add(opened.Chunk with { ReplyTo = slice.ReplyTo });
+        return true;
+    }
+
     /// <summary>Reports what is done, and gives back what is not.</summary>
     public void Finish() => _finished.TrySetResult(Report());
 
@@ -128,6 +143,7 @@ internal sealed class DispatchRun(Dispatch dispatch, DateTimeOffset receivedAt)
                     ? [.. Slices.Select(s => s.Report())]
                     : [.. Dispatch.Slices.Select(s => new SliceReport(s.Job, s.No, s.First, s.Count, SliceOutcome.HandedBack))],
             Batches = [.. _batches],
+            Escalated = _escalated.Count > 0 ? [.. _escalated] : null,
         };
 }
 
@@ -136,8 +152,20 @@ internal sealed class SliceRun(Slice slice)
 {
     public Slice Slice { get; } = slice;
 
-    /// <summary>The job's number of the chunk's first task.</summary>
+    /// <summary>The job's number of the first task of the chunk's run.</summary>
     public int FirstSeq { get; set; }
+
+    /// <summary>Places of the chunk's tasks in its run; null where they are the run, so that task <c>i</c> is at place <c>i</c>.</summary>
+    public int[]? Places { get; set; }
+
+    /// <summary>The chunk that has the run, where it is not this one.</summary>
+    public int? Root { get; set; }
+
+    /// <summary>Tasks have left it for the next variant, in a dispatch before this one.</summary>
+    public bool HasEscalated { get; set; }
+
+    /// <summary>The turn its tasks take; null where their job has no route.</summary>
+    public RouteStep? Step { get; set; }
 
     /// <summary>When the job was accepted.</summary>
     public DateTimeOffset QueuedAt { get; set; }
@@ -145,13 +173,13 @@ internal sealed class SliceRun(Slice slice)
     /// <summary>The ingest instance that waits for its results; null where nobody is known to.</summary>
     public Guid? ReplyTo { get; set; }
 
-    /// <summary>The chunk's tasks; null when nothing of the slice is to be run.</summary>
+    /// <summary>The run's tasks; null when nothing of the slice is to be run.</summary>
     public byte[]? Payload { get; set; }
 
     /// <summary>The same, unpacked; lives as long as the dispatch is used.</summary>
     public ChunkPayload? Unpacked { get; set; }
 
-    /// <summary>Tasks (counted inside the chunk) that have a result already; null where none has.</summary>
+    /// <summary>Tasks (counted inside the chunk) that have a result already, or have left it; null where there are none.</summary>
     public HashSet<int>? Ended { get; set; }
 
     /// <summary>Not to be run now: its job was cancelled.</summary>
@@ -165,6 +193,9 @@ internal sealed class SliceRun(Slice slice)
 
     /// <summary>Tasks on their way.</summary>
     public int Open { get; set; }
+
+    /// <summary>Where task <paramref name="index"/> of the chunk stands in its run.</summary>
+    public int PlaceOf(int index) => Places?[index] ?? index;
 
     /// <summary>Whether task <paramref name="index"/> of the chunk must run.</summary>
     public bool Lacks(int index) => Ended is null || !Ended.Contains(index);

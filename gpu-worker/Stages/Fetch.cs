@@ -1,6 +1,8 @@
+using System.Text.Json;
 using Npgsql;
 using NpgsqlTypes;
 using Pipeline.Contracts;
+using Pipeline.Migrations;
 
 namespace Pipeline.GpuWorker.Stages;
 
@@ -24,6 +26,10 @@ internal sealed class Fetch(NpgsqlDataSource database)
         }
 
         run.Slices = slices;
+        if (Array.FindAll(slices, s => s.HasEscalated) is { Length: > 0 } escalated)
+        {
+            await ReadEscalatedAsync(run, escalated, stop);
+        }
     }
 
     private static void TakeNotes(Dispatch dispatch, SliceRun[] slices)
@@ -34,7 +40,7 @@ internal sealed class Fetch(NpgsqlDataSource database)
             {
                 var slice = slices[note.Slice];
                 (slice.ReplyTo, slice.FirstSeq, slice.QueuedAt) = (note.ReplyTo, note.FirstSeq, note.QueuedAt);
-                slice.Payload = note.Payload;
+                (slice.Payload, slice.Step) = (note.Payload, note.Step);
             }
         }
     }
@@ -56,6 +62,7 @@ internal sealed class Fetch(NpgsqlDataSource database)
                 slice.QueuedAt = reader.GetFieldValue<DateTimeOffset>(6);
                 slice.HasBudget = reader.GetBoolean(7);
                 slice.Cache = reader.IsDBNull(8) ? null : new TenantId(reader.GetGuid(8));
+                ReadRoute(slice, reader);
                 var (tasks, remaining, runs) = (reader.GetInt32(2), reader.GetInt32(3), reader.GetBoolean(4));
                 if (remaining == 0)
                 {
@@ -91,13 +98,28 @@ internal sealed class Fetch(NpgsqlDataSource database)
         }
     }
 
+    private static void ReadRoute(SliceRun slice, NpgsqlDataReader reader)
+    {
+        if (reader.IsDBNull(9))
+        {
+            return;
+        }
+
+        var accept = reader.IsDBNull(12) ? null : JsonSerializer.Deserialize<Acceptance>(reader.GetString(12), ModelRoute.Json);
+        slice.Step = new RouteStep(reader.GetInt16(9), accept, reader.IsDBNull(13) ? null : ModelRef.Parse(reader.GetString(13)));
+        slice.Places = TaskBits.Places(reader.IsDBNull(10) ? null : reader.GetFieldValue<byte[]>(10));
+        slice.Root = reader.IsDBNull(11) ? null : reader.GetInt32(11);
+        slice.HasEscalated = reader.GetBoolean(14);
+    }
+
     private NpgsqlCommand ReadChunks(IReadOnlyList<Slice> slices)
     {
         var command = database.CreateCommand(
-            """
-            SELECT s.at, c.first_seq, c.tasks, c.remaining, r.runs, CASE WHEN r.runs AND c.remaining > 0 THEN c.payload END,
-                   coalesce(j.queued_at, j.created_at), j.max_cost_pico IS NOT NULL,
-                   CASE WHEN j.uses_cache THEN j.tenant END
+            $"""
+            SELECT s.at, c.first_seq, c.tasks, c.remaining, r.runs, CASE WHEN r.runs AND c.remaining > 0 THEN {ChunkSql.Payload} END,
+                   coalesce(j.queued_at, j.created_at), j.max_cost_pico IS NOT NULL, CASE WHEN j.uses_cache THEN j.tenant END,
+                   CASE WHEN j.route IS NOT NULL THEN c.turn END, c.own, c.root,
+                   (j.route -> 'variants' -> (c.turn - 1) -> 'accept')::text, j.route -> 'variants' -> c.turn::int ->> 'model', c.escalated > 0
             FROM unnest($1, $2) WITH ORDINALITY AS s (job, no, at)
             JOIN chunks c ON c.job = s.job AND c.no = s.no
             JOIN jobs j ON j.id = s.job
@@ -113,21 +135,73 @@ internal sealed class Fetch(NpgsqlDataSource database)
         return command;
     }
 
-    /// <summary>Promise 6: a slice that is planned again runs only the tasks that have no result yet. A statement a slice, so that each reads one partition.</summary>
+    /// <summary>
+    /// Promise 6: a slice that is planned again runs only the tasks that have no result yet, and have not left it for the next variant of
+    /// their route. A statement a slice, so that each reads one partition.
+    /// </summary>
     private async Task ReadEndedAsync(List<SliceRun> slices, CancellationToken stop)
     {
         await using var batch = database.CreateBatch();
         foreach (var slice in slices)
         {
-            var from = slice.FirstSeq + slice.Slice.First;
+            var (first, last) = (slice.Slice.First, slice.Slice.First + slice.Slice.Count - 1);
+            var command = new NpgsqlBatchCommand("SELECT seq FROM results WHERE job = $1 AND seq >= $2 AND seq <= $3")
+            {
+                Parameters =
+                {
+                    new() { Value = slice.Slice.Job.Value },
+                    new() { Value = slice.FirstSeq + slice.PlaceOf(first) },
+                    new() { Value = slice.FirstSeq + slice.PlaceOf(last) },
+                },
+            };
+            if (slice.Step is { } step)
+            {
+                command.CommandText += " UNION ALL SELECT seq FROM turns WHERE job = $1 AND seq >= $2 AND seq <= $3 AND turn = $4";
+                command.Parameters.Add(new() { Value = (short)step.Turn });
+            }
+
+            batch.BatchCommands.Add(command);
+        }
+
+        await using var reader = await batch.ExecuteReaderAsync(stop);
+        foreach (var slice in slices)
+        {
+            var seqs = new HashSet<int>();
+            while (await reader.ReadAsync(stop))
+            {
+                seqs.Add(reader.GetInt32(0));
+            }
+
+            var asked = Enumerable.Range(slice.Slice.First, slice.Slice.Count);
+            slice.Ended = [.. asked.Where(i => seqs.Contains(slice.FirstSeq + slice.PlaceOf(i)))];
+            slice.Open = slice.Slice.Count - slice.Ended.Count;
+            await reader.NextResultAsync(stop);
+        }
+    }
+
+    /// <summary>
+    /// A slice some of whose tasks have escalated is planned again where its worker died, perhaps before it could tell of the chunks that it
+    /// made for them: so they are told of once more, with this dispatch.
+    /// </summary>
+    private async Task ReadEscalatedAsync(DispatchRun run, SliceRun[] slices, CancellationToken stop)
+    {
+        await using var batch = database.CreateBatch();
+        foreach (var slice in slices)
+        {
             batch.BatchCommands.Add(
-                new("SELECT seq FROM results WHERE job = $1 AND seq >= $2 AND seq < $3")
+                new(
+                    """
+                    SELECT c.no, j.tenant, c.model, j.class, j.deadline, coalesce(j.queued_at, j.created_at), c.tasks, c.units, c.units_max
+                    FROM chunks c JOIN jobs j ON j.id = c.job
+                    WHERE c.job = $1 AND c.first_seq = $2 AND c.turn = $3 AND c.remaining > 0 AND c.root IS NOT NULL
+                    """
+                )
                 {
                     Parameters =
                     {
                         new() { Value = slice.Slice.Job.Value },
-                        new() { Value = from },
-                        new() { Value = from + slice.Slice.Count },
+                        new() { Value = slice.FirstSeq },
+                        new() { Value = (short)(slice.Step!.Turn + 1) },
                     },
                 }
             );
@@ -136,13 +210,25 @@ internal sealed class Fetch(NpgsqlDataSource database)
         await using var reader = await batch.ExecuteReaderAsync(stop);
         foreach (var slice in slices)
         {
-            slice.Ended = [];
             while (await reader.ReadAsync(stop))
             {
-                slice.Ended.Add(reader.GetInt32(0) - slice.FirstSeq);
+                var chunk = new ChunkSubmitted
+                {
+                    Job = slice.Slice.Job,
+                    No = reader.GetInt32(0),
+                    Tenant = new TenantId(reader.GetGuid(1)),
+                    Model = ModelRef.Parse(reader.GetString(2)),
+                    Class = LatencyClasses.TryParse(reader.GetString(3), out var latencyClass) ? latencyClass : LatencyClass.Bulk,
+                    Deadline = reader.GetFieldValue<DateTimeOffset>(4),
+                    QueuedAt = reader.GetFieldValue<DateTimeOffset>(5),
+                    FirstSeq = slice.FirstSeq,
+                    Tasks = reader.GetInt32(6),
+                    Units = reader.GetInt64(7),
+                    UnitsMax = reader.GetInt32(8),
+                };
+                run.Escalated(new OpenedChunk(slice.Slice.Chunk, chunk));
             }
 
-            slice.Open = slice.Slice.Count - slice.Ended.Count;
             await reader.NextResultAsync(stop);
         }
     }

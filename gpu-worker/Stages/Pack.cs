@@ -135,10 +135,11 @@ internal sealed class Pack(IModelSource models, StoppedJobs stoppedJobs, KnownEn
                     payloads.Add(payload);
                     slice.Payload = null;
                     slice.Unpacked = payload;
-                    if (slice.Slice.First < 0 || slice.Slice.First + slice.Slice.Count > payload.Count)
+                    var tasks = slice.Places?.Length ?? payload.Count;
+                    if (slice.Slice.First < 0 || slice.Slice.First + slice.Slice.Count > tasks)
                     {
                         throw new InvalidDataException(
-                            $"Chunk {slice.Slice.Chunk} holds {payload.Count} tasks, given {slice.Slice.Count} from {slice.Slice.First} on."
+                            $"Chunk {slice.Slice.Chunk} holds {tasks} tasks, given {slice.Slice.Count} from {slice.Slice.First} on."
                         );
                     }
                 }
@@ -170,7 +171,8 @@ internal sealed class Pack(IModelSource models, StoppedJobs stoppedJobs, KnownEn
             {
                 if (slice.Lacks(i))
                 {
-                    tasks.Add(new TaskRef(s, slice.FirstSeq + i, Encoding.UTF8.GetString(payload.CustomId(i).Span), null));
+                    var place = slice.PlaceOf(i);
+                    tasks.Add(new TaskRef(s, slice.FirstSeq + place, Encoding.UTF8.GetString(payload.CustomId(place).Span), null));
                 }
             }
         }

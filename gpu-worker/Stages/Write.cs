@@ -3,6 +3,7 @@ using Microsoft.Extensions.Logging;
 using Npgsql;
 using NpgsqlTypes;
 using Pipeline.Contracts;
+using Pipeline.GpuWorker.Models;
 using Pipeline.Migrations;
 
 namespace Pipeline.GpuWorker.Stages;
@@ -27,6 +28,12 @@ internal sealed partial class Write(
     private const int ImpossibleMax = 3;
 
     private readonly TaskEndRows _rows = new();
+
+    /// <summary>Turns after which tasks go on to the next variant of their route.</summary>
+    private readonly EscalationRows _escalations = new();
+
+    /// <summary>Where each task of the group stands: in the rows, or (as the complement) in the escalations.</summary>
+    private readonly List<int> _places = [];
 
     /// <summary>Who waits for each row.</summary>
     private readonly List<Guid?> _waitsFor = [];
@@ -132,7 +139,7 @@ internal sealed partial class Write(
                 await using var transaction = await connection.BeginTransactionAsync(abort);
                 var extension = Extension([], [], _spans, null);
                 await using var batch = new NpgsqlBatch(connection, transaction) { BatchCommands = { extension.Command() } };
-                extension.Took(await LastScalarAsync(batch, abort));
+                extension.Took(await LastScalarAsync(batch, null, abort));
                 await Ledger.CloseAsync(connection, transaction, worker, WorkerState.Stopped, time.GetUtcNow(), abort);
                 await transaction.CommitAsync(abort);
                 return Commit.Done;
@@ -225,7 +232,7 @@ internal sealed partial class Write(
         );
         if (outcome == Commit.Done)
         {
-            unwritten.Remove(_rows.Count, time.GetElapsedTime(began));
+            unwritten.Remove(_places.Count, time.GetElapsedTime(began));
             _spans.RemoveRange(0, spans.Count);
             _accountedNs = spans.Count > 0 ? spans[^1].ToNs : _accountedNs;
             if (_ended is { Count: > 0 } ended)
@@ -234,7 +241,7 @@ internal sealed partial class Write(
                 await reuse.AfterCommitAsync(group, _rows, ended, abort);
             }
 
-            Tell(group);
+            Tell(group, _ended?.Opened ?? []);
         }
 
         return (outcome, refusal);
@@ -244,6 +251,8 @@ internal sealed partial class Write(
     private BatchBooking?[] Book(IReadOnlyList<FinishedBatch> group)
     {
         _rows.Clear();
+        _escalations.Clear();
+        _places.Clear();
         _waitsFor.Clear();
         var now = time.GetUtcNow();
         var booked = new BatchBooking?[group.Count];
@@ -275,6 +284,16 @@ internal sealed partial class Write(
             var (output, failure, known) = batch.Ends[end];
             var reused = failure is null ? known ?? ReusedOf(batch, booked, row) : null;
             var ran = known is null && end == row;
+            var (units, costPico) = (reused?.Units ?? task.Prepared?.Units ?? 0, ran ? booked?.TaskPico[row] ?? 0 : 0);
+            if (ran && failure is null && slice.Step is { Next: { } next } step && !Accepts(step, output, units))
+            {
+                var from = new EscalationFrom(slice.Slice.Chunk, slice.Root ?? slice.Slice.No, slice.FirstSeq, next);
+                _places.Add(~_escalations.Count);
+                _escalations.Add(from, task.Seq, step.Turn, model, batch.Device!.Id, units, costPico);
+                continue;
+            }
+
+            _places.Add(_rows.Count);
             _waitsFor.Add(slice.ReplyTo);
             _rows.Add(
                 slice.Slice.Job,
@@ -288,17 +307,21 @@ internal sealed partial class Write(
                 failure?.Message,
                 model,
                 turns: (short)(
-                    !ran || failure is { Kind: FailureKind.InvalidInput or FailureKind.BudgetExceeded or FailureKind.Cancelled } ? 0 : 1
+                    (slice.Step?.Turn ?? 1)
+                    - (
+                        !ran || failure is { Kind: FailureKind.InvalidInput or FailureKind.BudgetExceeded or FailureKind.Cancelled } ? 1 : 0
+                    )
                 ),
-                ran ? booked?.TaskPico[row] ?? 0 : 0,
+                costPico,
                 ran ? batch.Device?.Id : null,
                 Microseconds(slice.QueuedAt, run.ReceivedAt),
                 stagedUs,
                 ran ? deviceUs : 0,
                 Microseconds(slice.QueuedAt, now),
-                reused?.Units ?? task.Prepared?.Units ?? 0,
+                units,
                 reused?.Source,
-                reused?.SavedPico ?? 0
+                reused?.SavedPico ?? 0,
+                slice.Step?.Turn ?? 0
             );
         }
     }
@@ -311,6 +334,8 @@ internal sealed partial class Write(
             ? null
             : new ReusedEnd(ReuseSource.Job, batch.Run.Tasks[batch.Tasks[end]].Prepared?.Units ?? 0, booked?.TaskPico[end] ?? 0);
     }
+    private static bool Accepts(RouteStep step, in TaskOutput output, int units) =>
+        step.Accept?.Accepts(output.Top, output.Second, units) ?? true;
 
     private static TaskOutcome Outcome(TaskFailure? failure) =>
         failure is null ? TaskOutcome.Succeeded
@@ -330,13 +355,13 @@ internal sealed partial class Write(
         await using (var transaction = await connection.BeginTransactionAsync(abort))
         {
             var now = time.GetUtcNow();
-            var ended = await TaskEnds.InsertAsync(connection, transaction, _rows, now, abort);
+            var ended = await TaskEnds.InsertAsync(connection, transaction, _rows, _escalations, now, abort);
             await using var batch = new NpgsqlBatch(connection, transaction);
             TaskEnds.AddCounts(batch, ended, now);
             AddBatches(batch, group, booked);
             var extension = Extension(group, booked, spans, ended);
             batch.BatchCommands.Add(extension.Command());
-            if (extension.Took(await LastScalarAsync(batch, abort)))
+            if (extension.Took(await LastScalarAsync(batch, ended, abort)))
             {
                 await transaction.CommitAsync(abort);
                 _ended = ended;
@@ -349,14 +374,19 @@ internal sealed partial class Write(
         return reached ? Commit.Done : Commit.Closed;
     }
 
-    /// <summary>Runs the batch; what its last command gave, or null when that gave no row.</summary>
-    private static async Task<object?> LastScalarAsync(NpgsqlBatch batch, CancellationToken abort)
+    /// <summary>Runs the batch; what its last command gave, or null when that gave no row. The chunks it made on the way are noted.</summary>
+    private static async Task<object?> LastScalarAsync(NpgsqlBatch batch, EndedTasks? ended, CancellationToken abort)
     {
         await batch.PrepareAsync(abort);
         await using var reader = await batch.ExecuteReaderAsync(abort);
-        object? last;
+        object? last = null;
         do
         {
+            if (ended is not null && await ended.ReadOpenedAsync(reader, abort))
+            {
+                continue;
+            }
+
             last = await reader.ReadAsync(abort) && reader.FieldCount > 0 ? reader.GetValue(0) : null;
         } while (await reader.NextResultAsync(abort));
 
@@ -431,7 +461,7 @@ internal sealed partial class Write(
         for (var i = 0; i < booked.Length; i++)
         {
             var offset = firstRow;
-            booked[i]?.AddTo(sums, row => ended!.WasInserted(offset + row));
+            booked[i]?.AddTo(sums, row => WasWritten(ended!, _places[offset + row]));
             firstRow += group[i].Tasks.Length;
         }
 
@@ -439,9 +469,16 @@ internal sealed partial class Write(
         return new LedgerExtension(worker, _accountedNs, toNs, sums.Entries);
     }
 
+    private static bool WasWritten(EndedTasks ended, int place) => place >= 0 ? ended.WasInserted(place) : ended.HasEscalated(~place);
+
     /// <summary>The rows are committed: opens gates, and lets dispatches that are done be reported and acknowledged.</summary>
-    private static void Tell(IReadOnlyList<FinishedBatch> group)
+    private static void Tell(IReadOnlyList<FinishedBatch> group, IReadOnlyList<OpenedChunk> opened)
     {
+        foreach (var chunk in opened)
+        {
+            _ = group.Any(batch => batch.Run.Escalated(chunk));
+        }
+
         foreach (var batch in group)
         {
             var device = batch.Device;

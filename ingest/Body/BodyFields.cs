@@ -30,27 +30,8 @@ internal sealed class BodyFields
     public static async Task<(BodyFields? Fields, IResult? Problem)> ReadAsync(HttpContext http, int mistakesMax, params string[] names)
     {
         var mistakes = new Mistakes(mistakesMax);
-        if (await WholeBody.ReadAsync(http.Request.Body, BodyBytesMax, http.RequestAborted) is not { } bytes)
-        {
-            return (null, Problems.Result(FailureKind.InputTooLarge, $"The body expects at most {BodyBytesMax} bytes."));
-        }
-
-        try
-        {
-            var json = JsonElement.Parse(bytes.Span);
-            if (json.ValueKind == JsonValueKind.Object)
-            {
-                return (new BodyFields(json, names, mistakes), null);
-            }
-
-            mistakes.Add(null, "a JSON object", json.ValueKind.ToString().ToLowerInvariant());
-        }
-        catch (JsonException e)
-        {
-            mistakes.Add(null, "a JSON object", $"what is none, in line {e.LineNumber + 1}");
-        }
-
-        return (null, Admission.Refuse(mistakes));
+        var (body, problem) = await ObjectBody.ReadAsync(http, mistakes);
+        return body is { } json ? (new BodyFields(json, names, mistakes), null) : (null, problem);
     }
 
     public string? Text(string name)

@@ -17,6 +17,10 @@ namespace Pipeline.Ingest.Body;
 internal sealed class JobParameters(IReadOnlyList<string> names)
 {
     public const string Model = "model";
+    public const string Route = "route";
+
+    /// <summary>The accuracy that was measured of what is to answer, at least.</summary>
+    public const string MinQuality = "min_quality";
     public const string Class = "class";
     public const string Fallback = "fallback";
     public const string Deadline = "deadline";
@@ -40,7 +44,7 @@ internal sealed class JobParameters(IReadOnlyList<string> names)
     public const string CancelOnDisconnect = "cancel_on_disconnect";
 
     /// <summary>What may be said about a job.</summary>
-    public static readonly IReadOnlyList<string> OfJobs = [Model, Class, Fallback, Deadline, Webhook, MaxCost, Group, Reuse];
+    public static readonly IReadOnlyList<string> OfJobs = [Model, Route, MinQuality, Class, Fallback, Deadline, Webhook, MaxCost, Group, Reuse];
 
     /// <summary>Of <c>POST /v1/estimates</c>: how many tasks the job has of which the body is a sample.</summary>
     public const string Tasks = "tasks";
@@ -52,6 +56,8 @@ internal sealed class JobParameters(IReadOnlyList<string> names)
     public static readonly IReadOnlyList<string> OfInference =
     [
         Model,
+        Route,
+        MinQuality,
         Class,
         Fallback,
         Deadline,

@@ -227,6 +227,7 @@ internal sealed class ExpressPath(
             Units = header.Units,
             UnitsMax = header.UnitsMax,
             ReplyTo = waiters.Instance,
+            Step = order.Route?.StepOf(1),
             // Where the tenant has a cache the worker reads the row, which says so.
             Payload = payload.Length <= options.InlinePayloadBytesMax && !order.UsesCache ? payload : null,
         };

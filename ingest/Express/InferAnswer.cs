@@ -62,6 +62,11 @@ internal static class InferAnswer
         json.WriteString("id"u8, job.Id.Value);
         json.WriteString("object"u8, "inference"u8);
         json.WriteString("model"u8, job.Model.ToString());
+        if (job.Route is { } route)
+        {
+            json.WriteString("route"u8, route);
+        }
+
         json.WriteString("class"u8, job.Class.Name());
         if (job.RequestedClass is { } asked)
         {

@@ -105,6 +105,8 @@ internal static class InferOperations
         [
             .. Refusals,
             .. Endings,
+            FailureKind.UnknownModelRoute,
+            FailureKind.QualityUnmet,
             FailureKind.UnknownJob,
             FailureKind.IdempotencyInProgress,
             FailureKind.IdempotencyConflict,
@@ -128,8 +130,14 @@ internal static class InferOperations
 /// <summary>The shape of the body that <see cref="InferBody"/> reads.</summary>
 internal sealed record InferRequest
 {
-    /// <summary><c>name</c> or <c>name@version</c>.</summary>
-    public required string Model { get; init; }
+    /// <summary><c>name</c> or <c>name@version</c>. This or <see cref="Route"/>.</summary>
+    public string? Model { get; init; }
+
+    /// <summary>A route: its variants take turns, the cheapest first.</summary>
+    public string? Route { get; init; }
+
+    /// <summary>Beside a route: the cheapest of its variants and itself whose measured accuracy is at least this.</summary>
+    public double? MinQuality { get; init; }
 
     /// <summary>A string for a text model; tensors by their names for others. This or <see cref="Inputs"/>.</summary>
     public JsonElement? Input { get; init; }
@@ -160,6 +168,10 @@ internal sealed record Inference
     public required JobId Id { get; init; }
     public required string Object { get; init; }
     public required ModelRef Model { get; init; }
+
+    /// <summary>The route, as <c>name@version</c>; each result says which variant answered, and after how many turns.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public string? Route { get; init; }
     public required LatencyClass Class { get; init; }
 
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]

@@ -350,6 +350,12 @@ namespace Pipeline.Migrations.Versions
                         .HasDefaultValue(0L)
                         .HasColumnName("cost_pico");
 
+                    b.Property<int>("Escalated")
+                        .ValueGeneratedOnAdd()
+                        .HasColumnType("integer")
+                        .HasDefaultValue(0)
+                        .HasColumnName("escalated");
+
                     b.Property<int>("Expired")
                         .ValueGeneratedOnAdd()
                         .HasColumnType("integer")
@@ -366,14 +372,25 @@ namespace Pipeline.Migrations.Versions
                         .HasColumnType("integer")
                         .HasColumnName("first_seq");
 
+                    b.Property<string>("Model")
+                        .HasColumnType("text")
+                        .HasColumnName("model");
+
+                    b.Property<byte[]>("Own")
+                        .HasColumnType("bytea")
+                        .HasColumnName("own");
+
                     b.Property<byte[]>("Payload")
-                        .IsRequired()
                         .HasColumnType("bytea")
                         .HasColumnName("payload");
 
                     b.Property<int>("Remaining")
                         .HasColumnType("integer")
                         .HasColumnName("remaining");
+
+                    b.Property<int?>("Root")
+                        .HasColumnType("integer")
+                        .HasColumnName("root");
 
                     b.Property<int>("Succeeded")
                         .ValueGeneratedOnAdd()
@@ -384,6 +401,12 @@ namespace Pipeline.Migrations.Versions
                     b.Property<int>("Tasks")
                         .HasColumnType("integer")
                         .HasColumnName("tasks");
+
+                    b.Property<short>("Turn")
+                        .ValueGeneratedOnAdd()
+                        .HasColumnType("smallint")
+                        .HasDefaultValue((short)1)
+                        .HasColumnName("turn");
 
                     b.Property<long>("Units")
                         .HasColumnType("bigint")
@@ -402,6 +425,9 @@ namespace Pipeline.Migrations.Versions
                     b.HasKey("Job", "No")
                         .HasName("pk_chunks");
 
+                    b.HasIndex(new[] { "Job", "FirstSeq" }, "ix_chunks_escalated")
+                        .HasFilter("remaining > 0 AND root IS NOT NULL");
+
                     b.HasIndex(new[] { "Job", "No" }, "ix_chunks_open")
                         .HasFilter("remaining > 0");
 
@@ -414,9 +440,11 @@ namespace Pipeline.Migrations.Versions
 
                             t.HasCheckConstraint("ck_chunks_cost_pico", "cost_pico >= 0");
 
-                            t.HasCheckConstraint("ck_chunks_counts", "remaining >= 0 AND succeeded >= 0 AND failed >= 0 AND expired >= 0 AND cancelled >= 0 AND remaining + succeeded + failed + expired + cancelled = tasks");
+                            t.HasCheckConstraint("ck_chunks_counts", "remaining >= 0 AND succeeded >= 0 AND failed >= 0 AND expired >= 0 AND cancelled >= 0 AND escalated >= 0 AND remaining + succeeded + failed + expired + cancelled + escalated = tasks");
 
                             t.HasCheckConstraint("ck_chunks_tasks", "tasks > 0 AND no >= 0 AND first_seq >= 0 AND units >= 0 AND units_max >= 0");
+
+                            t.HasCheckConstraint("ck_chunks_turn", "turn >= 1 AND (turn = 1) = (root IS NULL) AND (root IS NULL) = (own IS NULL) AND (root IS NULL) = (model IS NULL) AND (root IS NULL) = (payload IS NOT NULL)");
 
                             t.HasCheckConstraint("ck_chunks_units_done", "units_done >= 0");
                         });
@@ -905,6 +933,10 @@ namespace Pipeline.Migrations.Versions
                         .HasColumnType("uuid")
                         .HasColumnName("retry_of");
 
+                    b.Property<string>("Route")
+                        .HasColumnType("jsonb")
+                        .HasColumnName("route");
+
                     b.Property<DateTimeOffset?>("StartedAt")
                         .HasColumnType("timestamp with time zone")
                         .HasColumnName("started_at");
@@ -966,7 +998,7 @@ namespace Pipeline.Migrations.Versions
 
                             t.HasCheckConstraint("ck_jobs_class", "class IN ('express', 'standard', 'bulk')");
 
-                            t.HasCheckConstraint("ck_jobs_counts", "tasks >= 0 AND units >= 0 AND chunks >= 0 AND chunks <= tasks");
+                            t.HasCheckConstraint("ck_jobs_counts", "tasks >= 0 AND units >= 0 AND chunks >= 0 AND (chunks <= tasks OR route IS NOT NULL)");
 
                             t.HasCheckConstraint("ck_jobs_error", "(state = 'failed') = (error IS NOT NULL)");
 
@@ -1451,6 +1483,40 @@ namespace Pipeline.Migrations.Versions
                         });
                 });
 
+            modelBuilder.Entity("Pipeline.Migrations.RouteRow", b =>
+                {
+                    b.Property<string>("Name")
+                        .HasColumnType("text")
+                        .HasColumnName("name");
+
+                    b.Property<int>("Version")
+                        .HasColumnType("integer")
+                        .HasColumnName("version");
+
+                    b.Property<DateTimeOffset>("CreatedAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("created_at");
+
+                    b.Property<string>("Quality")
+                        .HasColumnType("jsonb")
+                        .HasColumnName("quality");
+
+                    b.Property<string>("Variants")
+                        .IsRequired()
+                        .HasColumnType("jsonb")
+                        .HasColumnName("variants");
+
+                    b.HasKey("Name", "Version")
+                        .HasName("pk_routes");
+
+                    b.ToTable("routes", null, t =>
+                        {
+                            t.HasCheckConstraint("ck_routes_name", "name <> '' AND position('@' in name) = 0 AND version >= 1");
+
+                            t.HasCheckConstraint("ck_routes_variants", "jsonb_array_length(variants) >= 2");
+                        });
+                });
+
             modelBuilder.Entity("Pipeline.Migrations.SchedulerEpochRow", b =>
                 {
                     b.Property<bool>("One")
@@ -1635,6 +1701,62 @@ namespace Pipeline.Migrations.Versions
                     b.ToTable("tenants", null, t =>
                         {
                             t.HasCheckConstraint("ck_tenants_name", "name <> ''");
+                        });
+                });
+
+            modelBuilder.Entity("Pipeline.Migrations.TurnRow", b =>
+                {
+                    b.Property<Guid>("Job")
+                        .HasColumnType("uuid")
+                        .HasColumnName("job");
+
+                    b.Property<int>("Seq")
+                        .HasColumnType("integer")
+                        .HasColumnName("seq");
+
+                    b.Property<short>("Turn")
+                        .HasColumnType("smallint")
+                        .HasColumnName("turn");
+
+                    b.Property<Guid>("Batch")
+                        .HasColumnType("uuid")
+                        .HasColumnName("batch");
+
+                    b.Property<int>("Chunk")
+                        .HasColumnType("integer")
+                        .HasColumnName("chunk");
+
+                    b.Property<long>("CostPico")
+                        .HasColumnType("bigint")
+                        .HasColumnName("cost_pico");
+
+                    b.Property<DateTimeOffset>("FinishedAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("finished_at");
+
+                    b.Property<string>("Model")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("model");
+
+                    b.Property<int>("Units")
+                        .HasColumnType("integer")
+                        .HasColumnName("units");
+
+                    b.Property<ulong>("Xid")
+                        .ValueGeneratedOnAdd()
+                        .HasColumnType("xid8")
+                        .HasColumnName("xid")
+                        .HasDefaultValueSql("pg_current_xact_id()");
+
+                    b.HasKey("Job", "Seq", "Turn")
+                        .HasName("pk_turns");
+
+                    b.HasIndex(new[] { "Xid" }, "ix_turns_xid");
+
+                    b.ToTable("turns", null, t =>
+                        {
+                            t.HasCheckConstraint("ck_turns_turn", "turn >= 1 AND units >= 0 AND cost_pico >= 0");
                         });
                 });
 

@@ -10,13 +10,19 @@ namespace Pipeline.ResultsApi.Results;
 /// </summary>
 internal sealed class TaskOrder(NpgsqlDataSource database, JobId job, int cursor, string[]? status, int rowsMax) : IResultSource
 {
-    /// <summary>Where the run ends, and whether the job has. Chunks are in order of seq, so only the first open one is looked into.</summary>
+    /// <summary>
+    /// Where the run ends, and whether the job has. Chunks are in order of seq, so only the first open one is looked into; and the first
+    /// open one of those that tasks escalated to, which stand behind them.
+    /// </summary>
     private const string BoundSql = """
         SELECT coalesce(
                  (SELECT min(s.seq)
-                  FROM (SELECT first_seq, tasks FROM chunks WHERE job = j.id AND remaining > 0 ORDER BY no LIMIT 1) c,
-                       generate_series(c.first_seq, c.first_seq + c.tasks - 1) AS s (seq)
-                  WHERE NOT EXISTS (SELECT FROM results r WHERE r.job = j.id AND r.seq = s.seq)),
+                  FROM ((SELECT first_seq, tasks AS span FROM chunks WHERE job = j.id AND remaining > 0 AND root IS NULL ORDER BY no LIMIT 1)
+                        UNION ALL
+                        (SELECT first_seq, octet_length(own) * 8 FROM chunks
+                         WHERE job = j.id AND remaining > 0 AND root IS NOT NULL ORDER BY first_seq LIMIT 1)) c,
+                       generate_series(c.first_seq, c.first_seq + c.span - 1) AS s (seq)
+                  WHERE s.seq < j.tasks AND NOT EXISTS (SELECT FROM results r WHERE r.job = j.id AND r.seq = s.seq)),
                  j.tasks),
                j.finished_at IS NOT NULL
         FROM jobs j WHERE j.id = $1

@@ -5,11 +5,13 @@ namespace Pipeline.Scheduler.Policy;
 
 /// <summary>
 /// The index of everything that waits: chunk headers, held by job, jobs by tenant, model and class. Every operation costs the logarithm
-/// of the number of jobs, whatever waits; totals are kept, never summed. Records lie in slabs, 48 bytes a chunk and 120 a job, so that
+/// of the number of jobs, whatever waits; totals are kept, never summed. Records lie in slabs, 48 bytes a chunk and 128 a job, so that
 /// 100 million tasks fit into a few hundred megabytes and the garbage collector has nothing to follow in them.
 /// <code>
 /// waiting ──Take──> in flight ──Land──> waiting again, or gone when nothing of the chunk waits or is in flight
 /// </code>
+/// A record of a job is of one model, whose queue it stands in. A job whose tasks escalate along a route has one for each model that
+/// chunks of it wait for, in a chain from the one that is found by the job's id; what is told of the job is told of all of them.
 /// </summary>
 internal sealed class Backlog
 {
@@ -97,9 +99,20 @@ internal sealed class Backlog
     /// <summary>What waits for a model in a class.</summary>
     public ClassQueue QueueOf(ModelRef model, LatencyClass latencyClass) => QueuesOf(model)[(int)latencyClass];
 
-    public WaitingChunk? Find(ChunkKey key) =>
-        _jobsById.Find(key.Job) is var job and not 0 && _chunksByKey.Find((job, key.No)) is var chunk and not 0 ? Handle(chunk) : null;
+    public WaitingChunk? Find(ChunkKey key)
+    {
+        for (var job = _jobsById.Find(key.Job); job != 0; job = _jobs[job].Sibling)
+        {
+            if (_chunksByKey.Find((job, key.No)) is var chunk and not 0)
+            {
+                return Handle(chunk);
+            }
+        }
 
+        return null;
+    }
+
+    /// <summary>The job, or of one that has several records the first.</summary>
     public WaitingJob? Find(JobId id) => _jobsById.Find(id) is var job and not 0 ? new WaitingJob(this, job) : null;
 
     /// <summary>Puts a chunk into the index; one that is in it already stays as it is (its message came twice).</summary>
@@ -384,7 +397,7 @@ internal sealed class Backlog
 
     public void Pause(JobId id)
     {
-        if (Flagged(id, cancelled: false) is { Paused: false } job)
+        foreach (var job in Flagged(id, cancelled: false).Where(j => !j.Paused))
         {
             Close(job);
             _jobs[job.Number].Flags |= JobFlags.Paused;
@@ -394,7 +407,7 @@ internal sealed class Backlog
     public void Resume(JobId id)
     {
         _flagsOfUnknown.Remove(id);
-        if (Find(id) is { Paused: true } job)
+        foreach (var job in RecordsOf(id).Where(j => j.Paused))
         {
             _jobs[job.Number].Flags &= ~JobFlags.Paused;
             if (job.IsOpen)
@@ -407,7 +420,7 @@ internal sealed class Backlog
 
     public void Cancel(JobId id, Decision ending)
     {
-        if (Flagged(id, cancelled: true) is { } job)
+        foreach (var job in Flagged(id, cancelled: true))
         {
             End(job, ending);
         }
@@ -519,14 +532,21 @@ internal sealed class Backlog
 
     private int JobOf(in ChunkHeader header)
     {
-        if (_jobsById.Find(header.Job) is var known and not 0)
+        var first = _jobsById.Find(header.Job);
+        for (var known = first; known != 0; known = _jobs[known].Sibling)
         {
-            return known;
+            if (_queuesByNumber[_jobs[known].Queue].Model == header.Model)
+            {
+                return known;
+            }
         }
 
         // A class that is not known any more goes with the least urgent.
         var latencyClass = (uint)header.Class < (uint)_targets.Length ? header.Class : LatencyClass.Bulk;
-        var paused = _flagsOfUnknown.TryGetValue(header.Job, out var cancelled) && !cancelled;
+        var paused =
+            first != 0
+                ? _jobs[first].Flags.HasFlag(JobFlags.Paused)
+                : _flagsOfUnknown.TryGetValue(header.Job, out var cancelled) && !cancelled;
         var record = new JobRecord
         {
             Id = header.Job,
@@ -539,9 +559,56 @@ internal sealed class Backlog
         };
         var job = _jobs.Add();
         _jobs[job] = record;
-        _jobsById.Add(job);
         _byDeadline.Add(job);
+        if (first == 0)
+        {
+            _jobsById.Add(job);
+            return job;
+        }
+
+        (_jobs[job].Sibling, _jobs[first].Sibling) = (_jobs[first].Sibling, job);
+        if (EndingOf(first) is { } ending)
+        {
+            End(new WaitingJob(this, job), ending);
+        }
+
         return job;
+    }
+
+    /// <summary>The job's records: one, unless its tasks escalate.</summary>
+    private List<WaitingJob> RecordsOf(JobId id)
+    {
+        var records = new List<WaitingJob>();
+        for (var job = _jobsById.Find(id); job != 0; job = _jobs[job].Sibling)
+        {
+            records.Add(new WaitingJob(this, job));
+        }
+
+        return records;
+    }
+
+    /// <summary>The record is not found any more; the others of its job are.</summary>
+    private void Unlink(int job)
+    {
+        ref var record = ref _jobs[job];
+        var (first, next) = (_jobsById.Find(record.Id), record.Sibling);
+        record.Sibling = 0;
+        if (first != job)
+        {
+            while (_jobs[first].Sibling != job)
+            {
+                first = _jobs[first].Sibling;
+            }
+
+            _jobs[first].Sibling = next;
+            return;
+        }
+
+        _jobsById.Remove(job);
+        if (next != 0)
+        {
+            _jobsById.Add(next);
+        }
     }
 
     private int TenantNumber(TenantId tenant)
@@ -570,11 +637,12 @@ internal sealed class Backlog
         return queues;
     }
 
-    private WaitingJob? Flagged(JobId id, bool cancelled)
+    /// <summary>The job's records; where it is not known the flag is kept for its chunks.</summary>
+    private List<WaitingJob> Flagged(JobId id, bool cancelled)
     {
-        if (Find(id) is { } job)
+        if (RecordsOf(id) is { Count: > 0 } records)
         {
-            return job;
+            return records;
         }
 
         if (_flagsOfUnknown.Count >= FlagsOfUnknownMax)
@@ -583,7 +651,7 @@ internal sealed class Backlog
         }
 
         _flagsOfUnknown[id] = cancelled || _flagsOfUnknown.GetValueOrDefault(id);
-        return null;
+        return [];
     }
 
     private void Forget(int job)
@@ -595,7 +663,7 @@ internal sealed class Backlog
             _byDeadline.Remove(job);
         }
 
-        _jobsById.Remove(job);
+        Unlink(job);
         while (ChunkLine.Take(_chunks, ref record) is var gone and not 0)
         {
             FreeChunk(gone);

@@ -118,7 +118,23 @@ internal sealed class TraceHash
             Add(note.FirstSeq);
             Add(note.QueuedAt.UtcTicks);
             Add(note.Payload is { } payload ? Convert.ToHexString(payload) : null);
+            if (note.Step is { } step)
+            {
+                Add(step);
+            }
         }
+    }
+
+    private void Add(RouteStep step)
+    {
+        Add(step.Turn);
+        Add(Bits(step.Accept?.ProbabilityMin));
+        Add(Bits(step.Accept?.MarginMin));
+        Add(step.Accept?.UnitsMax ?? -1);
+        Add(step.Next?.Name);
+        Add(step.Next?.Version);
+
+        static long Bits(double? threshold) => threshold is { } given ? BitConverter.DoubleToInt64Bits(given) : -1;
     }
 
     private void Add(Slice slice)

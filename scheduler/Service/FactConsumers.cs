@@ -23,7 +23,8 @@ internal sealed class FactConsumers(Inbox inbox, SliceNotes notes, SchedulerOpti
                 endpoint.AsSchedulerQueue((ushort)options.Prefetch);
                 Take<ChunkSubmitted>(endpoint, ArrivalOf);
                 Hear<JobChanged>(endpoint, static changed => new Happened(FactOf(changed)));
-                Hear<DispatchFinished>(endpoint, EndOf);
+                endpoint.Hear<DispatchFinished>();
+                endpoint.Handler<DispatchFinished>(context => EndAsync(context.Message, context.CancellationToken));
                 Hear<SchedulerTick>(endpoint, static tick => new Ticked(tick));
                 endpoint.Hear<AskJobDecisions>();
                 endpoint.Handler<AskJobDecisions>(context => inbox.PutAsync(QuestionOf(context), context.CancellationToken).AsTask());
@@ -77,10 +78,18 @@ internal sealed class FactConsumers(Inbox inbox, SliceNotes notes, SchedulerOpti
         return new Happened(new ChunkArrived(ChunkHeader.From(chunk)));
     }
 
-    private Happened EndOf(DispatchFinished report)
+    /// <summary>
+    /// What escalated comes first: while the report is not observed the job is known, and its new chunks are paused or ended with it.
+    /// </summary>
+    private async Task EndAsync(DispatchFinished report, CancellationToken stop)
     {
+        foreach (var chunk in report.Escalated ?? [])
+        {
+            await inbox.PutAsync(ArrivalOf(chunk), stop);
+        }
+
         notes.Take(report);
-        return new Happened(new DispatchEnded(report));
+        await inbox.PutAsync(new Happened(new DispatchEnded(report with { Escalated = null })), stop);
     }
 
     private static Fact FactOf(JobChanged changed) =>

@@ -104,8 +104,8 @@ internal sealed class Recovery(NpgsqlDataSource database, SchedulerOptions optio
     {
         await using var connection = await database.OpenConnectionAsync(stop);
         await using var command = new NpgsqlCommand(
-            """
-            SELECT c.job, c.no, j.tenant, j.model, j.model_version, j.class, j.deadline, coalesce(j.queued_at, j.created_at),
+            $"""
+            SELECT c.job, c.no, j.tenant, {ChunkSql.Model}, j.class, j.deadline, coalesce(j.queued_at, j.created_at),
                    c.tasks, c.units, c.units_max, c.remaining, c.attempts, j.paused, j.state = 'cancelling'
             FROM chunks c JOIN jobs j ON j.id = c.job
             WHERE c.remaining > 0 AND (c.job, c.no) > ($1, $2) AND j.state IN ('queued', 'running', 'cancelling')
@@ -123,17 +123,17 @@ internal sealed class Recovery(NpgsqlDataSource database, SchedulerOptions optio
                 new JobId(reader.GetGuid(0)),
                 reader.GetInt32(1),
                 new TenantId(reader.GetGuid(2)),
-                new ModelRef(reader.GetString(3), reader.GetString(4)),
-                LatencyClasses.TryParse(reader.GetString(5), out var latencyClass) ? latencyClass : LatencyClass.Bulk,
+                ModelRef.Parse(reader.GetString(3)),
+                LatencyClasses.TryParse(reader.GetString(4), out var latencyClass) ? latencyClass : LatencyClass.Bulk,
+                reader.GetFieldValue<DateTimeOffset>(5),
                 reader.GetFieldValue<DateTimeOffset>(6),
-                reader.GetFieldValue<DateTimeOffset>(7),
-                reader.GetInt32(8),
-                reader.GetInt64(9),
+                reader.GetInt32(7),
+                reader.GetInt64(8),
+                reader.GetInt32(9),
                 reader.GetInt32(10),
-                reader.GetInt32(11),
-                reader.GetInt32(12)
+                reader.GetInt32(11)
             );
-            yield return new OpenChunk(header, reader.GetBoolean(13), reader.GetBoolean(14));
+            yield return new OpenChunk(header, reader.GetBoolean(12), reader.GetBoolean(13));
         }
     }
 }

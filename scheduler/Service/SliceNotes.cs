@@ -33,7 +33,7 @@ internal sealed class SliceNotes(SchedulerOptions options)
         }
 
         var key = new ChunkKey(chunk.Job, chunk.No);
-        if (!_notes.TryAdd(key, new Note(chunk.ReplyTo, chunk.FirstSeq, chunk.QueuedAt, chunk.Tasks, payload)))
+        if (!_notes.TryAdd(key, new Note(chunk.ReplyTo, chunk.FirstSeq, chunk.QueuedAt, chunk.Tasks, chunk.Step, payload)))
         {
             Release(payload);
             return;
@@ -75,7 +75,7 @@ internal sealed class SliceNotes(SchedulerOptions options)
             }
 
             bytes += payload?.Length ?? 0;
-            (notes ??= []).Add(new SliceNote(i, note.ReplyTo, note.FirstSeq, note.QueuedAt, payload));
+            (notes ??= []).Add(new SliceNote(i, note.ReplyTo, note.FirstSeq, note.QueuedAt, payload, note.Step));
         }
 
         return notes is null ? dispatch : dispatch with { Notes = notes };
@@ -108,7 +108,7 @@ internal sealed class SliceNotes(SchedulerOptions options)
 
     private void Release(byte[]? payload) => Interlocked.Add(ref _payloadBytes, -(payload?.Length ?? 0));
 
-    private sealed class Note(Guid? replyTo, int firstSeq, DateTimeOffset queuedAt, int tasks, byte[]? payload)
+    private sealed class Note(Guid? replyTo, int firstSeq, DateTimeOffset queuedAt, int tasks, RouteStep? step, byte[]? payload)
     {
         private byte[]? _payload = payload;
 
@@ -119,6 +119,8 @@ internal sealed class SliceNotes(SchedulerOptions options)
         public DateTimeOffset QueuedAt => queuedAt;
 
         public int Tasks => tasks;
+
+        public RouteStep? Step => step;
 
         public byte[]? TakePayload() => Interlocked.Exchange(ref _payload, null);
     }

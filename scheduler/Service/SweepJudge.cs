@@ -35,7 +35,8 @@ internal sealed class SweepJudge
             }
         }
 
-        if (index.Find(chunk.Header.Job) is not { } job)
+        // A routed job stands in the index once for each model; what is told of one of them is told of all.
+        if ((index.Find(chunk.Header.Key)?.Job ?? index.Find(chunk.Header.Job)) is not { } job)
         {
             yield break;
         }

@@ -49,9 +49,9 @@ internal sealed class TaskFailures(NpgsqlDataSource database, TimeProvider time)
         );
         batch.BatchCommands.Add(
             new(
-                """
-                SELECT c.first_seq, c.payload, j.model || '@' || j.model_version, coalesce(j.queued_at, j.created_at),
-                       ARRAY(SELECT r.seq FROM results r WHERE r.job = c.job AND r.seq >= c.first_seq AND r.seq < c.first_seq + c.tasks)
+                $"""
+                SELECT c.first_seq, {ChunkSql.Payload}, {ChunkSql.Model}, coalesce(j.queued_at, j.created_at), {ChunkSql.DoneSeqs},
+                       c.own, c.turn, j.route IS NOT NULL
                 FROM chunks c JOIN jobs j ON j.id = c.job
                 WHERE c.job = $1 AND c.no = $2 AND c.remaining > 0
                 """
@@ -76,29 +76,31 @@ internal sealed class TaskFailures(NpgsqlDataSource database, TimeProvider time)
         var model = reader.GetString(2);
         var waitedUs = Math.Max(0, (now - reader.GetFieldValue<DateTimeOffset>(3)).Ticks / TimeSpan.TicksPerMicrosecond);
         var done = reader.GetFieldValue<int[]>(4).ToHashSet();
-        var missing = Enumerable
-            .Range(slice.First, Math.Max(0, Math.Min(slice.Count, payload.Count - slice.First)))
-            .Where(i => !done.Contains(firstSeq + i));
-        foreach (var task in decision.FirstOnly ? missing.Take(1) : missing)
+        var places =
+            TaskBits.Places(reader.IsDBNull(5) ? null : reader.GetFieldValue<byte[]>(5)) ?? [.. Enumerable.Range(0, payload.Count)];
+        var turn = reader.GetInt16(6);
+        var missing = places.Skip(slice.First).Take(slice.Count).Where(place => !done.Contains(firstSeq + place));
+        foreach (var place in decision.FirstOnly ? missing.Take(1) : missing)
         {
             rows.Add(
                 slice.Job,
                 slice.No,
-                firstSeq + task,
+                firstSeq + place,
                 TaskOutcome.Failed,
-                customId: Encoding.UTF8.GetString(payload.CustomId(task).Span),
+                customId: Encoding.UTF8.GetString(payload.CustomId(place).Span),
                 output: null,
                 contentType: null,
                 errorCode: decision.Kind.Info().Code,
                 errorMessage: decision.Message,
                 model,
-                turns: 0,
+                turns: (short)(turn - 1),
                 costPico: 0,
                 batch: null,
                 queuedUs: waitedUs,
                 stagedUs: 0,
                 deviceUs: 0,
-                totalUs: waitedUs
+                totalUs: waitedUs,
+                routeTurn: reader.GetBoolean(7) ? turn : 0
             );
         }
 

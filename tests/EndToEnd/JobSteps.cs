@@ -18,7 +18,14 @@ internal static class JobSteps
 
     /// <summary>Sends a job of class bulk.</summary>
     /// <param name="reuse">False: every task runs, however often its text comes.</param>
-    public static async Task<SentJob> SendAsync(this PipelineClient client, string model, IReadOnlyList<string> texts, bool reuse = false)
+    /// <param name="parameter">What <paramref name="model"/> names: <c>model</c> or <c>route</c>.</param>
+    public static async Task<SentJob> SendAsync(
+        this PipelineClient client,
+        string model,
+        IReadOnlyList<string> texts,
+        bool reuse = false,
+        string parameter = "model"
+    )
     {
         var body = new StringBuilder();
         for (var seq = 0; seq < texts.Count; seq++)
@@ -30,7 +37,7 @@ internal static class JobSteps
         content.Headers.ContentType = new MediaTypeHeaderValue("application/x-ndjson");
         var job = await client.SubmitAsync(
             content,
-            [new("model", model), new("class", "bulk"), new("reuse", reuse ? "true" : "false")],
+            [new(parameter, model), new("class", "bulk"), new("reuse", reuse ? "true" : "false")],
             null,
             TestContext.Current.CancellationToken
         );
@@ -121,7 +128,7 @@ internal static class JobSteps
     }
 
     /// <summary>Counted in the tables: one row a task, and a job costs what its results cost.</summary>
-    private static async Task AssertCostAsync(ApiJob job, NpgsqlDataSource database)
+    public static async Task AssertCostAsync(ApiJob job, NpgsqlDataSource database)
     {
         await using var command = database.CreateCommand(
             """

@@ -5,6 +5,7 @@ using System.Net.Http.Json;
 using System.Runtime.CompilerServices;
 using System.Text;
 using System.Text.Json;
+using System.Text.Json.Serialization;
 using Pipeline.Contracts;
 using Pipeline.Hosting;
 
@@ -63,9 +64,13 @@ internal sealed class PipelineClient : IDisposable
     /// <summary>Sends one input as express work and waits for the answer.</summary>
     /// <returns>The body of <c>POST /v1/infer</c>.</returns>
     /// <exception cref="ApiException">It was refused, or its task did not succeed.</exception>
-    public async Task<JsonElement> InferAsync(string model, string input, CancellationToken stop)
+    public Task<JsonElement> InferAsync(string model, string input, CancellationToken stop) => InferAsync(new { model, input }, stop);
+
+    /// <summary>The same, with a body of one's own.</summary>
+    /// <inheritdoc cref="InferAsync(string, string, CancellationToken)" path="/returns|/exception"/>
+    public async Task<JsonElement> InferAsync(object body, CancellationToken stop)
     {
-        using var response = await _writes.PostAsJsonAsync("v1/infer", new { model, input }, ApiJson.Options, stop);
+        using var response = await _writes.PostAsJsonAsync("v1/infer", body, ApiJson.Options, stop);
         return await ReadAsync<JsonElement>(response, stop);
     }
 
@@ -74,6 +79,30 @@ internal sealed class PipelineClient : IDisposable
     public Task<ApiList<ApiJob>> ListJobsAsync(string query, CancellationToken stop) => GetAsync<ApiList<ApiJob>>($"v1/jobs?{query}", stop);
 
     public Task<ApiList<JsonElement>> ListModelsAsync(CancellationToken stop) => GetAsync<ApiList<JsonElement>>("v1/models", stop);
+
+    public Task<ApiList<ApiRoute>> ListRoutesAsync(CancellationToken stop) => GetAsync<ApiList<ApiRoute>>("v1/routes", stop);
+
+    public Task<ApiRoute> GetRouteAsync(string name, CancellationToken stop) =>
+        GetAsync<ApiRoute>($"v1/routes/{Uri.EscapeDataString(name)}", stop);
+
+    /// <summary>Sets a route; for operators.</summary>
+    public async Task<ApiRoute> SetRouteAsync(string name, object body, CancellationToken stop)
+    {
+        using var response = await _writes.PutAsJsonAsync($"v1/routes/{Uri.EscapeDataString(name)}", body, ApiJson.Options, stop);
+        return await ReadAsync<ApiRoute>(response, stop);
+    }
+
+    /// <summary>Keeps what was measured of a route's version; for operators.</summary>
+    public async Task SetRouteQualityAsync(string name, object quality, CancellationToken stop)
+    {
+        using var response = await _writes.PutAsJsonAsync(
+            $"v1/routes/{Uri.EscapeDataString(name)}/quality",
+            quality,
+            ApiJson.Options,
+            stop
+        );
+        await ThrowIfRefusedAsync(response, stop);
+    }
 
     public Task<ApiList<JsonElement>> ListWorkersAsync(CancellationToken stop) => GetAsync<ApiList<JsonElement>>("v1/workers", stop);
 
@@ -205,6 +234,10 @@ internal sealed record ApiJob
 {
     public required string Id { get; init; }
     public required string Model { get; init; }
+
+    /// <summary>The route, as <c>name@version</c>; null where the model is all.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public string? Route { get; init; }
     public string Class { get; init; } = "";
     public required JobState State { get; init; }
     public bool Paused { get; init; }
@@ -232,14 +265,33 @@ internal sealed record ApiCounts
     public long Remaining { get; init; }
 }
 
+/// <summary>A route as the API shows it.</summary>
+internal sealed record ApiRoute
+{
+    public required string Name { get; init; }
+    public required int Version { get; init; }
+    public required IReadOnlyList<VariantView> Variants { get; init; }
+    public DateTimeOffset CreatedAt { get; init; }
+    public RouteQuality? Quality { get; init; }
+}
+
 /// <summary>What a job would take, as the API tells it.</summary>
 internal sealed record ApiEstimate
 {
     public required string Model { get; init; }
+
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public string? Route { get; init; }
+
+    /// <summary>Of a route that was measured.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public IReadOnlyList<ApiChoiceEstimate>? Choices { get; init; }
     public required long Tasks { get; init; }
     public required long Units { get; init; }
     public required IReadOnlyList<ApiClassEstimate> Classes { get; init; }
 }
+
+internal sealed record ApiChoiceEstimate(string Choice, double Accuracy, double TurnsPerTask, decimal CostPicoUsd);
 
 internal sealed record ApiClassEstimate
 {

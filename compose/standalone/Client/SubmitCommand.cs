@@ -12,7 +12,12 @@ internal static class SubmitCommand
     public static Command Create(Connection connection)
     {
         var file = new Argument<string>("file") { Description = "NDJSON, CSV or plain text, one task a line; - reads standard input" };
-        var model = new Option<string>("--model", "-m") { Description = "Model, as name or name@version", Required = true };
+        var model = new Option<string>("--model", "-m") { Description = "Model, as name or name@version" };
+        var route = new Option<string?>("--route", "-r") { Description = "Route, in place of a model: its variants take turns" };
+        var minQuality = new Option<string?>("--min-quality")
+        {
+            Description = "Beside --route: the cheapest of its variants and itself whose measured accuracy is at least this",
+        };
         var latencyClass = new Option<string>("--class", "-c")
         {
             Description = "express, standard or bulk",
@@ -47,6 +52,8 @@ internal static class SubmitCommand
         {
             file,
             model,
+            route,
+            minQuality,
             latencyClass,
             deadline,
             format,
@@ -61,6 +68,13 @@ internal static class SubmitCommand
             json,
         };
         connection.AddTo(command);
+        command.Validators.Add(result =>
+        {
+            if (result.GetValue(model) is null == result.GetValue(route) is null)
+            {
+                result.AddError("Give --model or --route, one of them.");
+            }
+        });
         command.SetAction(
             async (parsed, stop) =>
             {
@@ -71,11 +85,10 @@ internal static class SubmitCommand
                     throw new CommandException($"There is no file {path}.");
                 }
 
-                List<KeyValuePair<string, string>> parameters =
-                [
-                    new("model", parsed.GetValue(model)!),
-                    new("class", parsed.GetValue(latencyClass)!),
-                ];
+                List<KeyValuePair<string, string>> parameters = [new("class", parsed.GetValue(latencyClass)!)];
+                AddIfGiven(parameters, "model", parsed.GetValue(model));
+                AddIfGiven(parameters, "route", parsed.GetValue(route));
+                AddIfGiven(parameters, "min_quality", parsed.GetValue(minQuality));
                 AddIfGiven(parameters, "deadline", parsed.GetValue(deadline));
                 AddIfGiven(parameters, "webhook", parsed.GetValue(webhook));
                 AddIfGiven(parameters, "reuse", parsed.GetValue(noReuse) ? "false" : null);
@@ -113,7 +126,7 @@ internal static class SubmitCommand
 
     private static void Tell(ApiJob job)
     {
-        Console.WriteLine($"job {job.Id}: {job.Tasks:N0} tasks for {job.Model}, class {job.Class}");
+        Console.WriteLine($"job {job.Id}: {job.Tasks:N0} tasks for {job.Route ?? job.Model}, class {job.Class}");
         if (job.PredictedAt is { } predicted)
         {
             Console.WriteLine(
@@ -130,7 +143,7 @@ internal static class SubmitCommand
             return;
         }
 
-        Console.WriteLine($"{estimate.Tasks:N0} tasks for {estimate.Model}, {estimate.Units:N0} units; nothing was sent");
+        Console.WriteLine($"{estimate.Tasks:N0} tasks for {estimate.Route ?? estimate.Model}, {estimate.Units:N0} units; nothing was sent");
         PlainTable.Write(
             ["CLASS", "NOW", "BEGINS", "DONE", "95 % BY", "COST", "AT MOST (95 %)", "PRICE"],
             estimate.Classes.Select(c =>
@@ -147,6 +160,23 @@ internal static class SubmitCommand
                 }
             )
         );
+
+        if (estimate.Choices is { Count: > 0 } choices)
+        {
+            Console.WriteLine($"\nThese are of {estimate.Model} alone. Measured of route {estimate.Route}:");
+            PlainTable.Write(
+                ["CHOICE", "ACCURACY", "TURNS", "COST OF ALL"],
+                choices.Select(c =>
+                    new[]
+                    {
+                        c.Choice,
+                        string.Create(CultureInfo.InvariantCulture, $"{c.Accuracy * 100:0.0#} %"),
+                        c.TurnsPerTask.ToString("0.000", CultureInfo.InvariantCulture),
+                        Cost.Format((Int128)c.CostPicoUsd),
+                    }
+                )
+            );
+        }
 
         static string Moment(DateTimeOffset? at) =>
             at?.ToLocalTime().ToString("yyyy-MM-dd HH:mm:ss", CultureInfo.InvariantCulture) ?? "no worker";

@@ -76,18 +76,20 @@ internal sealed class LabelsResult : IResultMaker
                 if (i > 0)
                     answer[at++] = (byte)',';
                 at = Append(answer, at, _starts[best[i]]);
-                var score = scores[best[i]];
-                at += ScoreText.Write(answer[at..], _softmax ? MathF.Exp(score - shift) / divisor : score);
+                at += ScoreText.Write(answer[at..], Score(scores[best[i]]));
                 answer[at++] = (byte)'}';
             }
             at = Append(answer, at, "]}"u8);
-            return new TaskOutput(answer[..at].ToArray(), ContentType);
+            var second = best.Length > 1 ? Score(scores[best[1]]) : 0f;
+            return new TaskOutput(answer[..at].ToArray(), ContentType, Score(scores[best[0]]), second);
         }
         finally
         {
             if (rented is not null)
                 ArrayPool<byte>.Shared.Return(rented);
         }
+
+        float Score(float score) => _softmax ? MathF.Exp(score - shift) / divisor : score;
     }
 
     /// <summary>The indices of the largest scores, largest first; the earlier label wins a tie. NaN is below everything.</summary>

@@ -241,7 +241,7 @@ public sealed class BadInputTests(BadInputHost shared) : IClassFixture<BadInputH
                 "model=words&clas=bulk",
                 HttpStatusCode.BadRequest,
                 "clas",
-                "class, deadline, fallback, max_cost, model, reuse, webhook or metadata[key]",
+                "class, deadline, fallback, group, max_cost, min_quality, model, reuse, route, webhook or metadata[key]",
                 "the unknown name \"clas\""
             },
             {

@@ -28,12 +28,18 @@ internal static class Recount
           SELECT (r.finished_at AT TIME ZONE 'UTC')::date AS day, j.tenant, j.class, r.model,
                  count(*) FILTER (WHERE r.status = 'succeeded') AS succeeded, count(*) FILTER (WHERE r.status = 'failed') AS failed,
                  count(*) FILTER (WHERE r.status = 'expired') AS expired, count(*) FILTER (WHERE r.status = 'cancelled') AS cancelled,
-                 sum(r.units) AS units, sum(r.turns) AS turns, sum(r.cost_pico) AS cost_pico,
+                 sum(r.units) AS units, sum(r.turns - coalesce(t.turns, 0)) AS turns, sum(r.cost_pico - coalesce(t.cost_pico, 0)) AS cost_pico,
                  count(*) FILTER (WHERE r.reused = 'job') AS reused_job, count(*) FILTER (WHERE r.reused = 'cache') AS reused_cache,
                  coalesce(sum(r.saved_pico), 0) AS saved_pico,
                  coalesce(div(max(b.device_ns)::numeric * sum(r.units), max(b.padded_units)), 0) AS device_ns
           FROM results r JOIN jobs j ON j.id = r.job LEFT JOIN batches b ON b.id = r.batch
+          LEFT JOIN (SELECT job, seq, count(*) AS turns, sum(cost_pico) AS cost_pico FROM turns GROUP BY 1, 2) t USING (job, seq)
           GROUP BY 1, j.tenant, j.class, r.model, r.job, r.chunk, r.batch
+          UNION ALL
+          SELECT (t.finished_at AT TIME ZONE 'UTC')::date, j.tenant, j.class, t.model, 0, 0, 0, 0, sum(t.units), count(*), sum(t.cost_pico), 0, 0, 0,
+                 div(max(b.device_ns)::numeric * sum(t.units), max(b.padded_units))
+          FROM turns t JOIN jobs j ON j.id = t.job JOIN batches b ON b.id = t.batch
+          GROUP BY 1, j.tenant, j.class, t.model, t.job, t.chunk, t.batch
         ) AS chunks GROUP BY day, tenant, class, model
         """;
 

@@ -10,7 +10,7 @@ namespace Pipeline.Tests.Support.Worker;
 /// <summary>
 /// A model without a device: it answers with the length of its input, and does what words in the input ask for. <see cref="Bad"/> does
 /// not suit it, <see cref="Fails"/> fails the whole batch, <see cref="Spoils"/> leaves an output that cannot be read, and
-/// <see cref="Kills"/> ends the process. A batch waits before it runs where <see cref="Hold"/> was called.
+/// <see cref="Kills"/> ends the process. Of <see cref="Unsure"/> its best label scores 0.4, of all else 0.9, and the second 0.1. A batch waits before it runs where <see cref="Hold"/> was called.
 /// </summary>
 internal sealed class FakeModel(ModelRef name, int batchRowsMax) : IModel
 {
@@ -18,6 +18,7 @@ internal sealed class FakeModel(ModelRef name, int batchRowsMax) : IModel
     public const string Fails = "[fails]";
     public const string Spoils = "[spoils]";
     public const string Kills = "[kills]";
+    public const string Unsure = "[unsure]";
 
     private readonly ConcurrentQueue<string[]> _runs = new();
     private readonly SemaphoreSlim _turns = new(0);
@@ -137,7 +138,12 @@ internal sealed class FakeModel(ModelRef name, int batchRowsMax) : IModel
         public TaskOutput Result(int row) =>
             inputs[row].Contains(Spoils, StringComparison.Ordinal)
                 ? throw new InvalidDataException("The output cannot be read.")
-                : new TaskOutput(Encoding.UTF8.GetBytes(Answer(inputs[row])), "application/json");
+                : new TaskOutput(
+                    Encoding.UTF8.GetBytes(Answer(inputs[row])),
+                    "application/json",
+                    inputs[row].Contains(Unsure, StringComparison.Ordinal) ? 0.4f : 0.9f,
+                    0.1f
+                );
 
         public void Dispose() { }
     }

@@ -4,14 +4,18 @@ using Pipeline.GpuWorker.Models;
 
 namespace Pipeline.Tests.Support.Worker;
 
-/// <summary>Lends one <see cref="FakeModel"/>; any other is unknown.</summary>
+/// <summary>Lends one <see cref="FakeModel"/>, and another as the large variant of a route; any other is unknown.</summary>
 internal sealed class FakeModels(int batchRowsMax = 4) : IModelSource
 {
     private int _lent;
 
     public static ModelRef Name { get; } = new("fake", "1");
 
+    public static ModelRef LargeName { get; } = new("fake-large", "1");
+
     public FakeModel Model { get; } = new(Name, batchRowsMax);
+
+    public FakeModel Large { get; } = new(LargeName, batchRowsMax);
 
     public string Provider => Model.Provider;
 
@@ -26,18 +30,18 @@ internal sealed class FakeModels(int batchRowsMax = 4) : IModelSource
 
     public Task<IModelLease> AcquireAsync(ModelRef model, CancellationToken stop)
     {
-        if (model != Name)
+        if (model != Name && model != LargeName)
         {
             throw new InvalidOperationException($"Model {model} is not here.");
         }
 
         Interlocked.Increment(ref _lent);
-        return Task.FromResult<IModelLease>(new Lease(this));
+        return Task.FromResult<IModelLease>(new Lease(this, model == Name ? Model : Large));
     }
 
-    private sealed class Lease(FakeModels models) : IModelLease
+    private sealed class Lease(FakeModels models, FakeModel model) : IModelLease
     {
-        public IModel Model => models.Model;
+        public IModel Model => model;
 
         public void Dispose() => Interlocked.Decrement(ref models._lent);
     }

@@ -95,6 +95,8 @@ internal static class LedgerCheck
             """
             SELECT (SELECT coalesce(sum(pico), 0) FROM ledger WHERE account = 'task'),
                    (SELECT coalesce(sum(cost_pico), 0) FROM results)
+                   + (SELECT coalesce(sum(cost_pico), 0) FROM turns t
+                      WHERE NOT EXISTS (SELECT FROM results r WHERE r.job = t.job AND r.seq = t.seq))
             """,
             snapshot
         );

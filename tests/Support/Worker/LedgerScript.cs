@@ -10,7 +10,7 @@ namespace Pipeline.Tests.Support.Worker;
 /// </summary>
 internal static class LedgerScript
 {
-    private static readonly string[] Tables = ["workers", "pool_prices", "ledger", "batches", "results"];
+    private static readonly string[] Tables = ["workers", "pool_prices", "ledger", "batches", "results", "turns"];
 
     /// <summary>Skips the test where there is no <c>python3</c>.</summary>
     public static async Task AssertClosesAsync(NpgsqlDataSource database)

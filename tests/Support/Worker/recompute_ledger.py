@@ -2,10 +2,10 @@
 
     python3 recompute_ledger.py FOLDER
 
-FOLDER holds workers.csv, pool_prices.csv, ledger.csv, batches.csv and results.csv, each with a header (COPY ... TO STDOUT CSV HEADER).
+FOLDER holds workers.csv, pool_prices.csv, ledger.csv, batches.csv, results.csv and turns.csv, each with a header (COPY ... TO STDOUT CSV HEADER).
 Prints what each account comes to, and "difference 0" when for every worker: the intervals tile its life from 0 to accounted_ns without
 gap or overlap, each one's accounts sum to its length and to its price, tasks + padding + idle + warm-up + waste = accounted time x price;
-and over all of them: the tasks' account is what the results cost, and the batches cost tasks + padding + what ran twice.
+and over all of them: the tasks' account is what the results cost, earlier turns included, and the turns of tasks that have not ended; and the batches cost tasks + padding + what ran twice.
 Ends with 1 and says what differs otherwise. All numbers are integers: pico-USD and nanoseconds.
 """
 
@@ -87,7 +87,11 @@ def main(folder):
             wrong.append(f"worker {name}: accounted {worker['accounted_ns']} ns at {life}, booked {reached} ns at {pico}")
     wrong += [f"worker {name} has intervals and no row" for name in chains]
 
-    results = sum(int(row["cost_pico"]) for row in rows(folder, "results"))
+    ended, results = set(), 0
+    for row in rows(folder, "results"):
+        ended.add((row["job"], row["seq"]))
+        results += int(row["cost_pico"])
+    results += sum(int(row["cost_pico"]) for row in rows(folder, "turns") if (row["job"], row["seq"]) not in ended)
     batches = sum(int(row["cost_pico"]) for row in rows(folder, "batches"))
     ran = accounts["task"] + accounts["padding"] + accounts["waste", "duplicate"]
     if results != accounts["task"]:

@@ -7,6 +7,7 @@ namespace Pipeline.Tests.Unit.Policy;
 public class BacklogTests
 {
     private static readonly ModelRef Model = new("m", "1");
+    private static readonly ModelRef Large = new("l", "1");
     private static readonly DateTimeOffset Start = new(2026, 1, 1, 0, 0, 0, TimeSpan.Zero);
     private static readonly EndChunks Cancelled = new([], TaskOutcome.Cancelled, FailureKind.Cancelled, "", new Why(Reasons.JobCancelled));
 
@@ -250,6 +251,69 @@ public class BacklogTests
 
     /// <summary>Takes whole chunks by fair shares and lands them as done.</summary>
     /// <returns>Units by tenant.</returns>
+    [Fact]
+    public void A_job_whose_tasks_escalate_waits_for_each_of_its_models_in_that_models_queue()
+    {
+        var backlog = new Backlog(new CostBook());
+        backlog.Add(Header(1, 0, tenant: 1, units: 100));
+        backlog.Add(Escalated(no: 1));
+
+        Assert.Equal((1, 1), (Queue(backlog).Chunks, backlog.QueueOf(Large, LatencyClass.Bulk).Chunks));
+        Assert.Equal(Model, backlog.Find(new ChunkKey(Job(1), 0))!.Value.Job.Queue.Model);
+        Assert.Equal(Large, backlog.Find(new ChunkKey(Job(1), 1))!.Value.Job.Queue.Model);
+        Assert.Null(backlog.Add(Escalated(no: 1)));
+    }
+
+    [Theory]
+    [InlineData(0, 1)]
+    [InlineData(1, 0)]
+    public void Either_of_a_jobs_models_may_be_done_first(int first, int second)
+    {
+        var backlog = new Backlog(new CostBook());
+        backlog.Add(Header(1, 0, tenant: 1, units: 100));
+        backlog.Add(Escalated(no: 1));
+
+        Run(first);
+        Assert.Null(backlog.Find(new ChunkKey(Job(1), first)));
+        Assert.NotNull(backlog.Find(Job(1)));
+        Run(second);
+
+        Assert.Null(backlog.Find(Job(1)));
+        Assert.Equal(0, backlog.ChunksOpen);
+
+        void Run(int no)
+        {
+            var chunk = backlog.Find(new ChunkKey(Job(1), no))!.Value;
+            Backlog.Take(chunk, int.MaxValue);
+            backlog.Land(chunk);
+        }
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void What_is_told_of_a_job_holds_for_all_its_models_whichever_comes_first(bool escalatedBefore)
+    {
+        var backlog = new Backlog(new CostBook());
+        backlog.Add(Header(1, 0, tenant: 1, units: 100));
+        if (escalatedBefore)
+        {
+            backlog.Add(Escalated(no: 1));
+        }
+
+        backlog.Pause(Job(1));
+        backlog.Add(Escalated(no: 1));
+        Assert.Equal((0, 0), (Queue(backlog).Chunks, backlog.QueueOf(Large, LatencyClass.Bulk).Chunks));
+        backlog.Resume(Job(1));
+        Assert.Equal((1, 1), (Queue(backlog).Chunks, backlog.QueueOf(Large, LatencyClass.Bulk).Chunks));
+
+        backlog.Cancel(Job(1), Cancelled);
+        backlog.Add(Escalated(no: 2));
+        Assert.All([0, 1, 2], no => Assert.NotNull(backlog.Find(new ChunkKey(Job(1), no))!.Value.Job.Ending));
+    }
+
+    private static ChunkHeader Escalated(int no) => Header(1, no, tenant: 1, units: 20) with { Model = Large };
+
     private static Dictionary<int, long> TakenUntil(Backlog backlog, int chunks)
     {
         var units = new Dictionary<int, long>();
