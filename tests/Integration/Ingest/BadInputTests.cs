@@ -72,7 +72,7 @@ public sealed class BadInputTests(BadInputHost shared) : IClassFixture<BadInputH
                 """{"custom_id":"a","input":"x","inputs":1}""",
                 1,
                 "inputs",
-                "only custom_id and input",
+                "only custom_id, input and group",
                 "a field of that name",
                 "a"
             },
@@ -241,7 +241,7 @@ public sealed class BadInputTests(BadInputHost shared) : IClassFixture<BadInputH
                 "model=words&clas=bulk",
                 HttpStatusCode.BadRequest,
                 "clas",
-                "class, deadline, fallback, max_cost, model, webhook or metadata[key]",
+                "class, deadline, fallback, group, max_cost, model, webhook or metadata[key]",
                 "the unknown name \"clas\""
             },
             {
