@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text.Json;
 using System.Text.RegularExpressions;
+using Pipeline.Contracts;
 using Pipeline.Tests.Support.Models;
 using Xunit;
 
@@ -52,6 +53,20 @@ public sealed partial class CommandLineTests(StandaloneHost host)
 
         new ToolRun(code, output, error).Ended(Ok);
         Assert.Contains("completed: 1 succeeded", output, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Sets_and_shows_prices_and_budgets()
+    {
+        // Far ahead, and more than anybody here is charged: other tests share the host.
+        (await host.RunAsync("prices", "set", "express", "0.08", "--model", Model, "--valid-from", "2190-01-01T00:00:00Z")).Ended(Ok);
+        var prices = (await host.RunAsync("prices", "list")).Ended(Ok);
+        Assert.Matches($@"^express +{Model} +\$0\.08 +2190-01-01 00:00:00Z$", prices.Lines[^1]);
+
+        (await host.RunAsync("budgets", "set", "default", "1000000", "--warn", "50", "90")).Ended(Ok);
+        var budget = (await host.RunAsync("budgets", "show", "default", "--json")).Ended(Ok);
+        Assert.Equal(1_000_000 * Cost.PicoPerUsd, Json(budget.Output).GetProperty("limit_pico_usd").GetInt64());
+        (await host.RunAsync("budgets", "show", "nobody")).Ended(Failed);
     }
 
     [Fact]

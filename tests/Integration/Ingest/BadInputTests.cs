@@ -72,7 +72,7 @@ public sealed class BadInputTests(BadInputHost shared) : IClassFixture<BadInputH
                 """{"custom_id":"a","input":"x","inputs":1}""",
                 1,
                 "inputs",
-                "only custom_id and input",
+                "only custom_id, input and group",
                 "a field of that name",
                 "a"
             },

@@ -110,7 +110,7 @@ public sealed class JobTests(ResultsApiFixture fixture) : IClassFixture<ResultsA
         Assert.Equal(60_000_000, plain.GetProperty("estimated_price_pico_usd").GetInt64());
         Assert.False(plain.TryGetProperty("costs", out _));
         Assert.Equal(
-            """{"cost_per_task_pico_usd":{"mean":556000,"p50":556000,"p95":556000},"price_per_task_pico_usd":{"mean":2750000,"p50":2500000,"p95":5000000},"task_pico_usd":5560000,"padding_pico_usd":707142,"over_estimate_pico_usd":-32500000}""",
+            """{"cost_per_task_pico_usd":{"mean":556000,"p50":556000,"p95":556000},"price_per_task_pico_usd":{"mean":2750000,"p50":2500000,"p95":5000000},"task_pico_usd":5560000,"padding_pico_usd":707142,"over_estimate_pico_usd":-32500000,"estimate":null}""",
             body.GetProperty("costs").GetRawText()
         );
         Assert.Equal(27_500_000 - 5_560_000 - 707_142, forOperators.GetProperty("costs").GetProperty("margin_pico_usd").GetDecimal());
