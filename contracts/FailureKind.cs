@@ -13,6 +13,7 @@ public enum FailureKind
     UnknownJob,
     UnknownFile,
     UnknownBatch,
+    UnknownWebhook,
     UnknownRoute,
     Unauthorized,
     OperatorOnly,
@@ -115,6 +116,14 @@ public static class FailureKinds
                 "No such batch",
                 "Check the id and the API key: a batch is shown to the tenant that made it, and to nobody else."
             ),
+            FailureKind.UnknownWebhook => new(
+                "webhook_not_found",
+                Fault.Client,
+                false,
+                404,
+                "No such webhook endpoint or delivery",
+                "Check the id and the API key: GET /v1/webhook_endpoints and GET /v1/webhook_deliveries list what there is."
+            ),
             FailureKind.UnknownRoute => new(
                 "route_not_found",
                 Fault.Client,
@@ -178,7 +187,7 @@ public static class FailureKinds
                 Fault.Client,
                 false,
                 409,
-                "The job's state does not allow this",
+                "The present state does not allow this",
                 "Read the current state, and wait for one that allows this, or leave it."
             ),
             FailureKind.InvalidModel => new(

@@ -33,10 +33,8 @@ internal sealed record JobOrder
 }
 
 /// <summary>Turns a job's parameters into an order, or says everything that is wrong with them.</summary>
-internal sealed class Admission(ModelCatalog models, IngestOptions options, TimeProvider time)
+internal sealed class Admission(ModelCatalog models, WebhookAddresses webhooks, IngestOptions options, TimeProvider time)
 {
-    private const int WebhookMax = 2048;
-
     /// <summary>Models named in a message at most.</summary>
     private const int NamesMax = 50;
 
@@ -164,14 +162,11 @@ internal sealed class Admission(ModelCatalog models, IngestOptions options, Time
         return deadline;
     }
 
-    private static string? ReadWebhook(string? text, Mistakes mistakes)
+    private string? ReadWebhook(string? text, Mistakes mistakes)
     {
-        if (
-            text is not null
-            && !(text.Length <= WebhookMax && Uri.TryCreate(text, UriKind.Absolute, out var uri) && uri.Scheme is "http" or "https")
-        )
+        if (text is not null && webhooks.Mistake(text) is { } expected)
         {
-            mistakes.Add(JobParameters.Webhook, "an http or https address", $"\"{Excerpt.Of(text)}\"");
+            mistakes.Add(JobParameters.Webhook, expected, $"\"{Excerpt.Of(text)}\"");
         }
 
         return text;

@@ -15,12 +15,18 @@ public sealed class EventRow
     public required TenantId Tenant { get; set; }
     public JobId? Job { get; set; }
 
-    /// <summary><c>job.queued</c>, <c>job.completed</c>, <c>job.failed</c>, <c>job.expired</c>, <c>job.cancelled</c>, …</summary>
+    /// <summary>
+    /// <c>job.queued</c>, <c>job.completed</c>, <c>job.failed</c>, <c>job.expired</c>, <c>job.cancelled</c>, <c>batch.completed</c>,
+    /// <c>budget.warning</c>, …; <c>job.progress</c> where a webhook asks for it.
+    /// </summary>
     public required string Type { get; set; }
 
     /// <summary>What a receiver needs to know, a JSON object.</summary>
     public required string Data { get; set; }
     public required DateTimeOffset CreatedAt { get; set; }
+
+    /// <summary>True once its webhook deliveries are written, in the transaction that writes them.</summary>
+    public bool FannedOut { get; set; }
 }
 
 internal sealed class EventsTable : IEntityTypeConfiguration<EventRow>
@@ -33,5 +39,9 @@ internal sealed class EventsTable : IEntityTypeConfiguration<EventRow>
         builder.Property(e => e.Xid).HasColumnType("xid8").HasDefaultValueSql("pg_current_xact_id()");
         builder.Property(e => e.Data).HasColumnType("jsonb");
         builder.HasIndex(e => new { e.Job, e.Id }, "ix_events_job");
+
+        // A flag rather than a mark: what commits late is found late and never skipped, and several instances share the work row by row.
+        builder.Property(e => e.FannedOut).HasDefaultValue(false);
+        builder.HasIndex(e => e.Id, "ix_events_fan_out").HasFilter("NOT fanned_out");
     }
 }

@@ -116,6 +116,7 @@ public static class ApiTags
     public const string Inference = "inference";
     public const string OpenAi = "openai";
     public const string OpenInference = "open-inference-protocol";
+    public const string Webhooks = "webhooks";
     public const string Prices = "prices";
     public const string Fleet = "fleet";
     public const string Service = "service";
@@ -127,6 +128,7 @@ public static class ApiTags
         (Inference, "One or a few inputs, answered while the caller waits."),
         (OpenAi, "The part of OpenAI's API that its clients need: files, batches, embeddings, moderations, models."),
         (OpenInference, "The Open Inference Protocol, version 2, for clients of Triton and KServe. Errors have the protocol's form."),
+        (Webhooks, "Calls to your addresses when something happens, signed as Standard Webhooks says: endpoints, and the log of deliveries."),
         (Prices, "What work costs and is charged, set by operators."),
         (Fleet, "The workers."),
         (Service, "Health, and this document."),
