@@ -24,7 +24,7 @@ internal sealed record ClaimedDelivery(
 
 /// <summary>What a sender can take of an endpoint that it knows.</summary>
 /// <param name="Free">Deliveries; 0 leaves it out.</param>
-internal readonly record struct LaneRoom(WebhookEndpointId Endpoint, int Free);
+internal readonly record struct FlowRoom(WebhookEndpointId Endpoint, int Free);
 
 /// <summary>What an attempt came to.</summary>
 /// <param name="State"><c>pending</c>, <c>delivered</c> or <c>failed</c>.</param>
@@ -50,9 +50,9 @@ internal sealed class DeliveryQueue(NpgsqlDataSource database, WebhookOptions op
 {
     /// <param name="endpointsMax">Endpoints to take from.</param>
     /// <param name="rowsMax">Deliveries in all.</param>
-    /// <param name="unknown">What may be taken of an endpoint that is not among <paramref name="lanes"/>.</param>
+    /// <param name="unknown">What may be taken of an endpoint that is not among <paramref name="flows"/>.</param>
     public async Task<List<ClaimedDelivery>> ClaimAsync(
-        IReadOnlyCollection<LaneRoom> lanes,
+        IReadOnlyCollection<FlowRoom> flows,
         int unknown,
         int endpointsMax,
         int rowsMax,
@@ -64,8 +64,8 @@ internal sealed class DeliveryQueue(NpgsqlDataSource database, WebhookOptions op
         await using var command = database.CreateCommand(ClaimSql);
         command.Parameters.Add(Moment(now));
         command.Parameters.Add(Moment(until));
-        command.Parameters.Add(Array(NpgsqlDbType.Uuid, lanes.Select(l => l.Endpoint.Value).ToArray()));
-        command.Parameters.Add(Array(NpgsqlDbType.Integer, lanes.Select(l => l.Free).ToArray()));
+        command.Parameters.Add(Array(NpgsqlDbType.Uuid, flows.Select(l => l.Endpoint.Value).ToArray()));
+        command.Parameters.Add(Array(NpgsqlDbType.Integer, flows.Select(l => l.Free).ToArray()));
         command.Parameters.Add(new NpgsqlParameter<int> { TypedValue = unknown });
         command.Parameters.Add(new NpgsqlParameter<int> { TypedValue = endpointsMax });
         command.Parameters.Add(new NpgsqlParameter<int> { TypedValue = rowsMax });

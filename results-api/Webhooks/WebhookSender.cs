@@ -18,7 +18,7 @@ internal sealed partial class WebhookSender(
 ) : BackgroundService
 {
     private static readonly TimeSpan PauseAfterFailure = TimeSpan.FromSeconds(1);
-    private readonly Dictionary<WebhookEndpointId, Lane> _lanes = [];
+    private readonly Dictionary<WebhookEndpointId, EndpointFlow> _flows = [];
     private readonly Lock _lock = new();
     private readonly SemaphoreSlim _wake = new(0, 1);
     private readonly List<ClaimedDelivery> _unsent = [];
@@ -78,24 +78,24 @@ internal sealed partial class WebhookSender(
     {
         await HandBackAsync(stop);
         var now = time.GetUtcNow();
-        List<LaneRoom> rooms;
+        List<FlowRoom> rooms;
         int waiting,
             failing;
         lock (_lock)
         {
-            foreach (var lane in _lanes.Values.Where(lane => lane.IsAsNew(now)).ToList())
+            foreach (var flow in _flows.Values.Where(flow => flow.IsAsNew(now)).ToList())
             {
-                _lanes.Remove(lane.Endpoint);
+                _flows.Remove(flow.Endpoint);
             }
 
-            waiting = _lanes.Values.Sum(lane => lane.Waiting.Count);
-            failing = _lanes.Values.Count(lane => lane.Fails && lane.Sending + lane.Waiting.Count > 0);
-            rooms = [.. _lanes.Values.OrderBy(lane => lane.PausedUntil).Select(lane => new LaneRoom(lane.Endpoint, RoomOf(lane)))];
+            waiting = _flows.Values.Sum(flow => flow.Waiting.Count);
+            failing = _flows.Values.Count(flow => flow.Fails && flow.Sending + flow.Waiting.Count > 0);
+            rooms = [.. _flows.Values.OrderBy(flow => flow.PausedUntil).Select(flow => new FlowRoom(flow.Endpoint, RoomOf(flow)))];
 
-            int RoomOf(Lane lane)
+            int RoomOf(EndpointFlow flow)
             {
-                var room = lane.Room(now);
-                return !lane.Fails || room == 0 ? room
+                var room = flow.Room(now);
+                return !flow.Fails || room == 0 ? room
                     : failing++ < options.RequestsMax / 2 ? room
                     : 0;
             }
@@ -105,18 +105,18 @@ internal sealed partial class WebhookSender(
         var rows = Math.Min(free * options.ClaimAheadMax, (options.RequestsMax * options.ClaimAheadMax) - waiting);
         if (free > 0 && rows > 0)
         {
-            var claimed = await queue.ClaimAsync(rooms, Math.Min(Lane.WindowFirst, options.EndpointRequestsMax), free, rows, stop);
+            var claimed = await queue.ClaimAsync(rooms, Math.Min(EndpointFlow.WindowFirst, options.EndpointRequestsMax), free, rows, stop);
             _moreIsDue = claimed.Count > 0;
             lock (_lock)
             {
                 foreach (var delivery in claimed)
                 {
-                    if (!_lanes.TryGetValue(delivery.Endpoint, out var lane))
+                    if (!_flows.TryGetValue(delivery.Endpoint, out var flow))
                     {
-                        _lanes[delivery.Endpoint] = lane = new Lane(delivery.Endpoint, options);
+                        _flows[delivery.Endpoint] = flow = new EndpointFlow(delivery.Endpoint, options);
                     }
 
-                    lane.Waiting.Enqueue(delivery);
+                    flow.Waiting.Enqueue(delivery);
                 }
             }
         }
@@ -130,32 +130,32 @@ internal sealed partial class WebhookSender(
         lock (_lock)
         {
             var now = time.GetUtcNow();
-            var ready = new Queue<Lane>(_lanes.Values.Where(lane => lane.MaySend(now)));
-            while (_sending < options.RequestsMax && ready.TryDequeue(out var lane))
+            var ready = new Queue<EndpointFlow>(_flows.Values.Where(flow => flow.MaySend(now)));
+            while (_sending < options.RequestsMax && ready.TryDequeue(out var flow))
             {
-                var delivery = lane.Waiting.Dequeue();
+                var delivery = flow.Waiting.Dequeue();
 
                 // What waited so long may be another sender's by the time of its answer.
                 if (delivery.ClaimedUntil - now > options.RequestTimeMax)
                 {
-                    lane.Sending++;
+                    flow.Sending++;
                     _sending++;
-                    _ = SendAsync(lane, delivery, abandon);
+                    _ = SendAsync(flow, delivery, abandon);
                 }
                 else
                 {
                     _unsent.Add(delivery);
                 }
 
-                if (lane.MaySend(now))
+                if (flow.MaySend(now))
                 {
-                    ready.Enqueue(lane);
+                    ready.Enqueue(flow);
                 }
             }
         }
     }
 
-    private async Task SendAsync(Lane lane, ClaimedDelivery delivery, CancellationToken abandon)
+    private async Task SendAsync(EndpointFlow flow, ClaimedDelivery delivery, CancellationToken abandon)
     {
         await Task.Yield();
         var sentAt = time.GetUtcNow();
@@ -169,7 +169,7 @@ internal sealed partial class WebhookSender(
             lock (_lock)
             {
                 _sending--;
-                lane.Sending--;
+                flow.Sending--;
                 _unsent.Add(delivery);
             }
 
@@ -188,15 +188,15 @@ internal sealed partial class WebhookSender(
         lock (_lock)
         {
             _sending--;
-            lane.Observe(result, time.GetUtcNow());
-            if (lane.Fails)
+            flow.Observe(result, time.GetUtcNow());
+            if (flow.Fails)
             {
                 // Not held here while it is paused: that would cost each of them an attempt.
-                _unsent.AddRange(lane.Waiting);
-                lane.Waiting.Clear();
+                _unsent.AddRange(flow.Waiting);
+                flow.Waiting.Clear();
             }
 
-            wake = _unsent.Count > 0 || (_moreIsDue && lane.Room(time.GetUtcNow()) > 0);
+            wake = _unsent.Count > 0 || (_moreIsDue && flow.Room(time.GetUtcNow()) > 0);
         }
 
         if (!abandon.IsCancellationRequested)
@@ -231,10 +231,10 @@ internal sealed partial class WebhookSender(
     {
         lock (_lock)
         {
-            foreach (var lane in _lanes.Values)
+            foreach (var flow in _flows.Values)
             {
-                _unsent.AddRange(lane.Waiting);
-                lane.Waiting.Clear();
+                _unsent.AddRange(flow.Waiting);
+                flow.Waiting.Clear();
             }
         }
 

@@ -7,7 +7,7 @@ namespace Pipeline.ResultsApi.Webhooks;
 /// grows with every success, so that an endpoint which hangs from the start holds few of the sender's requests; a failure brings it back to
 /// one, and failures in a row are paused between, so that one which is down keeps its deliveries' attempts for when it is back.
 /// </summary>
-internal sealed class Lane(WebhookEndpointId endpoint, WebhookOptions options)
+internal sealed class EndpointFlow(WebhookEndpointId endpoint, WebhookOptions options)
 {
     /// <summary>Requests of an endpoint of which nothing is known.</summary>
     public const int WindowFirst = 2;
