@@ -29,9 +29,7 @@ internal static class EndpointRequests
 
     /// <summary>The endpoint of that id, if it is the caller's.</summary>
     public static async ValueTask<WebhookEndpointView?> FindAsync(EndpointStore store, HttpContext http, string id) =>
-        Guid.TryParse(id, out var value)
-            ? await store.FindAsync(http.Tenant(), new WebhookEndpointId(value), http.RequestAborted)
-            : null;
+        Guid.TryParse(id, out var value) ? await store.FindAsync(http.Tenant(), new WebhookEndpointId(value), http.RequestAborted) : null;
 
     public static ProblemResult Unknown(string id) =>
         Problems.Result(FailureKind.UnknownWebhook, $"There is no webhook endpoint \"{id}\".", "id");
@@ -75,12 +73,7 @@ internal static class EndpointRequests
             return refusal;
         }
 
-        var rows = await store.ListAsync(
-            http.Tenant(),
-            after is { } id ? new WebhookEndpointId(id) : null,
-            limit + 1,
-            http.RequestAborted
-        );
+        var rows = await store.ListAsync(http.Tenant(), after is { } id ? new WebhookEndpointId(id) : null, limit + 1, http.RequestAborted);
         return Answer(ListView.Of(rows, limit, endpoint => endpoint.Id.ToString()));
     }
 
@@ -99,7 +92,8 @@ internal static class EndpointRequests
             return refusal;
         }
 
-        return await FindAsync(store, http, id) is { } endpoint
+        return
+            await FindAsync(store, http, id) is { } endpoint
             && await store.ChangeAsync(
                 http.Tenant(),
                 endpoint.Id,
@@ -144,7 +138,12 @@ internal static class EndpointRequests
         return await FindAsync(store, http, id) is { } rotated ? Answer(WithSecret(rotated, key)) : Unknown(id);
     }
 
-    private static async Task<IResult> RotateCallbacksAsync(HttpContext http, EndpointStore store, WebhookOptions options, TimeProvider time)
+    private static async Task<IResult> RotateCallbacksAsync(
+        HttpContext http,
+        EndpointStore store,
+        WebhookOptions options,
+        TimeProvider time
+    )
     {
         var (body, problem) = await WebhookBody.ReadAsync(http);
         var (key, grace) = ReadRotation(body, options);
@@ -182,8 +181,7 @@ internal static class EndpointRequests
         return url;
     }
 
-    private static WebhookKey? ReadKey(WebhookBody body) =>
-        ReadGivenKey(body) ?? WebhookKey.New(WebhookKey.Hmac);
+    private static WebhookKey? ReadKey(WebhookBody body) => ReadGivenKey(body) ?? WebhookKey.New(WebhookKey.Hmac);
 
     private static (WebhookKey? Key, TimeSpan Grace) ReadRotation(WebhookBody body, WebhookOptions options) =>
         (

@@ -51,7 +51,10 @@ internal static class Payload
             else
             {
                 json.WriteString("type", source.Type);
-                json.WriteString("timestamp", source.EventAt.UtcDateTime.ToString("yyyy-MM-dd'T'HH:mm:ss.ffffff'Z'", CultureInfo.InvariantCulture));
+                json.WriteString(
+                    "timestamp",
+                    source.EventAt.UtcDateTime.ToString("yyyy-MM-dd'T'HH:mm:ss.ffffff'Z'", CultureInfo.InvariantCulture)
+                );
                 json.WriteStartObject("data");
                 WriteData(json, source, publicAddress.TrimEnd('/'));
                 json.WriteEndObject();

@@ -57,7 +57,11 @@ internal sealed class WebhookBody
             return null;
         }
 
-        if (value.ValueKind == JsonValueKind.String && value.GetString()!.Length <= lengthMax && !value.GetString()!.Contains('\0', StringComparison.Ordinal))
+        if (
+            value.ValueKind == JsonValueKind.String
+            && value.GetString()!.Length <= lengthMax
+            && !value.GetString()!.Contains('\0', StringComparison.Ordinal)
+        )
         {
             return value.GetString();
         }
@@ -163,7 +167,10 @@ internal sealed class WebhookBody
             ? null
             : Problems.Result(
                 FailureKind.InvalidRequest,
-                string.Join(" ", _mistakes.Select(m => $"{(m.Field is null ? "The body" : $"\"{m.Field}\"")} expects {m.Expected}, given {m.Given}.")),
+                string.Join(
+                    " ",
+                    _mistakes.Select(m => $"{(m.Field is null ? "The body" : $"\"{m.Field}\"")} expects {m.Expected}, given {m.Given}.")
+                ),
                 _mistakes[0].Field,
                 _mistakes,
                 _mistakes.Count

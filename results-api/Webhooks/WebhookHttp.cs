@@ -118,7 +118,13 @@ internal sealed class WebhookHttp : IDisposable
         }
         catch (Exception e) when (e is HttpRequestException or IOException or SocketException)
         {
-            return new AttemptResult(status, Excerpt(e.InnerException?.Message ?? e.Message), null, Stopwatch.GetElapsedTime(began), retryAfter);
+            return new AttemptResult(
+                status,
+                Excerpt(e.InnerException?.Message ?? e.Message),
+                null,
+                Stopwatch.GetElapsedTime(began),
+                retryAfter
+            );
         }
 
         AttemptResult Refused(string why) => new(null, Excerpt(why), null, Stopwatch.GetElapsedTime(began), Refused: true);

@@ -70,7 +70,11 @@ internal sealed class WebhookKey
             key = pair.Length is SeedBytes or 2 * SeedBytes ? new WebhookKey(Ed25519, pair[..SeedBytes]) : null;
 
             // The second half is the public key; one that belongs to another private key was pasted together wrongly.
-            if (key is not null && pair.Length > SeedBytes && !key._private!.GeneratePublicKey().GetEncoded().AsSpan().SequenceEqual(pair.AsSpan(SeedBytes)))
+            if (
+                key is not null
+                && pair.Length > SeedBytes
+                && !key._private!.GeneratePublicKey().GetEncoded().AsSpan().SequenceEqual(pair.AsSpan(SeedBytes))
+            )
             {
                 key = null;
             }

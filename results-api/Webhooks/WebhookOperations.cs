@@ -29,7 +29,10 @@ internal static class WebhookOperations
         "Have an address called when something happens.",
         $"""
         Calls are `POST`s of JSON, signed as Standard Webhooks 1.0.0 says, delivered at least once and in no order. `event_types` are any of
-        {string.Join(", ", EventTypes.All.Select(type => $"`{type}`"))}; without them, all but the last two. `signing` is `hmac_sha256` (default) or `ed25519`; a `secret` of one's own is
+        {string.Join(
+            ", ",
+            EventTypes.All.Select(type => $"`{type}`")
+        )}; without them, all but the last two. `signing` is `hmac_sha256` (default) or `ed25519`; a `secret` of one's own is
         {WebhookKey.Form}. The secret of HMAC is in this answer and nowhere else; Ed25519 has a `public_key`, which is no secret.
         """
     )
@@ -77,7 +80,13 @@ internal static class WebhookOperations
     )
     {
         Parameters = [Endpoint],
-        Bodies = [Body<WebhookEndpointChange>("Any of `url`, `description`, `event_types`, `state` (`enabled` or `disabled`).", """{"description": "the search team's"}""")],
+        Bodies =
+        [
+            Body<WebhookEndpointChange>(
+                "Any of `url`, `description`, `event_types`, `state` (`enabled` or `disabled`).",
+                """{"description": "the search team's"}"""
+            ),
+        ],
         Answers = [ApiAnswer.Json<WebhookEndpointView>("The endpoint as it is now.")],
         Errors = [.. WithBody, .. OfOne],
     };

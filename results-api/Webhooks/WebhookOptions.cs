@@ -23,7 +23,7 @@ public sealed record WebhookOptions
     public int RequestsMax { get; init; } = 256;
 
     /// <summary>Deliveries of one endpoint claimed ahead of their request, for each request it may have: they wait in memory.</summary>
-    public int ClaimAheadMax { get; init; } = 4;
+    public int ClaimAheadMax { get; init; } = 16;
 
     /// <summary>How long a receiver may take from connect to the last byte of its answer.</summary>
     public TimeSpan RequestTimeMax { get; init; } = TimeSpan.FromSeconds(15);
@@ -88,7 +88,8 @@ public sealed record WebhookOptions
         var o = configuration.GetSection(WebhookAddressOptions.Section).Get<WebhookOptions>() ?? new WebhookOptions();
         var check = new OptionsCheck(WebhookAddressOptions.Section);
         check.Expect(
-            o.PublicAddress.Length == 0 || (Uri.TryCreate(o.PublicAddress, UriKind.Absolute, out var uri) && uri.Scheme is "http" or "https"),
+            o.PublicAddress.Length == 0
+                || (Uri.TryCreate(o.PublicAddress, UriKind.Absolute, out var uri) && uri.Scheme is "http" or "https"),
             nameof(PublicAddress),
             "an http or https address",
             o.PublicAddress
@@ -126,7 +127,8 @@ public sealed record WebhookOptions
         check.ThrowIfAny();
         return o;
 
-        void Whole(int value, string option, int min, int max) => check.Expect(value >= min && value <= max, option, $"{min} to {max}", value);
+        void Whole(int value, string option, int min, int max) =>
+            check.Expect(value >= min && value <= max, option, $"{min} to {max}", value);
 
         void Time(TimeSpan value, string option, TimeSpan min, TimeSpan max) =>
             check.Expect(value >= min && value <= max, option, $"{min} to {max}", value);

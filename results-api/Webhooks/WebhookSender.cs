@@ -183,7 +183,10 @@ internal sealed partial class WebhookSender(
         }
 
         // Written first: while outcomes cannot be written, no more requests are made than there is room for outcomes.
-        await _outcomes.Writer.WriteAsync(Verdict.Of(delivery, result, sentAt, options, Random.Shared.NextDouble()), CancellationToken.None);
+        await _outcomes.Writer.WriteAsync(
+            Verdict.Of(delivery, result, sentAt, options, Random.Shared.NextDouble()),
+            CancellationToken.None
+        );
         bool wake;
         lock (_lock)
         {

@@ -11,6 +11,7 @@ var root = new RootCommand("Measures the pipeline on this machine, side by side 
     ExpressBench.Create(),
     FidelityBench.Create(),
     SchedulerBench.Create(),
+    WebhooksBench.Create(),
     PeerCommand.Create(),
 };
 root.SetAction(
@@ -20,5 +21,6 @@ root.SetAction(
         + await LimitBench.RunAsync(new(), stop)
         + await ExpressBench.RunAsync(new(), stop)
         + await FidelityBench.RunAsync(new(), stop)
+        + await WebhooksBench.RunAsync(new(), stop)
 );
 return await root.Parse(args).InvokeAsync();

@@ -128,7 +128,10 @@ public static class ApiTags
         (Inference, "One or a few inputs, answered while the caller waits."),
         (OpenAi, "The part of OpenAI's API that its clients need: files, batches, embeddings, moderations, models."),
         (OpenInference, "The Open Inference Protocol, version 2, for clients of Triton and KServe. Errors have the protocol's form."),
-        (Webhooks, "Calls to your addresses when something happens, signed as Standard Webhooks says: endpoints, and the log of deliveries."),
+        (
+            Webhooks,
+            "Calls to your addresses when something happens, signed as Standard Webhooks says: endpoints, and the log of deliveries."
+        ),
         (Prices, "What work costs and is charged, set by operators."),
         (Fleet, "The workers."),
         (Service, "Health, and this document."),

@@ -55,20 +55,12 @@ public sealed class WebhookTests(RunningSystem system)
         var batch = await SendBatchAsync(http);
 
         var calls = (await receiver.UntilAsync(3, secondsMax: 60)).ToDictionary(call => call.Path);
-        Assert.Equal(
-            job.GetProperty("id").GetString(),
-            calls["/job"].Body.GetProperty("data").GetProperty("job").GetString()
-        );
+        Assert.Equal(job.GetProperty("id").GetString(), calls["/job"].Body.GetProperty("data").GetProperty("job").GetString());
         Assert.Equal(batch, calls["/batches"].Body.GetProperty("data").GetProperty("id").GetString());
         await VerifyAsync(
             node,
             JsonSerializer.Serialize(
-                new[]
-                {
-                    Witnessed(calls["/job"], ofJobs),
-                    Witnessed(calls["/batches"], ofBatches),
-                    Witnessed(calls["/ed25519"], publicly),
-                }
+                new[] { Witnessed(calls["/job"], ofJobs), Witnessed(calls["/batches"], ofBatches), Witnessed(calls["/ed25519"], publicly) }
             )
         );
         foreach (var endpoint in new[] { ofBatches, publicly })

@@ -55,7 +55,10 @@ internal sealed class ResultsApiHost : IAsyncDisposable
         builder.Configuration.AddInMemoryCollection(
             options
                 .Prepend((Option: "WatchInterval", Value: "00:00:00.02"))
-                .ToDictionary(o => o.Option.Contains(':', StringComparison.Ordinal) ? o.Option : $"ResultsApi:{o.Option}", o => (string?)o.Value)
+                .ToDictionary(
+                    o => o.Option.Contains(':', StringComparison.Ordinal) ? o.Option : $"ResultsApi:{o.Option}",
+                    o => (string?)o.Value
+                )
         );
         builder.Services.AddPipelineDefaults(
             new PipelineOptions

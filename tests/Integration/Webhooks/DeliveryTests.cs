@@ -44,7 +44,10 @@ public sealed class DeliveryTests(WebhookFixture fixture) : IClassFixture<Webhoo
             call.At.AddSeconds(5)
         );
         var logged = await _api.DetailAsync(await _api.UntilStateAsync(job.Id, "delivered"));
-        Assert.Equal((endpoint, 1, 204), (Text(logged, "endpoint"), logged.GetProperty("attempt_count").GetInt32(), logged.GetProperty("last_status").GetInt32()));
+        Assert.Equal(
+            (endpoint, 1, 204),
+            (Text(logged, "endpoint"), logged.GetProperty("attempt_count").GetInt32(), logged.GetProperty("last_status").GetInt32())
+        );
         Assert.Equal(System.Text.Encoding.UTF8.GetString(call.Bytes), Text(logged.GetProperty("request"), "body"));
         Assert.Equal(204, Assert.Single(logged.GetProperty("attempts").EnumerateArray()).GetProperty("status").GetInt32());
     }
@@ -159,7 +162,10 @@ public sealed class DeliveryTests(WebhookFixture fixture) : IClassFixture<Webhoo
             await _api.UntilDeliveryAsync($"job={jobs[0].Id}", d => Text(d, "endpoint") == endless && Text(d, "state") == "delivered")
         );
         Assert.Equal(new string('x', 1024), Text(cut.GetProperty("attempts")[0], "response"));
-        var timedOut = await _api.UntilDeliveryAsync("state=pending,failed", d => d.GetProperty("last_error").ValueKind == JsonValueKind.String);
+        var timedOut = await _api.UntilDeliveryAsync(
+            "state=pending,failed",
+            d => d.GetProperty("last_error").ValueKind == JsonValueKind.String
+        );
         Assert.Equal((slow, "No answer within 1 s."), (Text(timedOut, "endpoint"), Text(timedOut, "last_error")));
         end.Dispose();
     }
@@ -213,7 +219,10 @@ public sealed class DeliveryTests(WebhookFixture fixture) : IClassFixture<Webhoo
         Assert.Equal("/of-this-job", call.Path);
         Assert.True(call.IsSignedBy(Text(made, "secret")!));
         var logged = await _api.UntilStateAsync(job.Id, "delivered");
-        Assert.Equal((JsonValueKind.Null, _receiver.Url("/of-this-job?a=b")), (logged.GetProperty("endpoint").ValueKind, Text(logged, "url")));
+        Assert.Equal(
+            (JsonValueKind.Null, _receiver.Url("/of-this-job?a=b")),
+            (logged.GetProperty("endpoint").ValueKind, Text(logged, "url"))
+        );
         Assert.Empty((await _api.GetAsync("/v1/webhook_endpoints")).Body.GetProperty("data").EnumerateArray());
     }
 
@@ -263,7 +272,14 @@ public sealed class DeliveryTests(WebhookFixture fixture) : IClassFixture<Webhoo
 
         var calls = await _receiver.UntilAsync(2);
         Assert.Equal([0, 1], calls.Select(call => call.Body.GetProperty("data").GetProperty("seq").GetInt32()).Order());
-        Assert.All(calls, call => Assert.Equal((express.Id.ToString(), "succeeded"), (Text(call.Body.GetProperty("data"), "job"), Text(call.Body.GetProperty("data"), "status"))));
+        Assert.All(
+            calls,
+            call =>
+                Assert.Equal(
+                    (express.Id.ToString(), "succeeded"),
+                    (Text(call.Body.GetProperty("data"), "job"), Text(call.Body.GetProperty("data"), "status"))
+                )
+        );
         Assert.Empty((await _api.GetAsync($"/v1/webhook_deliveries?job={bulk.Id}")).Body.GetProperty("data").EnumerateArray());
     }
 

@@ -72,7 +72,10 @@ public sealed class RequestTests(WebhookFixture fixture) : IClassFixture<Webhook
             $"{Path}/{id}",
             """{"description": "ours", "event_types": ["job.failed"], "state": "disabled"}"""
         );
-        Assert.Equal(("ours", "disabled", "by_owner"), (Text(changed, "description"), Text(changed, "state"), Text(changed, "disabled_reason")));
+        Assert.Equal(
+            ("ours", "disabled", "by_owner"),
+            (Text(changed, "description"), Text(changed, "state"), Text(changed, "disabled_reason"))
+        );
         var (_, page) = await _api.GetAsync($"{Path}?limit=1");
         Assert.Equal((second, true), (Text(page.GetProperty("data")[0], "id"), page.GetProperty("has_more").GetBoolean()));
         var (_, deleted) = await _api.SendAsync(HttpMethod.Delete, $"{Path}/{id}");
@@ -89,20 +92,22 @@ public sealed class RequestTests(WebhookFixture fixture) : IClassFixture<Webhook
         var (_, delivery) = await _api.SendAsync(HttpMethod.Post, $"{Path}/{id}/test");
         var stranger = await fixture.Host.AddTenantAsync();
 
-        foreach (var (method, path) in new[]
-        {
-            (HttpMethod.Get, $"{Path}/{id}"),
-            (HttpMethod.Patch, $"{Path}/{id}"),
-            (HttpMethod.Delete, $"{Path}/{id}"),
-            (HttpMethod.Post, $"{Path}/{id}/rotate"),
-            (HttpMethod.Post, $"{Path}/{id}/test"),
-            (HttpMethod.Post, $"{Path}/{id}/enable"),
-            (HttpMethod.Post, $"{Path}/{id}/replay"),
-            (HttpMethod.Get, $"{Path}/{id}/deliveries"),
-            (HttpMethod.Get, $"/v1/webhook_deliveries/{Text(delivery, "id")}"),
-            (HttpMethod.Post, $"/v1/webhook_deliveries/{Text(delivery, "id")}/replay"),
-            (HttpMethod.Get, $"{Path}/not-an-id"),
-        })
+        foreach (
+            var (method, path) in new[]
+            {
+                (HttpMethod.Get, $"{Path}/{id}"),
+                (HttpMethod.Patch, $"{Path}/{id}"),
+                (HttpMethod.Delete, $"{Path}/{id}"),
+                (HttpMethod.Post, $"{Path}/{id}/rotate"),
+                (HttpMethod.Post, $"{Path}/{id}/test"),
+                (HttpMethod.Post, $"{Path}/{id}/enable"),
+                (HttpMethod.Post, $"{Path}/{id}/replay"),
+                (HttpMethod.Get, $"{Path}/{id}/deliveries"),
+                (HttpMethod.Get, $"/v1/webhook_deliveries/{Text(delivery, "id")}"),
+                (HttpMethod.Post, $"/v1/webhook_deliveries/{Text(delivery, "id")}/replay"),
+                (HttpMethod.Get, $"{Path}/not-an-id"),
+            }
+        )
         {
             var (status, problem) = await stranger.SendAsync(method, path);
             Assert.Equal((HttpStatusCode.NotFound, "webhook_not_found"), (status, Text(problem, "code")));
@@ -141,8 +146,16 @@ public sealed class RequestTests(WebhookFixture fixture) : IClassFixture<Webhook
             delivered = (await _api.GetAsync($"{Path}/{id}/deliveries?state=delivered")).Body.GetProperty("data").GetArrayLength();
         }
 
-        var (_, none) = await _api.SendAsync(HttpMethod.Post, $"{Path}/{id}/replay", """{"state": "all", "until": "2026-01-01T00:00:00Z"}""");
-        var (_, first) = await _api.SendAsync(HttpMethod.Post, $"{Path}/{id}/replay", """{"state": "all", "since": "2026-01-01T00:00:00Z"}""");
+        var (_, none) = await _api.SendAsync(
+            HttpMethod.Post,
+            $"{Path}/{id}/replay",
+            """{"state": "all", "until": "2026-01-01T00:00:00Z"}"""
+        );
+        var (_, first) = await _api.SendAsync(
+            HttpMethod.Post,
+            $"{Path}/{id}/replay",
+            """{"state": "all", "since": "2026-01-01T00:00:00Z"}"""
+        );
         var (_, rest) = await _api.SendAsync(
             HttpMethod.Post,
             $"{Path}/{id}/replay",

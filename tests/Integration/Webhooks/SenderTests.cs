@@ -53,10 +53,7 @@ public sealed class SenderTests
         Assert.Equal(1, lost.Attempt);
 
         // It has sent the request, and dies before it writes what came of it. Until the claim is over nobody else has it.
-        Assert.DoesNotContain(
-            await queue.ClaimAsync([], 10, 10, 10, TestContext.Current.CancellationToken),
-            other => other.Id == lost.Id
-        );
+        Assert.DoesNotContain(await queue.ClaimAsync([], 10, 10, 10, TestContext.Current.CancellationToken), other => other.Id == lost.Id);
         await Task.Delay(options.ClaimTime, TestContext.Current.CancellationToken);
         var again = (await queue.ClaimAsync([], 10, 10, 10, TestContext.Current.CancellationToken)).Single(d => d.Id == lost.Id);
         Assert.Equal(2, again.Attempt);

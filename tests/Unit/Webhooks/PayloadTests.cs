@@ -15,7 +15,10 @@ public sealed class PayloadTests
     public void An_event_has_a_type_a_time_its_data_and_links() =>
         Assert.Equal(
             """{"id":"evt_01990000000070008000000000000001","type":"job.completed","timestamp":"2026-11-26T12:00:00.123000Z","data":{"state":"completed","links":{"self":"https://api.example.org/v1/jobs/01990000-0000-7000-8000-000000000002","results":"https://api.example.org/v1/jobs/01990000-0000-7000-8000-000000000002/results"}}}""",
-            Write(new PayloadSource(Delivery, "job.completed", Job, null, """{"state": "completed"}""", At, null), "https://api.example.org/")
+            Write(
+                new PayloadSource(Delivery, "job.completed", Job, null, """{"state": "completed"}""", At, null),
+                "https://api.example.org/"
+            )
         );
 
     [Fact]
@@ -30,7 +33,11 @@ public sealed class PayloadTests
     {
         var text = Write(new PayloadSource(Delivery, "task.completed", Job, 7, "{}", At, new TaskEnd("a", "failed", "model_failed")), "");
 
-        Assert.Contains("\"seq\":7,\"custom_id\":\"a\",\"status\":\"failed\",\"error_code\":\"model_failed\"", text, StringComparison.Ordinal);
+        Assert.Contains(
+            "\"seq\":7,\"custom_id\":\"a\",\"status\":\"failed\",\"error_code\":\"model_failed\"",
+            text,
+            StringComparison.Ordinal
+        );
         Assert.Contains($"/v1/jobs/{Job}/results?cursor=6&limit=1\"", text, StringComparison.Ordinal);
     }
 
