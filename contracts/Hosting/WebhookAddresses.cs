@@ -87,7 +87,12 @@ public sealed class WebhookAddresses
     public string? Mistake(string text)
     {
         var expected = _allowHttp ? "an http or https address" : "an https address";
-        if (text.Length > LengthMax || !Uri.TryCreate(text, UriKind.Absolute, out var uri))
+        // What a lenient parser would repair is refused: everybody who reads the address has to read the same one.
+        if (
+            text.Length > LengthMax
+            || text.Any(c => char.IsWhiteSpace(c) || char.IsControl(c) || c == '\\')
+            || !Uri.TryCreate(text, UriKind.Absolute, out var uri)
+        )
         {
             return $"{expected} of at most {LengthMax} characters";
         }

@@ -81,7 +81,7 @@ internal sealed partial class FanOut(
           UPDATE events e SET fanned_out = true FROM waiting w WHERE e.id = w.id
           RETURNING e.id, e.tenant, e.job, CASE e.type WHEN 'budget.warning' THEN 'budget.threshold' ELSE e.type END AS type
         ), ended AS (
-          SELECT t.*, j.webhook, j.tasks, j.class, lower(substring(j.webhook FROM '^[A-Za-z]+://[^/?#]+')) AS origin
+          SELECT t.*, j.webhook, j.tasks, j.class, coalesce(lower(substring(j.webhook FROM '^[A-Za-z]+://[^/?#]+')), j.webhook) AS origin
           FROM taken t JOIN jobs j ON j.id = t.job
           WHERE t.type IN ('job.completed', 'job.failed', 'job.expired', 'job.cancelled')
         ), callbacks AS (
