@@ -432,7 +432,7 @@ namespace Pipeline.Migrations.Versions
                         .HasName("pk_events");
 
                     b.HasIndex(new[] { "Id" }, "ix_events_fan_out")
-                        .HasFilter("NOT fanned_out");
+                        .HasFilter("NOT fanned_out AND type <> 'job.queued'");
 
                     b.HasIndex(new[] { "Job", "Id" }, "ix_events_job");
 

@@ -139,7 +139,7 @@ namespace Pipeline.Migrations.Versions
                 name: "ix_events_fan_out",
                 table: "events",
                 column: "id",
-                filter: "NOT fanned_out");
+                filter: "NOT fanned_out AND type <> 'job.queued'");
 
             migrationBuilder.CreateIndex(
                 name: "ix_webhook_deliveries_endpoint",

@@ -76,7 +76,7 @@ internal sealed partial class FanOut(
     // Rows of callbacks are locked in order, since two instances may want the same ones. A disabled one starts anew with the next job.
     private const string Sql = $"""
         WITH waiting AS MATERIALIZED (
-          SELECT id FROM events WHERE NOT fanned_out ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED
+          SELECT id FROM events WHERE NOT fanned_out AND type <> 'job.queued' ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED
         ), taken AS (
           UPDATE events e SET fanned_out = true FROM waiting w WHERE e.id = w.id
           RETURNING e.id, e.tenant, e.job, CASE e.type WHEN 'budget.warning' THEN 'budget.threshold' ELSE e.type END AS type
