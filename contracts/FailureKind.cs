@@ -14,6 +14,7 @@ public enum FailureKind
     UnknownFile,
     UnknownBatch,
     UnknownGroup,
+    UnknownWebhook,
     UnknownRoute,
     UnknownModelRoute,
     QualityUnmet,
@@ -129,6 +130,14 @@ public static class FailureKinds
                 "No such group",
                 "Check the name and the API key: a group is there once a task of it is accepted, and is shown to the tenant that sent it."
             ),
+            FailureKind.UnknownWebhook => new(
+                "webhook_not_found",
+                Fault.Client,
+                false,
+                404,
+                "No such webhook endpoint or delivery",
+                "Check the id and the API key: GET /v1/webhook_endpoints and GET /v1/webhook_deliveries list what there is."
+            ),
             FailureKind.UnknownRoute => new(
                 "route_not_found",
                 Fault.Client,
@@ -208,7 +217,7 @@ public static class FailureKinds
                 Fault.Client,
                 false,
                 409,
-                "The job's state does not allow this",
+                "The present state does not allow this",
                 "Read the current state, and wait for one that allows this, or leave it."
             ),
             FailureKind.InvalidModel => new(

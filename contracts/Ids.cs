@@ -117,6 +117,28 @@ public readonly record struct WorkerId(Guid Value) : IEntityId<WorkerId>, ICompa
     public static bool operator >=(WorkerId left, WorkerId right) => left.CompareTo(right) >= 0;
 }
 
+/// <summary>Names a webhook endpoint: an address of a tenant that is told of events.</summary>
+[JsonConverter(typeof(EntityIdJsonConverter<WebhookEndpointId>))]
+public readonly record struct WebhookEndpointId(Guid Value) : IEntityId<WebhookEndpointId>
+{
+    public static WebhookEndpointId New(DateTimeOffset now) => new(Guid.CreateVersion7(now));
+
+    public static WebhookEndpointId From(Guid value) => new(value);
+
+    public override string ToString() => Value.ToString();
+}
+
+/// <summary>Names a webhook delivery: one event on its way to one address.</summary>
+[JsonConverter(typeof(EntityIdJsonConverter<WebhookDeliveryId>))]
+public readonly record struct WebhookDeliveryId(Guid Value) : IEntityId<WebhookDeliveryId>
+{
+    public static WebhookDeliveryId New(DateTimeOffset now) => new(Guid.CreateVersion7(now));
+
+    public static WebhookDeliveryId From(Guid value) => new(value);
+
+    public override string ToString() => Value.ToString();
+}
+
 /// <summary>Names a chunk: the <paramref name="No"/>-th run of tasks of a job, counted from 0.</summary>
 public readonly record struct ChunkKey(JobId Job, int No) : IComparable<ChunkKey>
 {

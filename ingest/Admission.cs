@@ -55,12 +55,11 @@ internal sealed class Admission(
     ModelCatalog models,
     RouteCatalog routes,
     CachingTenants caching,
+    WebhookAddresses webhooks,
     IngestOptions options,
     TimeProvider time
 )
 {
-    private const int WebhookMax = 2048;
-
     /// <summary>Tells every other mistake of parameters that have one, before the body is read, where more of them may follow.</summary>
     public async ValueTask<ProblemResult> RefuseAsync(TenantId tenant, JobParameters parameters, Mistakes mistakes, CancellationToken stop)
     {
@@ -293,14 +292,11 @@ internal sealed class Admission(
         return deadline;
     }
 
-    private static string? ReadWebhook(string? text, Mistakes mistakes)
+    private string? ReadWebhook(string? text, Mistakes mistakes)
     {
-        if (
-            text is not null
-            && !(text.Length <= WebhookMax && Uri.TryCreate(text, UriKind.Absolute, out var uri) && uri.Scheme is "http" or "https")
-        )
+        if (text is not null && webhooks.Mistake(text) is { } expected)
         {
-            mistakes.Add(JobParameters.Webhook, "an http or https address", $"\"{Excerpt.Of(text)}\"");
+            mistakes.Add(JobParameters.Webhook, expected, $"\"{Excerpt.Of(text)}\"");
         }
 
         return text;

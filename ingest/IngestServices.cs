@@ -3,6 +3,7 @@ using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Routing;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.DependencyInjection.Extensions;
 using Pipeline.Hosting;
 using Pipeline.Hosting.Api;
 using Pipeline.Ingest.Express;
@@ -22,6 +23,7 @@ public static class IngestServices
     public static IServiceCollection AddIngest(this IServiceCollection services, IConfiguration configuration)
     {
         services.AddSingleton(IngestOptions.Read(configuration));
+        services.TryAddSingleton(WebhookAddresses.Read(configuration));
         services.AddSingleton<ModelCatalog>();
         services.AddSingleton<CachingTenants>();
         services.AddSingleton<RouteCatalog>();

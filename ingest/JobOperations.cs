@@ -42,7 +42,14 @@ internal static class JobOperations
             $"{Capital(Deadlines.Form)}, at most {Defaults.DeadlineMax.TotalDays:0} days ahead. What has not ended by then ends `expired`. "
                 + "Default: the completion window of the class, 1 minute, 1 hour or 24 hours."
         ),
-        ApiParameter.Query(JobParameters.Webhook, ApiType.Text(2048) with { Format = "uri" }, "An http or https address."),
+        ApiParameter.Query(
+            JobParameters.Webhook,
+            ApiType.Text(2048) with
+            {
+                Format = "uri",
+            },
+            "An https address that is called when the job has ended, as `POST /v1/webhook_callback_secret` says."
+        ),
         ApiParameter.Query(JobParameters.MaxCost, ApiType.Text(), "Budget in dollars, more than 0."),
         ApiParameter.Query(
             JobParameters.Reuse,

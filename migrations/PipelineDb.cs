@@ -43,6 +43,10 @@ public sealed class PipelineDb(DbContextOptions<PipelineDb> options) : DbContext
     public DbSet<FileRow> Files => Set<FileRow>();
     public DbSet<FilePartRow> FileParts => Set<FilePartRow>();
     public DbSet<OpenAiBatchRow> OpenAiBatches => Set<OpenAiBatchRow>();
+    public DbSet<WebhookEndpointRow> WebhookEndpoints => Set<WebhookEndpointRow>();
+    public DbSet<WebhookSecretRow> WebhookSecrets => Set<WebhookSecretRow>();
+    public DbSet<WebhookDeliveryRow> WebhookDeliveries => Set<WebhookDeliveryRow>();
+    public DbSet<WebhookAttemptRow> WebhookAttempts => Set<WebhookAttemptRow>();
     public DbSet<SchedulerEpochRow> SchedulerEpochs => Set<SchedulerEpochRow>();
 
     /// <summary>Options for a context on the process's shared connection pool.</summary>
@@ -56,6 +60,8 @@ public sealed class PipelineDb(DbContextOptions<PipelineDb> options) : DbContext
         configurationBuilder.Properties<FileId>().HaveConversion<IdConverter<FileId>>();
         configurationBuilder.Properties<BatchId>().HaveConversion<IdConverter<BatchId>>();
         configurationBuilder.Properties<DispatchId>().HaveConversion<IdConverter<DispatchId>>();
+        configurationBuilder.Properties<WebhookEndpointId>().HaveConversion<IdConverter<WebhookEndpointId>>();
+        configurationBuilder.Properties<WebhookDeliveryId>().HaveConversion<IdConverter<WebhookDeliveryId>>();
         configurationBuilder.Properties<WorkerId>().HaveConversion<IdConverter<WorkerId>>();
         configurationBuilder.Properties<JobState>().HaveConversion<JobStateConverter>();
         configurationBuilder.Properties<TaskOutcome>().HaveConversion<TaskOutcomeConverter>();

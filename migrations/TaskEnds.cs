@@ -274,7 +274,9 @@ public static class TaskEnds
               {onConflict}
               RETURNING job, seq, chunk, status, cost_pico, units
             ), counts AS (
-              SELECT job, chunk, array_agg(seq) AS seqs, {(withCosts ? "array_agg(cost_pico) AS costs, " : "")}count(*) AS ended, sum(cost_pico) AS cost_pico,
+              SELECT job, chunk, array_agg(seq) AS seqs, {(
+                withCosts ? "array_agg(cost_pico) AS costs, " : ""
+            )}count(*) AS ended, sum(cost_pico) AS cost_pico,
                      coalesce(sum(units) FILTER (WHERE status = 'succeeded'), 0) AS units_done,
                      count(*) FILTER (WHERE status = 'succeeded') AS succeeded,
                      count(*) FILTER (WHERE status = 'failed') AS failed,
@@ -289,7 +291,9 @@ public static class TaskEnds
               FROM counts n WHERE c.job = n.job AND c.no = n.chunk
               RETURNING c.job, c.no, c.first_seq, {ChunkSql.Span} AS span, c.remaining
             )
-            SELECT n.job, n.chunk, n.seqs, t.first_seq, t.span, t.remaining, j.state, j.max_cost_pico IS NOT NULL{(withCosts ? ", n.costs" : "")}
+            SELECT n.job, n.chunk, n.seqs, t.first_seq, t.span, t.remaining, j.state, j.max_cost_pico IS NOT NULL{(
+                withCosts ? ", n.costs" : ""
+            )}
             FROM counts n
             LEFT JOIN taken t ON t.job = n.job AND t.no = n.chunk
             LEFT JOIN jobs j ON j.id = n.job

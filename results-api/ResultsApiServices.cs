@@ -1,3 +1,4 @@
+using Microsoft.Extensions.DependencyInjection.Extensions;
 using Pipeline.Hosting;
 using Pipeline.OpenAi;
 using Pipeline.ResultsApi.Calibration;
@@ -9,6 +10,7 @@ using Pipeline.ResultsApi.OutputFiles;
 using Pipeline.ResultsApi.Prices;
 using Pipeline.ResultsApi.Results;
 using Pipeline.ResultsApi.Usage;
+using Pipeline.ResultsApi.Webhooks;
 
 namespace Pipeline.ResultsApi;
 
@@ -27,10 +29,26 @@ public static class ResultsApiServices
         services.AddHostedService(provider => provider.GetRequiredService<JobWatch>());
         services.AddHostedService<OutputFilesMaker>();
         services.AddHostedService<UsageRollup>();
+        services.AddWebhooks(configuration);
         return services;
     }
 
-    /// <summary>Maps the reads of <c>/v1</c>; every one needs an API key.</summary>
+    private static void AddWebhooks(this IServiceCollection services, IConfiguration configuration)
+    {
+        services.AddSingleton(WebhookOptions.Read(configuration));
+        services.TryAddSingleton(WebhookAddresses.Read(configuration));
+        services.AddSingleton<EndpointStore>();
+        services.AddSingleton<DeliveryStore>();
+        services.AddSingleton<DeliveryQueue>();
+        services.AddSingleton<WebhookHttp>();
+        services.AddSingleton<WebhookSender>();
+        services.AddHostedService(provider => provider.GetRequiredService<WebhookSender>());
+        services.AddHostedService<FanOut>();
+        services.AddHostedService<JobProgress>();
+        services.AddHostedService<WebhookSweep>();
+    }
+
+    /// <summary>Maps the reads of <c>/v1</c>, and the webhooks; every one needs an API key.</summary>
     public static IEndpointRouteBuilder MapResultsApi(this IEndpointRouteBuilder endpoints)
     {
         var v1 = endpoints.MapGroup("/v1").RequireApiKey();
@@ -48,6 +66,8 @@ public static class ResultsApiServices
         v1.MapOutcomes();
         endpoints.MapGroup("/v1").RequireApiKey().RequireOperator().MapCalibration();
         v1.MapRoutes();
+        v1.MapWebhookEndpoints();
+        v1.MapWebhookDeliveries();
         endpoints.MapOpenAiReads();
         return endpoints;
     }

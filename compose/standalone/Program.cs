@@ -22,6 +22,7 @@ var root = new RootCommand("Pipeline: AI inference as asynchronous work. One fle
     JobsCommand.CreateVerb(connection, "retry", "retry-failed", "Make a new job of a job's failed tasks."),
     ModelsCommand.Create(connection),
     RoutesCommand.Create(connection),
+    WebhooksCommand.Create(connection),
     UsageCommand.Create(),
     PricesCommand.Create(connection),
     BudgetsCommand.Create(connection),

@@ -308,9 +308,7 @@ internal sealed partial class Write(
                 model,
                 turns: (short)(
                     (slice.Step?.Turn ?? 1)
-                    - (
-                        !ran || failure is { Kind: FailureKind.InvalidInput or FailureKind.BudgetExceeded or FailureKind.Cancelled } ? 1 : 0
-                    )
+                    - (!ran || failure is { Kind: FailureKind.InvalidInput or FailureKind.BudgetExceeded or FailureKind.Cancelled } ? 1 : 0)
                 ),
                 costPico,
                 ran ? batch.Device?.Id : null,
@@ -334,6 +332,7 @@ internal sealed partial class Write(
             ? null
             : new ReusedEnd(ReuseSource.Job, batch.Run.Tasks[batch.Tasks[end]].Prepared?.Units ?? 0, booked?.TaskPico[end] ?? 0);
     }
+
     private static bool Accepts(RouteStep step, in TaskOutput output, int units) =>
         step.Accept?.Accepts(output.Top, output.Second, units) ?? true;
 

@@ -44,7 +44,19 @@ internal sealed class JobParameters(IReadOnlyList<string> names)
     public const string CancelOnDisconnect = "cancel_on_disconnect";
 
     /// <summary>What may be said about a job.</summary>
-    public static readonly IReadOnlyList<string> OfJobs = [Model, Route, MinQuality, Class, Fallback, Deadline, Webhook, MaxCost, Group, Reuse];
+    public static readonly IReadOnlyList<string> OfJobs =
+    [
+        Model,
+        Route,
+        MinQuality,
+        Class,
+        Fallback,
+        Deadline,
+        Webhook,
+        MaxCost,
+        Group,
+        Reuse,
+    ];
 
     /// <summary>Of <c>POST /v1/estimates</c>: how many tasks the job has of which the body is a sample.</summary>
     public const string Tasks = "tasks";

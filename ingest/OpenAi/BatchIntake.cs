@@ -250,10 +250,10 @@ internal sealed partial class BatchIntake(
     private async Task EndCancelledAsync(WaitingBatch batch, CancellationToken stop)
     {
         await using var command = database.CreateCommand(
-            """
-            UPDATE openai_batches SET finished_at = $2
-            WHERE job = $1 AND finished_at IS NULL AND NOT EXISTS (SELECT FROM jobs WHERE id = $1)
-            """
+            BatchStore.Ending(
+                "UPDATE openai_batches SET finished_at = $2 WHERE job = $1 AND finished_at IS NULL AND NOT EXISTS (SELECT FROM jobs WHERE id = $1)",
+                "'cancelled'"
+            )
         );
         command.Parameters.Add(new() { Value = batch.Job.Value });
         command.Parameters.Add(FileStore.Moment(time.GetUtcNow()));
@@ -275,7 +275,10 @@ internal sealed partial class BatchIntake(
     private async Task FailAsync(WaitingBatch batch, IReadOnlyList<BatchError> errors, long total, CancellationToken stop)
     {
         await using var command = database.CreateCommand(
-            "UPDATE openai_batches SET errors = $2, finished_at = $3 WHERE job = $1 AND finished_at IS NULL AND cancelling_at IS NULL"
+            BatchStore.Ending(
+                "UPDATE openai_batches SET errors = $2, finished_at = $3 WHERE job = $1 AND finished_at IS NULL AND cancelling_at IS NULL",
+                "'failed'"
+            )
         );
         command.Parameters.Add(new() { Value = batch.Job.Value });
         command.Parameters.Add(

@@ -539,6 +539,12 @@ namespace Pipeline.Migrations.Versions
                         .HasColumnType("jsonb")
                         .HasColumnName("data");
 
+                    b.Property<bool>("FannedOut")
+                        .ValueGeneratedOnAdd()
+                        .HasColumnType("boolean")
+                        .HasDefaultValue(false)
+                        .HasColumnName("fanned_out");
+
                     b.Property<Guid?>("Job")
                         .HasColumnType("uuid")
                         .HasColumnName("job");
@@ -563,6 +569,9 @@ namespace Pipeline.Migrations.Versions
 
                     b.HasIndex(new[] { "Xid" }, "ix_events_ends")
                         .HasFilter("type IN ('job.completed', 'job.expired')");
+
+                    b.HasIndex(new[] { "Id" }, "ix_events_fan_out")
+                        .HasFilter("NOT fanned_out AND type <> 'job.queued'");
 
                     b.HasIndex(new[] { "Job", "Id" }, "ix_events_job");
 
@@ -1837,6 +1846,275 @@ namespace Pipeline.Migrations.Versions
                         });
                 });
 
+            modelBuilder.Entity("Pipeline.Migrations.WebhookAttemptRow", b =>
+                {
+                    b.Property<Guid>("Delivery")
+                        .HasColumnType("uuid")
+                        .HasColumnName("delivery");
+
+                    b.Property<int>("No")
+                        .HasColumnType("integer")
+                        .HasColumnName("no");
+
+                    b.Property<DateTimeOffset>("At")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("at");
+
+                    b.Property<int>("DurationMs")
+                        .HasColumnType("integer")
+                        .HasColumnName("duration_ms");
+
+                    b.Property<string>("Error")
+                        .HasColumnType("text")
+                        .HasColumnName("error");
+
+                    b.Property<string>("Response")
+                        .HasColumnType("text")
+                        .HasColumnName("response");
+
+                    b.Property<int?>("Status")
+                        .HasColumnType("integer")
+                        .HasColumnName("status");
+
+                    b.HasKey("Delivery", "No")
+                        .HasName("pk_webhook_attempts");
+
+                    b.ToTable("webhook_attempts", null, t =>
+                        {
+                            t.HasCheckConstraint("ck_webhook_attempts_no", "no > 0 AND duration_ms >= 0");
+                        });
+                });
+
+            modelBuilder.Entity("Pipeline.Migrations.WebhookDeliveryRow", b =>
+                {
+                    b.Property<Guid>("Id")
+                        .HasColumnType("uuid")
+                        .HasColumnName("id");
+
+                    b.Property<int>("Attempts")
+                        .ValueGeneratedOnAdd()
+                        .HasColumnType("integer")
+                        .HasDefaultValue(0)
+                        .HasColumnName("attempts");
+
+                    b.Property<int>("AttemptsBefore")
+                        .ValueGeneratedOnAdd()
+                        .HasColumnType("integer")
+                        .HasDefaultValue(0)
+                        .HasColumnName("attempts_before");
+
+                    b.Property<DateTimeOffset>("CreatedAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("created_at");
+
+                    b.Property<DateTimeOffset?>("DueAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("due_at");
+
+                    b.Property<Guid>("Endpoint")
+                        .HasColumnType("uuid")
+                        .HasColumnName("endpoint");
+
+                    b.Property<long>("Event")
+                        .HasColumnType("bigint")
+                        .HasColumnName("event");
+
+                    b.Property<DateTimeOffset?>("FinishedAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("finished_at");
+
+                    b.Property<Guid?>("Job")
+                        .HasColumnType("uuid")
+                        .HasColumnName("job");
+
+                    b.Property<string>("LastError")
+                        .HasColumnType("text")
+                        .HasColumnName("last_error");
+
+                    b.Property<int?>("LastStatus")
+                        .HasColumnType("integer")
+                        .HasColumnName("last_status");
+
+                    b.Property<string>("Reason")
+                        .HasColumnType("text")
+                        .HasColumnName("reason");
+
+                    b.Property<int?>("Seq")
+                        .HasColumnType("integer")
+                        .HasColumnName("seq");
+
+                    b.Property<string>("State")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("state");
+
+                    b.Property<Guid>("Tenant")
+                        .HasColumnType("uuid")
+                        .HasColumnName("tenant");
+
+                    b.Property<string>("Type")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("type");
+
+                    b.Property<string>("Url")
+                        .HasColumnType("text")
+                        .HasColumnName("url");
+
+                    b.HasKey("Id")
+                        .HasName("pk_webhook_deliveries");
+
+                    b.HasIndex(new[] { "Endpoint", "Id" }, "ix_webhook_deliveries_endpoint")
+                        .IsDescending(false, true);
+
+                    b.HasIndex(new[] { "Endpoint", "Id" }, "ix_webhook_deliveries_failed")
+                        .HasFilter("state = 'failed'");
+
+                    b.HasIndex(new[] { "Job" }, "ix_webhook_deliveries_job")
+                        .HasFilter("job IS NOT NULL");
+
+                    b.HasIndex(new[] { "Endpoint", "DueAt" }, "ix_webhook_deliveries_queue")
+                        .HasFilter("state = 'pending'");
+
+                    b.HasIndex(new[] { "Tenant", "Id" }, "ix_webhook_deliveries_tenant")
+                        .IsDescending(false, true);
+
+                    b.ToTable("webhook_deliveries", null, t =>
+                        {
+                            t.HasCheckConstraint("ck_webhook_deliveries_attempts", "attempts_before BETWEEN 0 AND attempts");
+
+                            t.HasCheckConstraint("ck_webhook_deliveries_due", "(state = 'pending') = (due_at IS NOT NULL)");
+
+                            t.HasCheckConstraint("ck_webhook_deliveries_finished", "(state = 'pending') = (finished_at IS NULL)");
+
+                            t.HasCheckConstraint("ck_webhook_deliveries_reason", "(state = 'failed') = (reason IS NOT NULL)");
+
+                            t.HasCheckConstraint("ck_webhook_deliveries_state", "state IN ('pending', 'delivered', 'failed')");
+                        });
+                });
+
+            modelBuilder.Entity("Pipeline.Migrations.WebhookEndpointRow", b =>
+                {
+                    b.Property<Guid>("Id")
+                        .HasColumnType("uuid")
+                        .HasColumnName("id");
+
+                    b.Property<bool>("Callback")
+                        .ValueGeneratedOnAdd()
+                        .HasColumnType("boolean")
+                        .HasDefaultValue(false)
+                        .HasColumnName("callback");
+
+                    b.Property<DateTimeOffset>("CreatedAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("created_at");
+
+                    b.Property<string>("Description")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("description");
+
+                    b.Property<string>("DisabledReason")
+                        .HasColumnType("text")
+                        .HasColumnName("disabled_reason");
+
+                    b.PrimitiveCollection<string[]>("EventTypes")
+                        .IsRequired()
+                        .HasColumnType("text[]")
+                        .HasColumnName("event_types");
+
+                    b.Property<DateTimeOffset?>("FailingSince")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("failing_since");
+
+                    b.Property<int>("Failures")
+                        .ValueGeneratedOnAdd()
+                        .HasColumnType("integer")
+                        .HasDefaultValue(0)
+                        .HasColumnName("failures");
+
+                    b.Property<string>("State")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("state");
+
+                    b.Property<Guid>("Tenant")
+                        .HasColumnType("uuid")
+                        .HasColumnName("tenant");
+
+                    b.Property<string>("Url")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("url");
+
+                    b.HasKey("Id")
+                        .HasName("pk_webhook_endpoints");
+
+                    b.HasIndex(new[] { "Tenant", "Id" }, "ix_webhook_endpoints_tenant")
+                        .IsDescending(false, true);
+
+                    b.HasIndex(new[] { "Tenant", "Url" }, "ux_webhook_endpoints_callback")
+                        .IsUnique()
+                        .HasFilter("callback");
+
+                    b.ToTable("webhook_endpoints", null, t =>
+                        {
+                            t.HasCheckConstraint("ck_webhook_endpoints_callback", "callback = (cardinality(event_types) = 0)");
+
+                            t.HasCheckConstraint("ck_webhook_endpoints_failing", "(failing_since IS NOT NULL) = (failures > 0) AND failures >= 0");
+
+                            t.HasCheckConstraint("ck_webhook_endpoints_reason", "(state = 'disabled') = (disabled_reason IS NOT NULL)");
+
+                            t.HasCheckConstraint("ck_webhook_endpoints_state", "state IN ('enabled', 'disabled', 'deleted')");
+                        });
+                });
+
+            modelBuilder.Entity("Pipeline.Migrations.WebhookSecretRow", b =>
+                {
+                    b.Property<long>("Id")
+                        .ValueGeneratedOnAdd()
+                        .HasColumnType("bigint")
+                        .HasColumnName("id");
+
+                    NpgsqlPropertyBuilderExtensions.UseIdentityAlwaysColumn(b.Property<long>("Id"));
+
+                    b.Property<DateTimeOffset>("CreatedAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("created_at");
+
+                    b.Property<DateTimeOffset?>("ExpiresAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("expires_at");
+
+                    b.Property<byte[]>("Key")
+                        .IsRequired()
+                        .HasColumnType("bytea")
+                        .HasColumnName("key");
+
+                    b.Property<Guid>("Owner")
+                        .HasColumnType("uuid")
+                        .HasColumnName("owner");
+
+                    b.Property<string>("Signing")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("signing");
+
+                    b.HasKey("Id")
+                        .HasName("pk_webhook_secrets");
+
+                    b.HasIndex(new[] { "Owner" }, "ix_webhook_secrets_owner");
+
+                    b.HasIndex(new[] { "Owner" }, "ux_webhook_secrets_current")
+                        .IsUnique()
+                        .HasFilter("expires_at IS NULL");
+
+                    b.ToTable("webhook_secrets", null, t =>
+                        {
+                            t.HasCheckConstraint("ck_webhook_secrets_signing", "signing IN ('hmac_sha256', 'ed25519')");
+                        });
+                });
+
             modelBuilder.Entity("Pipeline.Migrations.WorkerRow", b =>
                 {
                     b.Property<Guid>("Id")
@@ -2059,6 +2337,26 @@ namespace Pipeline.Migrations.Versions
                         .OnDelete(DeleteBehavior.Cascade)
                         .IsRequired()
                         .HasConstraintName("fk_tenant_months_tenants");
+                });
+
+            modelBuilder.Entity("Pipeline.Migrations.WebhookDeliveryRow", b =>
+                {
+                    b.HasOne("Pipeline.Migrations.WebhookEndpointRow", null)
+                        .WithMany()
+                        .HasForeignKey("Endpoint")
+                        .OnDelete(DeleteBehavior.Restrict)
+                        .IsRequired()
+                        .HasConstraintName("fk_webhook_deliveries_webhook_endpoints");
+                });
+
+            modelBuilder.Entity("Pipeline.Migrations.WebhookEndpointRow", b =>
+                {
+                    b.HasOne("Pipeline.Migrations.TenantRow", null)
+                        .WithMany()
+                        .HasForeignKey("Tenant")
+                        .OnDelete(DeleteBehavior.Restrict)
+                        .IsRequired()
+                        .HasConstraintName("fk_webhook_endpoints_tenants");
                 });
 #pragma warning restore 612, 618
         }

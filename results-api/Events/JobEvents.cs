@@ -45,6 +45,9 @@ internal static class JobEvents
     /// <summary>Events read at once.</summary>
     public const int PageMax = 100;
 
+    /// <summary>What only webhooks tell is left out: a batch's end, which may come after its job's, and <c>job.progress</c>.</summary>
+    private const string OfStream = "e.type LIKE 'job.%' AND e.type <> 'job.progress'";
+
     /// <summary>A job's own events are written under the lock of its row; once it has ended, none of them is still to come.</summary>
     private const string Settled = "(e.xid < pg_snapshot_xmin(pg_current_snapshot()) OR j.finished_at IS NOT NULL)";
 
@@ -52,14 +55,14 @@ internal static class JobEvents
     public const string LatestSql = $"""
         SELECT DISTINCT ON (e.job) e.job, e.xid, e.id
         FROM events e JOIN jobs j ON j.id = e.job
-        WHERE e.job = ANY ($1) AND {Settled}
+        WHERE e.job = ANY ($1) AND {OfStream} AND {Settled}
         ORDER BY e.job, e.xid DESC, e.id DESC
         """;
 
     private const string AfterSql = $"""
         SELECT e.xid, e.id, e.type, e.data::text
         FROM events e JOIN jobs j ON j.id = e.job
-        WHERE e.job = $1 AND (e.xid, e.id) > ($2, $3) AND {Settled}
+        WHERE e.job = $1 AND (e.xid, e.id) > ($2, $3) AND {OfStream} AND {Settled}
         ORDER BY e.xid, e.id LIMIT $4
         """;
 

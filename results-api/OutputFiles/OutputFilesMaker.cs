@@ -163,27 +163,6 @@ internal sealed partial class OutputFilesMaker(
         transaction.BatchCommands.Add(
             new(
                 """
-                UPDATE openai_batches SET finished_at = $2, output_file = $3, error_file = $4, lines_completed = $5, lines_failed = $6,
-                  input_tokens = $7
-                WHERE job = $1
-                """
-            )
-            {
-                Parameters =
-                {
-                    new() { Value = batch.Job.Value },
-                    FileStore.Moment(now),
-                    new() { Value = (object?)outputFile?.Value ?? DBNull.Value, NpgsqlDbType = NpgsqlDbType.Uuid },
-                    new() { Value = (object?)errorFile?.Value ?? DBNull.Value, NpgsqlDbType = NpgsqlDbType.Uuid },
-                    new() { Value = completed },
-                    new() { Value = failed },
-                    new() { Value = units },
-                },
-            }
-        );
-        transaction.BatchCommands.Add(
-            new(
-                """
                 WITH done AS (
                   UPDATE jobs SET state = 'completed', finished_at = $2 WHERE id = $1 AND state = 'finalizing' RETURNING *
                 )
@@ -200,6 +179,31 @@ internal sealed partial class OutputFilesMaker(
                 {
                     new() { Value = batch.Job.Value },
                     FileStore.Moment(now),
+                },
+            }
+        );
+        // After the job, whose state is the batch's from here on.
+        transaction.BatchCommands.Add(
+            new(
+                BatchStore.Ending(
+                    """
+                    UPDATE openai_batches SET finished_at = $2, output_file = $3, error_file = $4, lines_completed = $5, lines_failed = $6,
+                      input_tokens = $7
+                    WHERE job = $1
+                    """,
+                    "j.state"
+                )
+            )
+            {
+                Parameters =
+                {
+                    new() { Value = batch.Job.Value },
+                    FileStore.Moment(now),
+                    new() { Value = (object?)outputFile?.Value ?? DBNull.Value, NpgsqlDbType = NpgsqlDbType.Uuid },
+                    new() { Value = (object?)errorFile?.Value ?? DBNull.Value, NpgsqlDbType = NpgsqlDbType.Uuid },
+                    new() { Value = completed },
+                    new() { Value = failed },
+                    new() { Value = units },
                 },
             }
         );

@@ -79,7 +79,13 @@ public sealed class RunningSystem : IAsyncLifetime
         await ModelRegistry.PutAsync(Database, CrashingModel(), profile: null, fileBytes: 1, makeCurrent: true, stop);
         await Rig.StartServicesAsync(
             // What was accepted just before ingest was killed is announced by the next sweep.
-            new Dictionary<string, string> { ["INGEST__SWEEPEVERY"] = "00:00:01" },
+            // Webhooks go to receivers in this process.
+            new Dictionary<string, string>
+            {
+                ["INGEST__SWEEPEVERY"] = "00:00:01",
+                ["WEBHOOKS__ALLOWHTTP"] = "true",
+                ["WEBHOOKS__ALLOWADDRESSES__0"] = "127.0.0.0/8",
+            },
             stop
         );
         (_ingest, _scheduler, _worker) = (Rig.Services.Ingest, Service("scheduler"), Service("gpu-worker"));

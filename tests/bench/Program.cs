@@ -13,6 +13,7 @@ var root = new RootCommand("Measures the pipeline on this machine, side by side 
     FidelityBench.Create(),
     SchedulerBench.Create(),
     DuplicatesBench.Create(),
+    WebhooksBench.Create(),
     PeerCommand.Create(),
 };
 root.SetAction(
@@ -24,5 +25,6 @@ root.SetAction(
         + await LedgerBench.RunAsync(new(), stop)
         + await FidelityBench.RunAsync(new(), stop)
         + await DuplicatesBench.RunAsync(new(), stop)
+        + await WebhooksBench.RunAsync(new(), stop)
 );
 return await root.Parse(args).InvokeAsync();

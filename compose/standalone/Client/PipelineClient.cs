@@ -119,6 +119,17 @@ internal sealed class PipelineClient : IDisposable
         return await ReadAsync<T>(response, stop);
     }
 
+    /// <summary>A list below <c>/v1/</c> that has to do with webhooks, which results-api serves.</summary>
+    public Task<ApiList<JsonElement>> ListWebhooksAsync(string path, CancellationToken stop) =>
+        GetAsync<ApiList<JsonElement>>($"v1/{path}", stop);
+
+    /// <summary>Sends a command about webhooks to results-api.</summary>
+    public async Task<JsonElement> PostWebhooksAsync(string path, object? body, CancellationToken stop)
+    {
+        using var response = await _reads.PostAsJsonAsync($"v1/{path}", body ?? new { }, ApiJson.Options, stop);
+        return await ReadAsync<JsonElement>(response, stop);
+    }
+
     /// <summary>One of <c>cancel</c>, <c>pause</c>, <c>resume</c>, <c>retry-failed</c>.</summary>
     public async Task<ApiJob> CommandAsync(string id, string command, CancellationToken stop)
     {

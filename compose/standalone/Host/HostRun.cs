@@ -32,10 +32,26 @@ internal sealed record HostSettings
     public required string Broker { get; init; }
     public bool SeparateProcesses { get; init; }
 
+    /// <summary>Networks that webhooks may call beside the public internet, over http too.</summary>
+    public IReadOnlyList<string> WebhooksAllow { get; init; } = [];
+
     /// <summary>Quiet hosts log warnings only; <c>up</c> at a terminal logs what happens.</summary>
     public LogLevel LogLevel { get; init; } = LogLevel.Information;
 
     public string ModelsFolder => Path.Combine(DataFolder, "models");
+
+    /// <summary>What of this the services read from their configuration.</summary>
+    public Dictionary<string, string?> Configuration()
+    {
+        var settings = new Dictionary<string, string?>();
+        for (var i = 0; i < WebhooksAllow.Count; i++)
+        {
+            settings[$"{WebhookAddressOptions.Section}:{nameof(WebhookAddressOptions.AllowAddresses)}:{i}"] = WebhooksAllow[i];
+            settings[$"{WebhookAddressOptions.Section}:{nameof(WebhookAddressOptions.AllowHttp)}"] = "true";
+        }
+
+        return settings;
+    }
 }
 
 /// <summary>
@@ -151,6 +167,7 @@ internal static class HostRun
                 [$"{PipelineOptions.Section}:{nameof(PipelineOptions.ModelsFolder)}"] = options.ModelsFolder,
             }
         );
+        builder.Configuration.AddInMemoryCollection(settings.Configuration());
         var address = new Uri($"http://127.0.0.1:{(settings.Port == 0 ? Ports.Free() : Ports.FreeOr(settings.Port))}");
         builder.WebHost.UseUrls(address.ToString());
         builder.Logging.ClearProviders().SetMinimumLevel(settings.LogLevel).AddSimpleConsole(ConsoleLines);
@@ -190,7 +207,11 @@ internal static class HostRun
         CancellationToken stop
     )
     {
-        await using var services = new ServiceProcesses(options, Path.Combine(settings.DataFolder, "logs"));
+        await using var services = new ServiceProcesses(
+            options,
+            Path.Combine(settings.DataFolder, "logs"),
+            settings.Configuration().ToDictionary(s => s.Key.Replace(":", "__", StringComparison.Ordinal), s => s.Value!)
+        );
         await services.StartAllAsync(Ports.FreeOr(settings.Port), 0, stop);
         var record = new HostRecord
         {

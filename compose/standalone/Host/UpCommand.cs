@@ -30,6 +30,11 @@ internal static class UpCommand
             Description = "A RabbitMQ to use instead of the in-memory transport: amqp://user:password@host:5672/vhost",
         };
         var services = new Option<bool>("--services") { Description = "Run the four services as separate processes (needs --broker)" };
+        var webhooks = new Option<string[]>("--webhooks-allow")
+        {
+            Description = "Networks that webhooks may call beside the public internet, over http too, e.g. 127.0.0.0/8",
+            AllowMultipleArgumentsPerToken = true,
+        };
         var command = new Command(
             "up",
             "Start everything in one process, with a private PostgreSQL in the data folder. Ctrl-C stops it cleanly."
@@ -40,6 +45,7 @@ internal static class UpCommand
             database,
             broker,
             services,
+            webhooks,
         };
         command.Validators.Add(result =>
         {
@@ -58,6 +64,7 @@ internal static class UpCommand
                         Database = parsed.GetValue(database),
                         Broker = parsed.GetValue(broker) ?? PipelineOptions.InMemoryBroker,
                         SeparateProcesses = parsed.GetValue(services),
+                        WebhooksAllow = parsed.GetValue(webhooks) ?? [],
                     },
                     started: HostRun.TellHowToUse,
                     stop

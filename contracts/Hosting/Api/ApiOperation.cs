@@ -117,6 +117,7 @@ public static class ApiTags
     public const string OpenAi = "openai";
     public const string OpenInference = "open-inference-protocol";
     public const string Routes = "routes";
+    public const string Webhooks = "webhooks";
     public const string Prices = "prices";
     public const string Fleet = "fleet";
     public const string Service = "service";
@@ -129,6 +130,10 @@ public static class ApiTags
         (OpenAi, "The part of OpenAI's API that its clients need: files, batches, embeddings, moderations, models."),
         (OpenInference, "The Open Inference Protocol, version 2, for clients of Triton and KServe. Errors have the protocol's form."),
         (Routes, "Ordered lists of models: a task goes on to the next where an answer is not accepted."),
+        (
+            Webhooks,
+            "Calls to your addresses when something happens, signed as Standard Webhooks says: endpoints, and the log of deliveries."
+        ),
         (Prices, "What work costs and is charged, set by operators."),
         (Fleet, "The workers."),
         (Service, "Health, and this document."),

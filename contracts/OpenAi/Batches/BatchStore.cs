@@ -102,6 +102,20 @@ internal sealed class BatchStore(NpgsqlDataSource database, TimeProvider time)
             },
         };
 
+    /// <summary>
+    /// Makes the end of a batch known (<c>batch.completed</c>, <c>batch.failed</c>, <c>batch.expired</c>, <c>batch.cancelled</c>) in the statement
+    /// that writes it.
+    /// </summary>
+    /// <param name="update">An UPDATE of <c>openai_batches</c> that sets <c>finished_at</c>, up to its RETURNING.</param>
+    /// <param name="status">The status it ends in, as SQL over its row <c>b</c> and its job's state <c>j.state</c>, if there is a job.</param>
+    public static string Ending(string update, string status) =>
+        $"""
+            WITH b AS ({update} RETURNING *)
+            INSERT INTO events (tenant, job, type, data, created_at)
+            SELECT b.tenant, b.job, 'batch.' || {status}, jsonb_build_object('id', '{BatchIds.Prefix}' || replace(b.job::text, '-', '')), b.finished_at
+            FROM b LEFT JOIN jobs j ON j.id = b.job
+            """;
+
     /// <summary>A batch that was stored just now.</summary>
     public static BatchView View(BatchOrder order) =>
         new()

@@ -113,7 +113,7 @@ internal static class ServiceTiers
 /// <summary>A batch's id: <c>batch_</c> and the 32 hex digits of its job's.</summary>
 internal static class BatchIds
 {
-    private const string Prefix = "batch_";
+    public const string Prefix = "batch_";
 
     public static string Of(JobId job) => $"{Prefix}{job.Value:N}";
 

@@ -252,7 +252,13 @@ public sealed class BadInputTests(BadInputHost shared) : IClassFixture<BadInputH
                 "\"soon\""
             },
             { "model=words&deadline=99d", HttpStatusCode.BadRequest, "deadline", "at most 30 days ahead", "\"99d\"" },
-            { "model=words&webhook=nowhere", HttpStatusCode.BadRequest, "webhook", "an http or https address", "\"nowhere\"" },
+            {
+                "model=words&webhook=nowhere",
+                HttpStatusCode.BadRequest,
+                "webhook",
+                "an https address of at most 2048 characters",
+                "\"nowhere\""
+            },
             { "model=words&max_cost=-1", HttpStatusCode.BadRequest, "max_cost", "dollars, more than 0 and at most 9223372", "\"-1\"" },
             { "model=words&model=grid", HttpStatusCode.BadRequest, "model", "one value", "\"words\" and \"grid\"" },
         };

@@ -133,6 +133,24 @@ public sealed class MigratorTests
     }
 
     [Fact]
+    public async Task What_happened_before_there_were_webhooks_is_told_to_nobody()
+    {
+        await using var database = await TestPostgres.CreateEmptyDatabaseAsync();
+        await using (var db = new PipelineDb(PipelineDb.OptionsFor(database.DataSource)))
+        {
+            await db.GetService<IMigrator>().MigrateAsync("AddUsageRollups");
+        }
+
+        const string Insert =
+            "INSERT INTO events (tenant, type, data, created_at) VALUES (gen_random_uuid(), 'job.completed', '{}', now())";
+        await database.ExecuteAsync(Insert);
+        await MigrateAsync(database);
+        await database.ExecuteAsync(Insert);
+
+        Assert.Equal("true false", await database.ScalarAsync<string>("SELECT string_agg(fanned_out::text, ' ' ORDER BY id) FROM events"));
+    }
+
+    [Fact]
     public async Task A_server_that_is_not_there_is_told_with_its_address()
     {
         var error = await Assert.ThrowsAsync<ServerUnavailableException>(() =>

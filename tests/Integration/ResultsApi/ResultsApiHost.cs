@@ -27,7 +27,7 @@ internal sealed class ResultsApiHost : IAsyncDisposable
 
     public IServiceProvider Services => _app.Services;
 
-    /// <param name="options">Options of section <c>ResultsApi</c>; by default the watch looks often, so that tests need not wait.</param>
+    /// <param name="options">Options of section <c>ResultsApi</c>, or of another that they name (<c>Webhooks:LookEvery</c>); by default the watch looks often, so that tests need not wait.</param>
     public static async Task<ResultsApiHost> StartAsync(params (string Option, string Value)[] options)
     {
         var database = await TestPostgres.CreateDatabaseAsync();
@@ -55,7 +55,10 @@ internal sealed class ResultsApiHost : IAsyncDisposable
         builder.Configuration.AddInMemoryCollection(
             options
                 .Prepend((Option: "WatchInterval", Value: "00:00:00.02"))
-                .ToDictionary(o => $"ResultsApi:{o.Option}", o => (string?)o.Value)
+                .ToDictionary(
+                    o => o.Option.Contains(':', StringComparison.Ordinal) ? o.Option : $"ResultsApi:{o.Option}",
+                    o => (string?)o.Value
+                )
         );
         builder.Services.AddPipelineDefaults(
             new PipelineOptions
@@ -108,6 +111,15 @@ internal sealed class ResultsApiHost : IAsyncDisposable
 internal sealed record ApiCaller(ResultsApiHost Host, TenantId Tenant, HttpClient Http)
 {
     public TestDatabase Database => Host.Database;
+
+    /// <summary>Sends JSON and reads what comes back, whatever the status.</summary>
+    public async Task<(HttpStatusCode Status, JsonElement Body)> SendAsync(HttpMethod method, string path, string? json = null)
+    {
+        using var request = new HttpRequestMessage(method, path);
+        request.Content = json is null ? null : new StringContent(json, System.Text.Encoding.UTF8, "application/json");
+        using var response = await Http.SendAsync(request);
+        return (response.StatusCode, JsonElement.Parse(await response.Content.ReadAsStringAsync()));
+    }
 
     /// <summary>Gets JSON, whatever the status.</summary>
     public async Task<(HttpStatusCode Status, JsonElement Body)> GetAsync(string path)

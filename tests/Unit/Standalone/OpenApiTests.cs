@@ -355,6 +355,6 @@ public sealed partial class OpenApiTests
     [GeneratedRegex(@"\{([^}]+)\}")]
     private static partial Regex PathParameter();
 
-    [GeneratedRegex(@"^(GET|POST|PUT|DELETE) \{\{(?:url|reads)\}\}([^\s?]*)", RegexOptions.Multiline)]
+    [GeneratedRegex(@"^(GET|POST|PUT|PATCH|DELETE) \{\{(?:url|reads)\}\}([^\s?]*)", RegexOptions.Multiline)]
     private static partial Regex RequestLine();
 }

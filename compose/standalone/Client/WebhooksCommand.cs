@@ -1,0 +1,195 @@
+using System.CommandLine;
+using System.Globalization;
+using System.Text.Json;
+using Pipeline.Hosting;
+
+namespace Pipeline.Standalone.Client;
+
+/// <summary><c>webhooks</c>: lists endpoints; adds one, tests it, shows what was sent, sends it again.</summary>
+internal static class WebhooksCommand
+{
+    public static Command Create(Connection connection)
+    {
+        var json = Json();
+        var command = new Command("webhooks", "List webhook endpoints; add, test, deliveries, replay.")
+        {
+            json,
+            CreateAdd(connection),
+            CreateTest(connection),
+            CreateDeliveries(connection),
+            CreateReplay(connection),
+        };
+        connection.AddTo(command);
+        command.SetAction(
+            async (parsed, stop) =>
+            {
+                using var client = connection.Open(parsed);
+                var endpoints = (await client.ListWebhooksAsync("webhook_endpoints?limit=100", stop)).Data;
+                Show(endpoints, parsed.GetValue(json), ["id", "url", "state", "failures", "event_types"]);
+                return ExitCode.Ok;
+            }
+        );
+        return command;
+    }
+
+    private static Command CreateAdd(Connection connection)
+    {
+        var url = new Argument<string>("url") { Description = "Address to call" };
+        var events = new Option<string[]>("--events")
+        {
+            Description = "What to tell it of, e.g. job.completed (default: all but job.progress and task.completed)",
+            AllowMultipleArgumentsPerToken = true,
+        };
+        var signing = new Option<string?>("--signing") { Description = "hmac_sha256 (default) or ed25519" };
+        var command = new Command("add", "Add an endpoint. Its secret is shown once, now.") { url, events, signing };
+        connection.AddTo(command);
+        command.SetAction(
+            async (parsed, stop) =>
+            {
+                using var client = connection.Open(parsed);
+                var types = parsed.GetValue(events) is { Length: > 0 } named ? named : null;
+                var body = new
+                {
+                    url = parsed.GetValue(url),
+                    event_types = types,
+                    signing = parsed.GetValue(signing),
+                };
+                Tell(await client.PostWebhooksAsync("webhook_endpoints", body, stop));
+                return ExitCode.Ok;
+            }
+        );
+        return command;
+    }
+
+    private static Command CreateTest(Connection connection)
+    {
+        var id = new Argument<string>("endpoint") { Description = "The endpoint's id" };
+        var command = new Command("test", "Send a test event to an endpoint.") { id };
+        connection.AddTo(command);
+        command.SetAction(
+            async (parsed, stop) =>
+            {
+                using var client = connection.Open(parsed);
+                Tell(await client.PostWebhooksAsync($"webhook_endpoints/{Uri.EscapeDataString(parsed.GetValue(id)!)}/test", null, stop));
+                return ExitCode.Ok;
+            }
+        );
+        return command;
+    }
+
+    private static Command CreateDeliveries(Connection connection)
+    {
+        var id = new Argument<string?>("endpoint") { Description = "Only of this endpoint", Arity = ArgumentArity.ZeroOrOne };
+        var state = new Option<string?>("--state") { Description = "Only pending, delivered or failed" };
+        var job = new Option<string?>("--job") { Description = "Only of this job" };
+        var limit = new Option<int>("--limit", "-n") { Description = "How many, newest first", DefaultValueFactory = _ => 20 };
+        var json = Json();
+        var command = new Command("deliveries", "Show what was sent, newest first.") { id, state, job, limit, json };
+        connection.AddTo(command);
+        command.SetAction(
+            async (parsed, stop) =>
+            {
+                using var client = connection.Open(parsed);
+                var path = parsed.GetValue(id) is { } one
+                    ? $"webhook_endpoints/{Uri.EscapeDataString(one)}/deliveries"
+                    : "webhook_deliveries";
+                var query = string.Create(CultureInfo.InvariantCulture, $"limit={parsed.GetValue(limit)}");
+                foreach (var (name, value) in new[] { ("state", parsed.GetValue(state)), ("job", parsed.GetValue(job)) })
+                {
+                    query += value is null ? "" : $"&{name}={Uri.EscapeDataString(value)}";
+                }
+
+                var deliveries = (await client.ListWebhooksAsync($"{path}?{query}", stop)).Data;
+                Show(
+                    deliveries,
+                    parsed.GetValue(json),
+                    ["id", "type", "state", "reason", "attempt_count", "last_status", "last_error", "due_at", "url"]
+                );
+                return ExitCode.Ok;
+            }
+        );
+        return command;
+    }
+
+    private static Command CreateReplay(Connection connection)
+    {
+        var id = new Argument<string>("id") { Description = "An endpoint's id, or with --delivery a delivery's" };
+        var one = new Option<bool>("--delivery") { Description = "Send this one delivery again" };
+        var all = new Option<bool>("--all") { Description = "Also what was delivered" };
+        var since = new Option<DateTimeOffset?>("--since") { Description = "Only from this time on" };
+        var until = new Option<DateTimeOffset?>("--until") { Description = "Only before this time" };
+        var command = new Command("replay", "Send all that failed of an endpoint again, or a range of time, or one delivery.")
+        {
+            id,
+            one,
+            all,
+            since,
+            until,
+        };
+        connection.AddTo(command);
+        command.SetAction(
+            async (parsed, stop) =>
+            {
+                using var client = connection.Open(parsed);
+                var escaped = Uri.EscapeDataString(parsed.GetValue(id)!);
+                if (parsed.GetValue(one))
+                {
+                    Tell(await client.PostWebhooksAsync($"webhook_deliveries/{escaped}/replay", null, stop));
+                    return ExitCode.Ok;
+                }
+
+                var replayed = 0;
+                for (string? after = null; ; )
+                {
+                    var body = new
+                    {
+                        state = parsed.GetValue(all) ? "all" : "failed",
+                        since = parsed.GetValue(since),
+                        until = parsed.GetValue(until),
+                        after,
+                    };
+                    var answer = await client.PostWebhooksAsync($"webhook_endpoints/{escaped}/replay", body, stop);
+                    replayed += answer.GetProperty("replayed").GetInt32();
+                    if (!answer.GetProperty("has_more").GetBoolean())
+                    {
+                        break;
+                    }
+
+                    after = answer.GetProperty("last_id").GetString();
+                }
+
+                Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{replayed} deliveries are sent again."));
+                return ExitCode.Ok;
+            }
+        );
+        return command;
+    }
+
+    private static Option<bool> Json() => new("--json") { Description = "Print JSON, one object a line" };
+
+    private static void Tell(JsonElement answer)
+    {
+        foreach (var member in answer.EnumerateObject().Where(m => m.Value.ValueKind != JsonValueKind.Null && m.Name != "object"))
+        {
+            Console.WriteLine($"{member.Name}: {member.Value}");
+        }
+    }
+
+    private static void Show(IReadOnlyList<JsonElement> items, bool json, string[] columns)
+    {
+        if (json)
+        {
+            foreach (var item in items)
+            {
+                Console.WriteLine(JsonSerializer.Serialize(item, ApiJson.Options));
+            }
+
+            return;
+        }
+
+        PlainTable.Write(columns, items.Select(item => Array.ConvertAll(columns, column => Text(item.GetProperty(column)))));
+    }
+
+    private static string Text(JsonElement value) =>
+        value.ValueKind == JsonValueKind.Array ? string.Join(',', value.EnumerateArray()) : value.ToString();
+}

@@ -1,0 +1,187 @@
+using System.Globalization;
+using System.Text.Json;
+using Pipeline.Contracts;
+using Pipeline.Hosting;
+
+namespace Pipeline.ResultsApi.Webhooks;
+
+/// <summary>Reads the small JSON object of a request member by member, and says everything that is wrong with it at once.</summary>
+internal sealed class WebhookBody
+{
+    private const int BytesMax = 64 * 1024;
+    private const int GivenMax = 100;
+    private readonly JsonElement _json;
+    private readonly HashSet<string> _asked = new(StringComparer.Ordinal);
+    private readonly List<Mistake> _mistakes = [];
+
+    private WebhookBody(JsonElement json) => _json = json;
+
+    /// <summary>Reads a request's body; none stands for an object without members.</summary>
+    public static async Task<(WebhookBody Body, IResult? Problem)> ReadAsync(HttpContext http)
+    {
+        var empty = new WebhookBody(JsonElement.Parse("{}"));
+        var bytes = new byte[BytesMax + 1];
+        var length = await http.Request.Body.ReadAtLeastAsync(bytes, bytes.Length, throwOnEndOfStream: false, http.RequestAborted);
+        if (length > BytesMax)
+        {
+            return (empty, Problems.Result(FailureKind.InputTooLarge, $"The body expects at most {BytesMax} bytes."));
+        }
+
+        if (length == 0)
+        {
+            return (empty, null);
+        }
+
+        try
+        {
+            var json = JsonElement.Parse(bytes.AsSpan(0, length));
+            if (json.ValueKind == JsonValueKind.Object)
+            {
+                return (new WebhookBody(json), null);
+            }
+
+            empty.Refuse(null, "a JSON object", json.ValueKind.ToString().ToLowerInvariant());
+        }
+        catch (JsonException e)
+        {
+            empty.Refuse(null, "a JSON object", $"what is none, in line {e.LineNumber + 1}");
+        }
+
+        return (empty, empty.Refusal());
+    }
+
+    public string? Text(string name, int lengthMax)
+    {
+        if (Find(name) is not { } value)
+        {
+            return null;
+        }
+
+        if (
+            value.ValueKind == JsonValueKind.String
+            && value.GetString()!.Length <= lengthMax
+            && !value.GetString()!.Contains('\0', StringComparison.Ordinal)
+        )
+        {
+            return value.GetString();
+        }
+
+        Refuse(name, $"a string of at most {lengthMax} characters", value);
+        return null;
+    }
+
+    public string? Word(string name, IReadOnlyCollection<string> allowed)
+    {
+        if (Find(name) is not { } value)
+        {
+            return null;
+        }
+
+        if (value.ValueKind == JsonValueKind.String && allowed.Contains(value.GetString()!))
+        {
+            return value.GetString();
+        }
+
+        Refuse(name, $"one of {string.Join(", ", allowed)}", value);
+        return null;
+    }
+
+    /// <summary>Reads a list of at least one word.</summary>
+    public string[]? Words(string name, IReadOnlyCollection<string> allowed)
+    {
+        if (Find(name) is not { } value)
+        {
+            return null;
+        }
+
+        if (
+            value.ValueKind == JsonValueKind.Array
+            && value.GetArrayLength() > 0
+            && value.EnumerateArray().All(word => word.ValueKind == JsonValueKind.String && allowed.Contains(word.GetString()!))
+        )
+        {
+            return [.. value.EnumerateArray().Select(word => word.GetString()!).Distinct(StringComparer.Ordinal)];
+        }
+
+        Refuse(name, $"a list of one or more of {string.Join(", ", allowed)}", value);
+        return null;
+    }
+
+    public int? Whole(string name, int min, int max)
+    {
+        if (Find(name) is not { } value)
+        {
+            return null;
+        }
+
+        if (value.ValueKind == JsonValueKind.Number && value.TryGetInt32(out var number) && number >= min && number <= max)
+        {
+            return number;
+        }
+
+        Refuse(name, $"a whole number from {min} to {max}", value);
+        return null;
+    }
+
+    public DateTimeOffset? Time(string name)
+    {
+        if (Find(name) is not { } value)
+        {
+            return null;
+        }
+
+        if (
+            value.ValueKind == JsonValueKind.String
+            && DateTimeOffset.TryParse(value.GetString(), CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out var time)
+        )
+        {
+            return time.ToUniversalTime();
+        }
+
+        Refuse(name, "a time as in RFC 3339 (2026-01-02T03:04:05Z)", value);
+        return null;
+    }
+
+    public void Refuse(string? name, string expected, string given) =>
+        _mistakes.Add(
+            new Mistake
+            {
+                Field = name,
+                Expected = expected,
+                Given = given.Length <= GivenMax ? given : $"{given[..GivenMax]}…",
+            }
+        );
+
+    /// <returns>The answer to a body that was not understood, or null. Ask for every member first.</returns>
+    public ProblemResult? Refusal()
+    {
+        if (_json.ValueKind == JsonValueKind.Object)
+        {
+            foreach (var member in _json.EnumerateObject().Where(m => !_asked.Contains(m.Name) && _asked.Count > 0))
+            {
+                Refuse(member.Name, $"one of {string.Join(", ", _asked.Order(StringComparer.Ordinal))}", "another member");
+            }
+        }
+
+        return _mistakes.Count == 0
+            ? null
+            : Problems.Result(
+                FailureKind.InvalidRequest,
+                string.Join(
+                    " ",
+                    _mistakes.Select(m => $"{(m.Field is null ? "The body" : $"\"{m.Field}\"")} expects {m.Expected}, given {m.Given}.")
+                ),
+                _mistakes[0].Field,
+                _mistakes,
+                _mistakes.Count
+            );
+    }
+
+    private void Refuse(string name, string expected, JsonElement given) => Refuse(name, expected, given.GetRawText());
+
+    private JsonElement? Find(string name)
+    {
+        _asked.Add(name);
+        return _json.TryGetProperty(name, out var value) && value.ValueKind != JsonValueKind.Null ? value : null;
+    }
+}
