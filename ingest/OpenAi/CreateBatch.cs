@@ -185,12 +185,7 @@ internal sealed class CreateBatch(
         }
 
         var window = Text(body, "completion_window");
-        if (!TryParseWindow(window, out var length) || length <= TimeSpan.Zero || length > options.DeadlineMax)
-        {
-            var expected = $"24h, or any <n>s, <n>m, <n>h or <n>d up to {options.DeadlineMax.TotalDays:0.##} days";
-            mistakes.Add("completion_window", expected, Given(body, "completion_window"));
-            length = TimeSpan.Zero;
-        }
+        var length = CheckWindow(window, Given(body, "completion_window"), mistakes);
 
         if (!ServiceTiers.TryParse(Text(body, "service_tier"), LatencyClass.Bulk, out var latency))
         {
@@ -218,6 +213,19 @@ internal sealed class CreateBatch(
     }
 
     /// <summary>One number and a unit, as OpenAI writes <c>24h</c>.</summary>
+    /// <summary>Reads a completion window, or tells what is wrong with it; then it is zero.</summary>
+    internal TimeSpan CheckWindow(string? window, string given, Mistakes mistakes)
+    {
+        if (TryParseWindow(window, out var length) && length > TimeSpan.Zero && length <= options.DeadlineMax)
+        {
+            return length;
+        }
+
+        var expected = $"24h, or any <n>s, <n>m, <n>h or <n>d up to {options.DeadlineMax.TotalDays:0.##} days";
+        mistakes.Add("completion_window", expected, given);
+        return TimeSpan.Zero;
+    }
+
     internal static bool TryParseWindow(string? text, out TimeSpan length)
     {
         length = default;

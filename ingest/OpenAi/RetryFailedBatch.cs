@@ -13,8 +13,8 @@ namespace Pipeline.Ingest.OpenAi;
 
 /// <summary>
 /// <c>POST /v1/batches/{id}/retry-failed</c>: a new batch of the lines of the error file, as they stood in the input file: a new input
-/// file is made of them. Endpoint, window, tier and metadata are the old ones, with <c>retry_of</c> beside them; the window begins anew.
-/// The old batch stays as it is.
+/// file is made of them. Endpoint, tier and metadata are the old ones, with <c>retry_of</c> beside them; so is the window, which begins anew,
+/// unless <c>?completion_window=24h</c> gives another. The old batch stays as it is.
 /// </summary>
 internal sealed class RetryFailedBatch(
     FileStore files,
@@ -28,6 +28,7 @@ internal sealed class RetryFailedBatch(
 {
     /// <summary>In the new batch's metadata: the batch whose lines it retries.</summary>
     private const string RetryOf = "retry_of";
+    public const string Window = "completion_window";
 
     public async Task<IResult> HandleAsync(string id, HttpContext http)
     {
@@ -39,6 +40,12 @@ internal sealed class RetryFailedBatch(
         var (tenant, stop) = (http.Tenant(), http.RequestAborted);
         var mistakes = new Mistakes(options.MistakesMax);
         var key = Idempotency.KeyOf(http.Request, mistakes);
+        var window = http.Request.Query[Window].ToString();
+        if (window.Length > 0)
+        {
+            create.CheckWindow(window, $"\"{Excerpt.Of(window)}\"", mistakes);
+        }
+
         if (mistakes.Any)
         {
             return Admission.Refuse(mistakes);
@@ -55,13 +62,20 @@ internal sealed class RetryFailedBatch(
             return Problems.Result(FailureKind.InvalidState, $"Nothing to retry: the batch {why}.", "status");
         }
 
-        var fingerprint = SHA256.HashData(Encoding.UTF8.GetBytes($"POST /v1/batches/{id}/retry-failed\n"));
+        var fingerprint = SHA256.HashData(Encoding.UTF8.GetBytes($"POST /v1/batches/{id}/retry-failed\n{window}"));
         await using var claim = key is null ? null : await keys.ClaimAsync(tenant, key, stop);
         return claim switch
         {
             { IsInProgress: true } => Idempotency.InProgress(),
             { Answer: { } answer } => SubmitJob.Replay(fingerprint, answer),
-            _ => await RetryAsync(http, tenant, batch, claim, fingerprint, stop),
+            _ => await RetryAsync(
+                http,
+                tenant,
+                window.Length > 0 ? batch with { CompletionWindow = window } : batch,
+                claim,
+                fingerprint,
+                stop
+            ),
         };
     }
 

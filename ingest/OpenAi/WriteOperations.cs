@@ -111,10 +111,19 @@ internal static class WriteOperations
         "retryFailedBatch",
         ApiTags.OpenAi,
         "Makes a new batch of the lines that failed.",
-        "Of a batch that has ended: its error file's lines, as they stood in the input file. Endpoint, window, tier and metadata are the old ones, with `retry_of` beside them; the old batch stays as it is."
+        "Of a batch that has ended: its error file's lines, as they stood in the input file. Endpoint, tier and metadata are the old ones, with `retry_of` beside them; the old batch stays as it is."
     )
     {
-        Parameters = [ReadOperations.BatchId, ApiParameters.IdempotencyKey],
+        Parameters =
+        [
+            ReadOperations.BatchId,
+            ApiParameter.Query(
+                Pipeline.Ingest.OpenAi.RetryFailedBatch.Window,
+                ApiType.Text(),
+                "The new batch's window: `24h`, or any `<n>s`, `<n>m`, `<n>h`, `<n>d` up to 30 days. Default: as long as the old one's."
+            ),
+            ApiParameters.IdempotencyKey,
+        ],
         Answers = [ApiAnswer.Json<BatchView>("The new batch, `validating`.") with { Headers = ApiParameters.Replayed }],
         Errors =
         [

@@ -41,10 +41,10 @@ public sealed class ReuseTests(RunningSystem system)
             await system.Client.UntilEndAsync(again);
             await system.Client.AssertOutputsAsync(again, direct);
 
-            // All but what the killed worker had committed and not cached yet.
+            // All but what the killed worker had committed and not cached yet: a commit of any size.
             var (missed, cached) = await CountAsync(again, "cache");
             Assert.Equal(again.Texts.Count, missed + cached);
-            Assert.InRange(cached, again.Texts.Count * 3 / 4, again.Texts.Count);
+            Assert.InRange(cached, 1, again.Texts.Count);
 
             using var answer = await client.PostAsync(
                 new Uri("v1/infer", UriKind.Relative),

@@ -37,7 +37,6 @@ public sealed class GroupsTests : IAsyncLifetime
         var (run, own) = (await FindAsync("run"), await FindAsync("own"));
         Assert.Equal((18, 9, 2), (run!.Requests, run.Succeeded, run.Pending));
         Assert.Equal((2, 1, 0), (own!.Requests, own.Succeeded, own.Pending));
-        Assert.Equal((16, 2), (run.Turns, own.Turns));
         Assert.Equal(await CostAsync(job), run.CostPico + own.CostPico);
         Assert.Equal(Noon.AddSeconds(1), own.LastAt);
         await AssertRolledUpAsync("run", "own");

@@ -170,11 +170,12 @@ const late = (await (await client.files.content(expired.error_file_id)).text()).
 assert.equal(late.length, counts.failed);
 assert.ok(late.every((l) => l.response === null && l.error.code === "batch_expired"));
 
-// What expired is sent again as a batch of its own, once however often it is asked.
-const sameKey = { headers: { "Idempotency-Key": `retry-${expired.id}` } };
+// What expired is sent again as a batch of its own, with more time, once however often it is asked.
+await rejects(once.post(`/batches/${expired.id}/retry-failed?completion_window=soon`), OpenAI.BadRequestError);
+const sameKey = { headers: { "Idempotency-Key": `retry-${expired.id}` }, query: { completion_window: "1h" } };
 const retried = await client.post(`/batches/${expired.id}/retry-failed`, sameKey);
 assert.equal((await client.post(`/batches/${expired.id}/retry-failed`, sameKey)).id, retried.id);
-assert.equal(retried.metadata.retry_of, expired.id);
+assert.deepEqual([retried.metadata.retry_of, retried.completion_window], [expired.id, "1h"]);
 const lines = (await (await client.files.content(retried.input_file_id)).text()).trim().split("\n").map((text) => JSON.parse(text));
 assert.deepEqual(lines.map((l) => l.custom_id).sort(), late.map((l) => l.custom_id).sort());
 assert.equal((await until(retried.id, (batch) => batch.request_counts.completed > 0)).request_counts.total, counts.failed);
