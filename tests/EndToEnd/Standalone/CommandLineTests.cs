@@ -238,7 +238,8 @@ public sealed partial class CommandLineTests(StandaloneHost host)
     [Fact]
     public async Task A_paused_job_waits_until_it_is_resumed()
     {
-        var job = await SubmitSlowAsync(3000);
+        // More than the dispatches that a pause finds under way.
+        var job = await SubmitSlowAsync(12_000);
 
         var paused = (await host.RunAsync("pause", job, "--json")).Ended(Ok);
         var resumed = (await host.RunAsync("resume", job, "--json")).Ended(Ok);
@@ -246,7 +247,7 @@ public sealed partial class CommandLineTests(StandaloneHost host)
 
         Assert.True(Json(paused.Output).GetProperty("paused").GetBoolean());
         Assert.False(Json(resumed.Output).GetProperty("paused").GetBoolean());
-        Assert.StartsWith("completed: 3,000 succeeded", watched.Lines[^1], StringComparison.Ordinal);
+        Assert.StartsWith("completed: 12,000 succeeded", watched.Lines[^1], StringComparison.Ordinal);
     }
 
     private async Task<string> SubmitAsync(string file, string model, params string[] options) =>

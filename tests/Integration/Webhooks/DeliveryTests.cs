@@ -156,12 +156,14 @@ public sealed class DeliveryTests(WebhookFixture fixture) : IClassFixture<Webhoo
             jobs.Add(await _api.EndJobAsync());
         }
 
-        var calls = await _receiver.UntilAsync(20, secondsMax: 10);
-        Assert.Equal(20, calls.Select(call => call.Id).Distinct().Count());
-        var cut = await _api.DetailAsync(
-            await _api.UntilDeliveryAsync($"job={jobs[0].Id}", d => Text(d, "endpoint") == endless && Text(d, "state") == "delivered")
-        );
-        Assert.Equal(new string('x', 1024), Text(cut.GetProperty("attempts")[0], "response"));
+        foreach (var job in jobs)
+        {
+            var cut = await _api.DetailAsync(
+                await _api.UntilDeliveryAsync($"job={job.Id}", d => Text(d, "endpoint") == endless && Text(d, "state") == "delivered")
+            );
+            Assert.Equal(new string('x', 1024), Text(cut.GetProperty("attempts").EnumerateArray().Last(), "response"));
+        }
+
         var timedOut = await _api.UntilDeliveryAsync(
             "state=pending,failed",
             d => d.GetProperty("last_error").ValueKind == JsonValueKind.String
