@@ -11,7 +11,6 @@ namespace Pipeline.Ingest.Body;
 /// <summary>The members of a small JSON object that a request has as its body; what is wrong with them is collected.</summary>
 internal sealed class BodyFields
 {
-    private const int BodyBytesMax = 64 * 1024;
     private readonly JsonElement _json;
 
     private BodyFields(JsonElement json, string[] names, Mistakes mistakes)
