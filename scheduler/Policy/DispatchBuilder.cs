@@ -162,7 +162,8 @@ internal sealed class DispatchBuilder(Backlog backlog, CostBook costs, long epoc
     private int FillUp(Flight flight, double units, int rows)
     {
         var unitsMax = flight.Slices.Max(s => s.Chunk.UnitsMax);
-        ClassQueue[] queues = [backlog.QueueOf(flight.Model, LatencyClass.Standard), backlog.QueueOf(flight.Model, LatencyClass.Bulk)];
+        var model = flight.Slices[0].Chunk.Job.Queue.Model;
+        ClassQueue[] queues = [backlog.QueueOf(model, LatencyClass.Standard), backlog.QueueOf(model, LatencyClass.Bulk)];
         var tasks = 0;
         while (flight.Slices.Count < Options.SlicesMax)
         {
@@ -222,7 +223,7 @@ internal sealed class DispatchBuilder(Backlog backlog, CostBook costs, long epoc
             Epoch = flight.Epoch,
             Worker = flight.Worker,
             Lane = flight.Lane,
-            Model = flight.Model,
+            Model = first.Job.Queue.Model,
             Slices = [.. flight.Slices.Select(s => new Slice(s.Chunk.Job.Id, s.Chunk.No, s.Range.First, s.Range.Count))],
             BatchTimeMax = bounds.BatchTimeMax,
             // One task must always fit, whatever the model says it takes.

@@ -94,7 +94,7 @@ internal sealed class Fleet
             worker.HasLoaded(model);
         }
 
-        worker.Models.UnionWith(worker.Flights.Select(f => f.Model).Where(m => m.Name.Length > 0 && !worker.NotLoadable.Contains(m)));
+        worker.Models.UnionWith(worker.Flights.Select(f => f.Model).OfType<ModelRef>().Where(m => !worker.NotLoadable.Contains(m)));
         Settle(worker, pool, now);
     }
 
@@ -168,9 +168,9 @@ internal sealed class Fleet
     /// <summary>A dispatch is on its way to the worker. Where its model is not loaded, loading is part of its estimate.</summary>
     public void Add(FleetWorker worker, Flight flight, long now)
     {
-        if (flight.Model.Name.Length > 0 && worker.Models.Add(flight.Model))
+        if (flight.Model is { } model && worker.Models.Add(model))
         {
-            flight.LoadTicks = LoadTicks(worker.Pool, flight.Model);
+            flight.LoadTicks = LoadTicks(worker.Pool, model);
             flight.EstimatedTicks += flight.LoadTicks;
             if (worker.Home is { } home)
             {

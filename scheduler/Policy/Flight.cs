@@ -3,14 +3,17 @@ using Pipeline.Contracts;
 namespace Pipeline.Scheduler.Policy;
 
 /// <summary>A dispatch that was sent, or that a worker was found to hold. Times are UTC ticks (of 100 ns).</summary>
-internal sealed class Flight(DispatchId id, long epoch, WorkerId worker, string pool, Lane lane, ModelRef model, long sentAt)
+internal sealed class Flight(DispatchId id, long epoch, WorkerId worker, string pool, Lane lane, ModelRef? model, long sentAt)
 {
     public DispatchId Id { get; } = id;
     public long Epoch { get; } = epoch;
     public WorkerId Worker { get; } = worker;
     public string Pool { get; } = pool;
     public Lane Lane { get; } = lane;
-    public ModelRef Model { get; } = model;
+
+    /// <summary>Null when a worker holds it and none of its chunks is known here any more.</summary>
+    public ModelRef? Model { get; } = model;
+
     public long SentAt { get; } = sentAt;
 
     public List<(WaitingChunk Chunk, TaskRange Range)> Slices { get; } = [];

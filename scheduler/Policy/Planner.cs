@@ -300,7 +300,7 @@ internal sealed class Planner : IPolicy
         }
 
         var chunks = held.Slices.Select(s => (Chunk: _backlog.Find(s.Chunk), Range: new TaskRange(s.First, s.Count))).ToList();
-        var model = chunks.Select(c => c.Chunk?.Job.Queue.Model).FirstOrDefault(m => m is not null) ?? new ModelRef("", "");
+        var model = chunks.Select(c => c.Chunk?.Job.Queue.Model).FirstOrDefault(m => m is not null);
         var flight = new Flight(held.Id, held.Epoch, worker.Id, worker.Pool, held.Lane, model, now)
         {
             Begun = held.Begun,
@@ -319,7 +319,11 @@ internal sealed class Planner : IPolicy
             }
         }
 
-        flight.EstimatedTicks = Ticks(_costs.Pace(_costs.Of(worker.Pool, model), model, _options.BulkBatchTimeMax).Ns(flight.Units, 0));
+        if (model is { } known)
+        {
+            flight.EstimatedTicks = Ticks(_costs.Pace(_costs.Of(worker.Pool, known), known, _options.BulkBatchTimeMax).Ns(flight.Units, 0));
+        }
+
         TakeOff(worker, flight, now);
     }
 
@@ -429,7 +433,7 @@ internal sealed class Planner : IPolicy
         }
 
         var worker = ComeDown(flight, now);
-        var notLoadable = report.NotLoaded is not null && worker is not null && _fleet.CannotLoad(worker, flight.Model, now);
+        var notLoadable = report.NotLoaded is not null && worker is not null && _fleet.CannotLoad(worker, report.Model, now);
         foreach (var (chunk, range) in flight.Slices)
         {
             var rest = new TaskRanges();
@@ -441,7 +445,7 @@ internal sealed class Planner : IPolicy
 
             if (notLoadable && rest.Count > 0)
             {
-                Convict(chunk, range, Reasons.LoadsSpent, $"No worker can load {flight.Model}: {report.NotLoaded}");
+                Convict(chunk, range, Reasons.LoadsSpent, $"No worker can load {report.Model}: {report.NotLoaded}");
                 continue;
             }
 

@@ -348,6 +348,18 @@ public class LifeAndDeathTests
     }
 
     [Fact]
+    public void What_a_worker_holds_of_work_nobody_knows_any_more_counts_as_held_and_teaches_no_model()
+    {
+        var world = new PolicyWorld().Knows();
+        var gone = new HeldDispatch(DispatchId.New(world.Now), 1, Lane.Bulk, true, [new Slice(world.Job(), 0, 0, 512)]);
+        var worker = world.Worker();
+        world.Beat(worker, held: [gone]);
+        world.Plan();
+
+        Assert.All(world.Planner.Forecast(world.Now).Pools, p => Assert.Equal(PolicyWorld.Model, p.Model));
+    }
+
+    [Fact]
     public void A_heartbeat_older_than_the_end_of_a_dispatch_does_not_bring_it_back()
     {
         var world = new PolicyWorld().Knows();
