@@ -47,6 +47,28 @@ public sealed class SenderTests
     }
 
     [Fact]
+    public async Task Much_that_is_due_at_one_endpoint_is_sent_without_waiting_for_the_next_look()
+    {
+        (string, string)[] slow =
+        [
+            ("Webhooks:AllowHttp", "true"),
+            ("Webhooks:AllowAddresses:0", "127.0.0.1"),
+            ("Webhooks:LookEvery", "00:01:00"),
+        ];
+        await using var host = await ResultsApiHost.StartAsync(slow);
+        await using var receiver = await WebhookReceiver.StartNewAsync();
+        var api = await host.AddTenantAsync();
+        await api.AddAsync(receiver.Url());
+        await api.Database.ExecuteAsync(InsertEvents, api.Tenant.Value, 2000);
+
+        // It looks for events as it starts, and then not for a minute.
+        await using var second = await ResultsApiHost.StartAppAsync(host.Database.ConnectionString, options: slow);
+
+        await receiver.UntilAsync(2000);
+        await second.StopAsync(TestContext.Current.CancellationToken);
+    }
+
+    [Fact]
     public async Task What_a_sender_had_claimed_when_it_died_is_sent_by_another_and_the_gap_is_seen()
     {
         await using var database = await TestPostgres.CreateDatabaseAsync();
