@@ -5,6 +5,8 @@ namespace Pipeline.ResultsApi.Webhooks;
 /// <summary>Bounds of webhooks; section <c>Webhooks</c>. Where they may be sent is in <see cref="WebhookAddressOptions"/>, of the same section.</summary>
 public sealed record WebhookOptions
 {
+    public const string Section = WebhookAddressOptions.Section;
+
     /// <summary>Address of this API as receivers know it, put before the links in payloads; without it links are paths.</summary>
     public string PublicAddress { get; init; } = "";
 
@@ -85,8 +87,8 @@ public sealed record WebhookOptions
     /// <exception cref="OptionsException">One or more options are out of range.</exception>
     public static WebhookOptions Read(IConfiguration configuration)
     {
-        var o = configuration.GetSection(WebhookAddressOptions.Section).Get<WebhookOptions>() ?? new WebhookOptions();
-        var check = new OptionsCheck(WebhookAddressOptions.Section);
+        var o = configuration.GetSection(Section).Get<WebhookOptions>() ?? new WebhookOptions();
+        var check = new OptionsCheck(Section);
         check.Expect(
             o.PublicAddress.Length == 0
                 || (Uri.TryCreate(o.PublicAddress, UriKind.Absolute, out var uri) && uri.Scheme is "http" or "https"),
