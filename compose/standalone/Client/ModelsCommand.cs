@@ -64,7 +64,10 @@ internal static class ModelsCommand
             Description = "Data folder of the host started with up",
             DefaultValueFactory = _ => HostRecord.DefaultFolder,
         };
-        var database = new Option<string?>("--database") { Description = "Connection string (default: PIPELINE__DATABASE, or the running host's)" };
+        var database = new Option<string?>("--database")
+        {
+            Description = "Connection string (default: PIPELINE__DATABASE, or the running host's)",
+        };
         var modelsFolder = new Option<string?>("--models-folder")
         {
             Description = "Folder the workers load from (default: PIPELINE__MODELSFOLDER, or the running host's)",

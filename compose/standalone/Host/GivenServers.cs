@@ -14,9 +14,7 @@ internal static class GivenServers
         option
         ?? FromEnvironment(nameof(PipelineOptions.Database))
         ?? HostRecord.Find(dataFolder)?.Database
-        ?? throw new CommandException(
-            "No host is up here. Start one with \"./pipeline up\", or give --database (or PIPELINE__DATABASE)."
-        );
+        ?? throw new CommandException("No host is up here. Start one with \"./pipeline up\", or give --database (or PIPELINE__DATABASE).");
 
     /// <exception cref="CommandException">No folder is known.</exception>
     public static string ModelsFolder(string? option, string dataFolder) =>

@@ -52,13 +52,9 @@ internal static class KeysCommand
         add.SetAction(
             async (parsed, stop) =>
             {
-                await using var storage = NpgsqlDataSource.Create(
-                    GivenServers.Database(parsed.GetValue(database), parsed.GetValue(data)!)
-                );
+                await using var storage = NpgsqlDataSource.Create(GivenServers.Database(parsed.GetValue(database), parsed.GetValue(data)!));
                 var owner = await Tenants.EnsureAsync(storage, parsed.GetValue(tenant)!, stop);
-                Console.WriteLine(
-                    await ApiKeyIssuer.IssueAsync(storage, owner, parsed.GetValue(name)!, parsed.GetValue(isOperator), stop)
-                );
+                Console.WriteLine(await ApiKeyIssuer.IssueAsync(storage, owner, parsed.GetValue(name)!, parsed.GetValue(isOperator), stop));
                 return ExitCode.Ok;
             }
         );

@@ -37,7 +37,10 @@ internal static class UsageCommand
             Description = "Data folder of the host started with up",
             DefaultValueFactory = _ => HostRecord.DefaultFolder,
         };
-        var database = new Option<string?>("--database") { Description = "Connection string (default: PIPELINE__DATABASE, or the running host's)" };
+        var database = new Option<string?>("--database")
+        {
+            Description = "Connection string (default: PIPELINE__DATABASE, or the running host's)",
+        };
         var command = new Command("usage", "Export what the fleet cost, split to tenants, classes and models.")
         {
             focus,
