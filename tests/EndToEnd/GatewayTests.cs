@@ -81,7 +81,8 @@ public sealed class GatewayTests(RunningSystem system) : IAsyncLifetime
             {
                 model = RunningSystem.SmallModel,
                 input = "Guten Morgen",
-                @class = "standard",
+                @class = "express",
+                fallback = "standard",
             },
             Stop
         );
