@@ -50,9 +50,13 @@ public static class HealthProbe
             return new UriBuilder(given.Scheme, everywhere ? "127.0.0.1" : given.Host, given.Port).Uri;
         }
 
-        var port = First(settings["HTTP_PORTS"]) is { } text ? int.Parse(text, CultureInfo.InvariantCulture) : PortDefault;
-        return new UriBuilder("http", "127.0.0.1", port).Uri;
+        return new UriBuilder("http", "127.0.0.1", First(settings["HTTP_PORTS"]) is { } port ? Port(port) : PortDefault).Uri;
     }
+
+    private static int Port(string text) =>
+        ushort.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var port)
+            ? port
+            : throw new FormatException($"ASPNETCORE_HTTP_PORTS expects ports, given \"{text}\".");
 
     private static string? First(string? list) =>
         list?.Split(';', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries).FirstOrDefault();

@@ -22,6 +22,7 @@ public sealed class HealthProbeTests
     [Theory]
     [InlineData("8080", null)]
     [InlineData(null, "http")]
+    [InlineData(null, "65536")]
     public void An_address_that_is_none_is_said(string? urls, string? ports) =>
         Assert.Throws<FormatException>(() => HealthProbe.Address(Settings(urls, ports)));
 
