@@ -8,6 +8,7 @@ using Pipeline.ResultsApi.Jobs;
 using Pipeline.ResultsApi.Outcomes;
 using Pipeline.ResultsApi.OutputFiles;
 using Pipeline.ResultsApi.Prices;
+using Pipeline.ResultsApi.Recurring;
 using Pipeline.ResultsApi.Results;
 using Pipeline.ResultsApi.Usage;
 using Pipeline.ResultsApi.Webhooks;
@@ -30,6 +31,7 @@ public static class ResultsApiServices
         services.AddHostedService<OutputFilesMaker>();
         services.AddHostedService<UsageRollup>();
         services.AddWebhooks(configuration);
+        services.AddRecurring(RecurringOptions.Read(configuration));
         return services;
     }
 
@@ -65,6 +67,7 @@ public static class ResultsApiServices
         v1.MapGetGroup();
         v1.MapOutcomes();
         endpoints.MapGroup("/v1").RequireApiKey().RequireOperator().MapCalibration();
+        endpoints.MapGroup("/v1").RequireApiKey().RequireOperator().MapRecurring();
         v1.MapRoutes();
         v1.MapWebhookEndpoints();
         v1.MapWebhookDeliveries();
