@@ -61,7 +61,7 @@ public static class RetentionAges
     public const string AllClasses = "all";
 
     public static readonly TimeSpan AgeMin = TimeSpan.FromHours(1);
-    public static readonly TimeSpan AgeMax = TimeSpan.FromDays(36500);
+    public static readonly TimeSpan AgeMax = TimeSpan.FromDays(3650);
 
     /// <summary>Sets a tenant's ages of one class or of all; false when there is no such tenant.</summary>
     /// <param name="ofClass">A latency class, or <see cref="AllClasses"/>.</param>

@@ -557,9 +557,19 @@ namespace Pipeline.Migrations.Versions
                         .HasColumnType("text")
                         .HasColumnName("reason");
 
+                    b.Property<long>("Rows")
+                        .ValueGeneratedOnAdd()
+                        .HasColumnType("bigint")
+                        .HasDefaultValue(0L)
+                        .HasColumnName("rows");
+
                     b.Property<Guid>("Tenant")
                         .HasColumnType("uuid")
                         .HasColumnName("tenant");
+
+                    b.Property<Guid?>("Through")
+                        .HasColumnType("uuid")
+                        .HasColumnName("through");
 
                     b.HasKey("Id")
                         .HasName("pk_erasures");
@@ -572,7 +582,7 @@ namespace Pipeline.Migrations.Versions
 
                     b.ToTable("erasures", null, t =>
                         {
-                            t.HasCheckConstraint("ck_erasures_reason", "reason <> '' AND jobs >= 0");
+                            t.HasCheckConstraint("ck_erasures_reason", "reason <> '' AND jobs >= 0 AND rows >= 0");
                         });
                 });
 

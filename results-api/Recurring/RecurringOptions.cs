@@ -35,8 +35,9 @@ public sealed record RecurringOptions
     /// <summary>Age at which a file that is still not whole is taken for a broken upload.</summary>
     public TimeSpan FileUploadMax { get; init; } = TimeSpan.FromHours(24);
 
-    /// <summary>Rows that one statement removes at most.</summary>
+    /// <summary>Rows that one transaction removes at most, and jobs that one of an erasure takes on.</summary>
     public int StepRowsMax { get; init; } = 5000;
+    public int StepJobsMax { get; init; } = 200;
 
     /// <exception cref="OptionsException">One or more options are out of range.</exception>
     public static RecurringOptions Read(IConfiguration configuration)
@@ -46,6 +47,7 @@ public sealed record RecurringOptions
         check.Expect(options.RunsMax is >= 1 and <= 64, nameof(RunsMax), "1 to 64", options.RunsMax);
         check.Expect(options.HistoryMax is >= 1 and <= 1_000_000, nameof(HistoryMax), "1 to 1000000", options.HistoryMax);
         check.Expect(options.StepRowsMax is >= 1 and <= 1_000_000, nameof(StepRowsMax), "1 to 1000000", options.StepRowsMax);
+        check.Expect(options.StepJobsMax is >= 1 and <= 10_000, nameof(StepJobsMax), "1 to 10000", options.StepJobsMax);
         ExpectTime(options.CheckInEvery, nameof(CheckInEvery), TimeSpan.FromMilliseconds(100), TimeSpan.FromMinutes(5));
         ExpectTime(options.DeadAfter, nameof(DeadAfter), TimeSpan.FromMilliseconds(100), TimeSpan.FromMinutes(30));
         ExpectTime(options.MisfireAfter, nameof(MisfireAfter), TimeSpan.FromMilliseconds(100), TimeSpan.FromHours(1));

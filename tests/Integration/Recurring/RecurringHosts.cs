@@ -30,6 +30,9 @@ internal sealed class RecurringHosts : IAsyncDisposable
 
     public required TestDatabase Database { get; init; }
 
+    /// <summary>Of the instance that was started last.</summary>
+    public Uri Address => new(_apps[^1].Urls.First());
+
     public static async Task<RecurringHosts> CreateAsync() => new() { Database = await TestPostgres.CreateDatabaseAsync() };
 
     /// <summary>Starts an instance with the works of a test beside the real ones.</summary>
@@ -55,7 +58,7 @@ internal sealed class RecurringHosts : IAsyncDisposable
     public async Task<JsonElement> SendAsync(HttpMethod method, string path, int status = 200, string? json = null)
     {
         _operator ??= await OperatorAsync();
-        using var request = new HttpRequestMessage(method, new Uri(new Uri(_apps[^1].Urls.First()), path));
+        using var request = new HttpRequestMessage(method, new Uri(Address, path));
         request.Content = json is null ? null : new StringContent(json, System.Text.Encoding.UTF8, "application/json");
         using var response = await _operator.SendAsync(request);
         var body = await response.Content.ReadAsStringAsync();

@@ -12,7 +12,7 @@ using Pipeline.Migrations;
 namespace Pipeline.Migrations.Versions
 {
     [DbContext(typeof(PipelineDb))]
-    [Migration("20261126223703_AddRecurringWork")]
+    [Migration("20261126225359_AddRecurringWork")]
     partial class AddRecurringWork
     {
         /// <inheritdoc />
@@ -560,9 +560,19 @@ namespace Pipeline.Migrations.Versions
                         .HasColumnType("text")
                         .HasColumnName("reason");
 
+                    b.Property<long>("Rows")
+                        .ValueGeneratedOnAdd()
+                        .HasColumnType("bigint")
+                        .HasDefaultValue(0L)
+                        .HasColumnName("rows");
+
                     b.Property<Guid>("Tenant")
                         .HasColumnType("uuid")
                         .HasColumnName("tenant");
+
+                    b.Property<Guid?>("Through")
+                        .HasColumnType("uuid")
+                        .HasColumnName("through");
 
                     b.HasKey("Id")
                         .HasName("pk_erasures");
@@ -575,7 +585,7 @@ namespace Pipeline.Migrations.Versions
 
                     b.ToTable("erasures", null, t =>
                         {
-                            t.HasCheckConstraint("ck_erasures_reason", "reason <> '' AND jobs >= 0");
+                            t.HasCheckConstraint("ck_erasures_reason", "reason <> '' AND jobs >= 0 AND rows >= 0");
                         });
                 });
 

@@ -44,13 +44,15 @@ namespace Pipeline.Migrations.Versions
                     reason = table.Column<string>(type: "text", nullable: false),
                     asked_by = table.Column<Guid>(type: "uuid", nullable: false),
                     asked_at = table.Column<DateTimeOffset>(type: "timestamp with time zone", nullable: false),
+                    through = table.Column<Guid>(type: "uuid", nullable: true),
                     jobs = table.Column<int>(type: "integer", nullable: false, defaultValue: 0),
+                    rows = table.Column<long>(type: "bigint", nullable: false, defaultValue: 0L),
                     finished_at = table.Column<DateTimeOffset>(type: "timestamp with time zone", nullable: true)
                 },
                 constraints: table =>
                 {
                     table.PrimaryKey("pk_erasures", x => x.id);
-                    table.CheckConstraint("ck_erasures_reason", "reason <> '' AND jobs >= 0");
+                    table.CheckConstraint("ck_erasures_reason", "reason <> '' AND jobs >= 0 AND rows >= 0");
                     table.ForeignKey(
                         name: "fk_erasures_tenants",
                         column: x => x.tenant,
@@ -190,6 +192,7 @@ namespace Pipeline.Migrations.Versions
             migrationBuilder.Sql(
                 """
                 CREATE SCHEMA quartz;
+                '. The job store splits on;
                 CREATE TABLE quartz.qrtz_job_details (
                   sched_name text not null,
                   job_name text not null,
