@@ -316,76 +316,76 @@ public static class Erasures
     [
         "SELECT FROM jobs WHERE id = ANY ($1) ORDER BY id FOR UPDATE",
         """
-        UPDATE jobs SET metadata = '{}', webhook = NULL, group_name = NULL, error = error - 'message',
-          inputs_removed_at = coalesce(inputs_removed_at, $3), outputs_removed_at = coalesce(outputs_removed_at, $3),
-          logs_removed_at = coalesce(logs_removed_at, $3)
-        WHERE id = ANY ($1)
-        """,
+            UPDATE jobs SET metadata = '{}', webhook = NULL, group_name = NULL, error = error - 'message',
+              inputs_removed_at = coalesce(inputs_removed_at, $3), outputs_removed_at = coalesce(outputs_removed_at, $3),
+              logs_removed_at = coalesce(logs_removed_at, $3)
+            WHERE id = ANY ($1)
+            """,
         """
-        INSERT INTO job_removals (job, kind, erasure)
-        SELECT job, kind, $2 FROM unnest($1) AS j (job) CROSS JOIN unnest(ARRAY['inputs', 'outputs', 'logs']) AS k (kind)
-        ON CONFLICT (job, kind) DO UPDATE SET erasure = excluded.erasure
-        """,
+            INSERT INTO job_removals (job, kind, erasure)
+            SELECT job, kind, $2 FROM unnest($1) AS j (job) CROSS JOIN unnest(ARRAY['inputs', 'outputs', 'logs']) AS k (kind)
+            ON CONFLICT (job, kind) DO UPDATE SET erasure = excluded.erasure
+            """,
         "DELETE FROM task_groups WHERE job = ANY ($1)",
         """
-        DELETE FROM idempotency_keys k USING jobs j WHERE j.id = ANY ($1) AND k.tenant = j.tenant AND k.job = j.id
-        """,
+            DELETE FROM idempotency_keys k USING jobs j WHERE j.id = ANY ($1) AND k.tenant = j.tenant AND k.job = j.id
+            """,
         // The input file goes, too, unless another batch of the tenant was made of it and is not erased.
         """
-        WITH batches AS (
-          UPDATE openai_batches SET metadata = '{}', errors = CASE WHEN errors IS NOT NULL THEN '{"object": "list", "data": []}'::jsonb END
-          WHERE job = ANY ($1) RETURNING job, tenant, input_file, output_file, error_file
-        )
-        DELETE FROM files f USING batches b
-        WHERE f.tenant = b.tenant AND (f.id IN (b.output_file, b.error_file)
-          OR f.id = b.input_file
-             AND NOT EXISTS (SELECT FROM openai_batches o WHERE o.tenant = b.tenant AND o.input_file = f.id AND o.job <> ALL ($1)))
-        """,
+            WITH batches AS (
+              UPDATE openai_batches SET metadata = '{}', errors = CASE WHEN errors IS NOT NULL THEN '{"object": "list", "data": []}'::jsonb END
+              WHERE job = ANY ($1) RETURNING job, tenant, input_file, output_file, error_file
+            )
+            DELETE FROM files f USING batches b
+            WHERE f.tenant = b.tenant AND (f.id IN (b.output_file, b.error_file)
+              OR f.id = b.input_file
+                 AND NOT EXISTS (SELECT FROM openai_batches o WHERE o.tenant = b.tenant AND o.input_file = f.id AND o.job <> ALL ($1)))
+            """,
         """
-        UPDATE erasures SET jobs = jobs + cardinality($1), through = $1[cardinality($1)] WHERE id = $2
-        """,
+            UPDATE erasures SET jobs = jobs + cardinality($1), through = $1[cardinality($1)] WHERE id = $2
+            """,
     ];
 
     // Of tenant $1 (or its job $2), asked at $3, at most $4 rows; each gives how many it removed.
     private static readonly string[] BesideJobSql =
     [
         $"""
-        WITH gone AS (
-          DELETE FROM cached_results c USING (
-            SELECT c.tenant, c.key FROM jobs j JOIN cached_results c
-              ON c.tenant = j.tenant AND c.made_at BETWEEN j.queued_at AND j.finished_at + interval '5 minutes'
-            WHERE j.tenant = $1 AND j.id = $2 AND j.uses_cache LIMIT $4
-          ) AS o WHERE c.tenant = o.tenant AND c.key = o.key
-          RETURNING c.tenant, c.bytes
-        ), {ResultCache.CountRemovedSql}
-        """,
+            WITH gone AS (
+              DELETE FROM cached_results c USING (
+                SELECT c.tenant, c.key FROM jobs j JOIN cached_results c
+                  ON c.tenant = j.tenant AND c.made_at BETWEEN j.queued_at AND j.finished_at + interval '5 minutes'
+                WHERE j.tenant = $1 AND j.id = $2 AND j.uses_cache LIMIT $4
+              ) AS o WHERE c.tenant = o.tenant AND c.key = o.key
+              RETURNING c.tenant, c.bytes
+            ), {ResultCache.CountRemovedSql}
+            """,
     ];
 
     private static readonly string[] BesideTenantSql =
     [
         $"""
-        WITH gone AS (
-          DELETE FROM cached_results c USING (
-            SELECT tenant, key FROM cached_results WHERE tenant = $1 AND made_at <= $3 LIMIT $4
-          ) AS o WHERE c.tenant = o.tenant AND c.key = o.key
-          RETURNING c.tenant, c.bytes
-        ), {ResultCache.CountRemovedSql}
-        """,
+            WITH gone AS (
+              DELETE FROM cached_results c USING (
+                SELECT tenant, key FROM cached_results WHERE tenant = $1 AND made_at <= $3 LIMIT $4
+              ) AS o WHERE c.tenant = o.tenant AND c.key = o.key
+              RETURNING c.tenant, c.bytes
+            ), {ResultCache.CountRemovedSql}
+            """,
         Limited("idempotency_keys", "tenant, key", "tenant = $1 AND created_at <= $3"),
         Limited("files", "id", "tenant = $1 AND created_at <= $3", "least($4, 20)"),
         Limited("groups", "tenant, name", "tenant = $1 AND coalesce(last_at, reported_at) <= $3"),
         Limited("webhook_deliveries", "id", "tenant = $1 AND job IS NULL AND created_at <= $3", deliveries: true),
         Limited("events", "id", "tenant = $1 AND job IS NULL AND created_at <= $3"),
         """
-        WITH emptied AS (
-          UPDATE openai_batches SET metadata = '{}', errors = CASE WHEN errors IS NOT NULL THEN '{"object": "list", "data": []}'::jsonb END
-          WHERE job IN (SELECT job FROM openai_batches b
-                        WHERE tenant = $1 AND created_at <= $3 AND finished_at IS NOT NULL
-                          AND (metadata <> '{}' OR errors <> '{"object": "list", "data": []}'::jsonb) LIMIT $4)
-          RETURNING 1
-        )
-        SELECT count(*) FROM emptied
-        """,
+            WITH emptied AS (
+              UPDATE openai_batches SET metadata = '{}', errors = CASE WHEN errors IS NOT NULL THEN '{"object": "list", "data": []}'::jsonb END
+              WHERE job IN (SELECT job FROM openai_batches b
+                            WHERE tenant = $1 AND created_at <= $3 AND finished_at IS NOT NULL
+                              AND (metadata <> '{}' OR errors <> '{"object": "list", "data": []}'::jsonb) LIMIT $4)
+              RETURNING 1
+            )
+            SELECT count(*) FROM emptied
+            """,
     ];
 
     private static string Limited(string table, string key, string where, string limit = "$4", bool deliveries = false) =>

@@ -160,7 +160,11 @@ internal sealed class JsonBody
             return duration;
         }
 
-        Refuse(name, string.Create(CultureInfo.InvariantCulture, $"a time like 12h or 30d, from {min.TotalHours:0} h to {max.TotalDays:0} days"), value);
+        Refuse(
+            name,
+            string.Create(CultureInfo.InvariantCulture, $"a time like 12h or 30d, from {min.TotalHours:0} h to {max.TotalDays:0} days"),
+            value
+        );
         return null;
     }
 
@@ -179,9 +183,12 @@ internal sealed class JsonBody
     {
         if (_json.ValueKind == JsonValueKind.Object)
         {
-            foreach (var member in _json.EnumerateObject().Where(m => !_asked.Contains(m.Name) && _asked.Count > 0))
+            var expected = $"one of {string.Join(", ", _asked.Order(StringComparer.Ordinal))}";
+            foreach (var member in _json.EnumerateObject().Where(m => _asked.Count > 0 && !_asked.Contains(m.Name)).ToList())
             {
-                Refuse(member.Name, $"one of {string.Join(", ", _asked.Order(StringComparer.Ordinal))}", "another member");
+                // Told once, however often it is asked.
+                Refuse(member.Name, expected, "another member");
+                _asked.Add(member.Name);
             }
         }
 

@@ -138,7 +138,10 @@ public static class JobViews
         at is { } since
             ? Problems.Result(
                 FailureKind.DataRemoved,
-                string.Create(CultureInfo.InvariantCulture, $"The {what} of job {job} are no longer kept since {since:yyyy-MM-dd'T'HH:mm:ss'Z'}."),
+                string.Create(
+                    CultureInfo.InvariantCulture,
+                    $"The {what} of job {job} are no longer kept since {since:yyyy-MM-dd'T'HH:mm:ss'Z'}."
+                ),
                 "id"
             )
             : null;

@@ -192,7 +192,6 @@ namespace Pipeline.Migrations.Versions
             migrationBuilder.Sql(
                 """
                 CREATE SCHEMA quartz;
-                '. The job store splits on;
                 CREATE TABLE quartz.qrtz_job_details (
                   sched_name text not null,
                   job_name text not null,

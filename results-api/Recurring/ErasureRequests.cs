@@ -23,7 +23,12 @@ internal static class ErasureRequests
         v1.MapGet("/erasures/{id}", GetAsync).Describe(ErasureOperations.Get);
     }
 
-    private static async Task<IResult> AskAsync(HttpContext http, NpgsqlDataSource database, RecurringScheduler scheduler, TimeProvider time)
+    private static async Task<IResult> AskAsync(
+        HttpContext http,
+        NpgsqlDataSource database,
+        RecurringScheduler scheduler,
+        TimeProvider time
+    )
     {
         var (body, problem) = await JsonBody.ReadAsync(http);
         var (job, tenant, reason) = (body.Text("job", NameMax), body.Text("tenant", NameMax), body.Text("reason", ReasonMax));
@@ -47,7 +52,10 @@ internal static class ErasureRequests
 
         if (tenant is not null && !http.Caller().IsOperator)
         {
-            return Problems.Result(FailureKind.OperatorOnly, "Erasing a tenant needs the API key of an operator; a tenant may erase its jobs.");
+            return Problems.Result(
+                FailureKind.OperatorOnly,
+                "Erasing a tenant needs the API key of an operator; a tenant may erase its jobs."
+            );
         }
 
         var stop = http.RequestAborted;

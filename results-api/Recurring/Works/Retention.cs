@@ -7,13 +7,15 @@ namespace Pipeline.ResultsApi.Recurring.Works;
 /// Removes what has been kept long enough: inputs, outputs and logs of ended jobs, each by its own age, and whole partitions where all of a
 /// day is gone. Numbers stay: jobs with their counts and sums, batches, ledger and rollups.
 /// </summary>
-internal sealed class Retention(NpgsqlDataSource database, RetentionOptions ages, RecurringOptions options, TimeProvider time) : IRecurringWork
+internal sealed class Retention(NpgsqlDataSource database, RetentionOptions ages, RecurringOptions options, TimeProvider time)
+    : IRecurringWork
 {
     /// <summary>Jobs of the last days may still be running into their partition.</summary>
     private const int PartitionDaysMin = 2;
 
     public string Name => "retention";
-    public string Purpose => "Removes inputs, outputs and logs of ended jobs that have been kept for as long as their tenant and class has them kept.";
+    public string Purpose =>
+        "Removes inputs, outputs and logs of ended jobs that have been kept for as long as their tenant and class has them kept.";
     public Schedule Schedule { get; } = Schedule.Cron("0 22 * * * ?");
 
     public async Task<IReadOnlyDictionary<string, long>> RunAsync(CancellationToken stop)
@@ -64,7 +66,9 @@ internal sealed class Retention(NpgsqlDataSource database, RetentionOptions ages
     private async Task<long> RemoveJoblessAsync(CancellationToken stop)
     {
         var removed = 0L;
-        while (await JobRemovals.RemoveJoblessLogsAsync(database, ages.Logs, options.StepRowsMax, time.GetUtcNow(), stop) is > 0 and var rows)
+        while (
+            await JobRemovals.RemoveJoblessLogsAsync(database, ages.Logs, options.StepRowsMax, time.GetUtcNow(), stop) is > 0 and var rows
+        )
         {
             removed += rows;
         }

@@ -40,7 +40,10 @@ public sealed class ErasureTests(RecurringFixture fixture) : IClassFixture<Recur
 
         using var client = await ClientAsync(tenant);
         var view = JsonElement.Parse(await client.GetStringAsync($"/v1/jobs/{job.Id}", Stop));
-        Assert.Equal((8, "completed"), (view.GetProperty("counts").GetProperty("succeeded").GetInt32(), view.GetProperty("state").GetString()));
+        Assert.Equal(
+            (8, "completed"),
+            (view.GetProperty("counts").GetProperty("succeeded").GetInt32(), view.GetProperty("state").GetString())
+        );
         Assert.True(view.GetProperty("cost_pico_usd").GetDecimal() > 0);
         Assert.NotEqual(default, view.GetProperty("outputs_removed_at").GetDateTimeOffset());
         foreach (var path in (string[])["/results", "/results?order=completed", "?costs=true"])
@@ -75,7 +78,10 @@ public sealed class ErasureTests(RecurringFixture fixture) : IClassFixture<Recur
 
         Assert.Equal("0 0 0 0 0 0", await BesideAsync(tenant));
         Assert.Equal("1 1 1 1 1 1", await BesideAsync(neighbour));
-        Assert.Equal("0 0", await Db.ScalarAsync<string>("SELECT entries || ' ' || bytes FROM tenant_caches WHERE tenant = $1", tenant.Value));
+        Assert.Equal(
+            "0 0",
+            await Db.ScalarAsync<string>("SELECT entries || ' ' || bytes FROM tenant_caches WHERE tenant = $1", tenant.Value)
+        );
         Assert.Contains("secret", await EverythingAsync(neighbour, theirs.Id), StringComparison.Ordinal);
         Assert.Contains("secret", await EverythingAsync(tenant, later.Id), StringComparison.Ordinal);
     }
@@ -142,7 +148,20 @@ public sealed class ErasureTests(RecurringFixture fixture) : IClassFixture<Recur
         Assert.Equal(HttpStatusCode.NotFound, (await PostAsync(foreign, new { job = job.Id, reason = "r" })).Status);
         Assert.Equal(HttpStatusCode.Forbidden, (await PostAsync(own, new { tenant = name, reason = "r" })).Status);
         Assert.Equal(HttpStatusCode.BadRequest, (await PostAsync(own, new { job = job.Id })).Status);
-        Assert.Equal(HttpStatusCode.BadRequest, (await PostAsync(own, new { job = job.Id, tenant = name, reason = "r" })).Status);
+        Assert.Equal(
+            HttpStatusCode.BadRequest,
+            (
+                await PostAsync(
+                    own,
+                    new
+                    {
+                        job = job.Id,
+                        tenant = name,
+                        reason = "r",
+                    }
+                )
+            ).Status
+        );
         var (status, asked) = await PostAsync(own, new { job = job.Id, reason = "r" });
         Assert.Equal(HttpStatusCode.Accepted, status);
         using var seen = await foreign.GetAsync($"/v1/erasures/{asked.GetProperty("id").GetString()}", Stop);
@@ -195,9 +214,9 @@ public sealed class ErasureTests(RecurringFixture fixture) : IClassFixture<Recur
                     "UPDATE jobs SET webhook = 'https://secret.example', group_name = 'secret' WHERE id = $1",
                     "INSERT INTO task_groups (job, chunk, name, tenant, tasks) SELECT id, 0, 'secret-2', tenant, '{0}' FROM jobs WHERE id = $1",
                     """
-                    INSERT INTO idempotency_keys (tenant, key, fingerprint, job, status, response, created_at, finished_at)
-                    SELECT tenant, 'secret ' || id, '', id, 200, 'secret', now(), now() FROM jobs WHERE id = $1
-                    """,
+                        INSERT INTO idempotency_keys (tenant, key, fingerprint, job, status, response, created_at, finished_at)
+                        SELECT tenant, 'secret ' || id, '', id, 200, 'secret', now(), now() FROM jobs WHERE id = $1
+                        """,
                     "UPDATE events SET data = data || '{\"secret\": 1}' WHERE job = $1",
                 ]
         )
@@ -216,27 +235,27 @@ public sealed class ErasureTests(RecurringFixture fixture) : IClassFixture<Recur
                 [
                     "INSERT INTO tenant_caches (tenant, ttl, bytes_max, entries_max, bytes, entries) VALUES ($1, '1 day', 10000000, 100, 401, 1)",
                     """
-                    INSERT INTO cached_results (tenant, key, model, output, content_type, units, cost_pico, bytes, made_at, expires_at)
-                    VALUES ($1, sha256('k'), 'm@1', 's', 'text/plain', 1, 1, 401, now(), now() + interval '1 day')
-                    """,
+                        INSERT INTO cached_results (tenant, key, model, output, content_type, units, cost_pico, bytes, made_at, expires_at)
+                        VALUES ($1, sha256('k'), 'm@1', 's', 'text/plain', 1, 1, 401, now(), now() + interval '1 day')
+                        """,
                     """
-                    INSERT INTO files (id, tenant, purpose, filename, bytes, part_bytes, sha256, created_at)
-                    VALUES (gen_random_uuid(), $1, 'batch', 'secret.jsonl', 1, 1, sha256('f'), now())
-                    """,
+                        INSERT INTO files (id, tenant, purpose, filename, bytes, part_bytes, sha256, created_at)
+                        VALUES (gen_random_uuid(), $1, 'batch', 'secret.jsonl', 1, 1, sha256('f'), now())
+                        """,
                     "INSERT INTO idempotency_keys (tenant, key, fingerprint, created_at) VALUES ($1, 'free', '', now())",
                     """
-                    INSERT INTO groups (tenant, name, first_at, last_at, requests) VALUES ($1, 'beside', now(), now(), 1)
-                    """,
+                        INSERT INTO groups (tenant, name, first_at, last_at, requests) VALUES ($1, 'beside', now(), now(), 1)
+                        """,
                     "INSERT INTO events (tenant, type, data, created_at, fanned_out) VALUES ($1, 'budget.warning', '{}', now(), true)",
                     """
-                    INSERT INTO webhook_endpoints (id, tenant, url, description, event_types, state, created_at)
-                    VALUES (gen_random_uuid(), $1, 'https://example.org', '', '{budget.threshold}', 'enabled', now())
-                    """,
+                        INSERT INTO webhook_endpoints (id, tenant, url, description, event_types, state, created_at)
+                        VALUES (gen_random_uuid(), $1, 'https://example.org', '', '{budget.threshold}', 'enabled', now())
+                        """,
                     """
-                    INSERT INTO webhook_deliveries (id, tenant, endpoint, event, type, state, created_at, finished_at)
-                    SELECT gen_random_uuid(), $1, e.id, v.id, 'budget.threshold', 'delivered', now(), now()
-                    FROM webhook_endpoints e, events v WHERE e.tenant = $1 AND v.tenant = $1 AND v.type = 'budget.warning'
-                    """,
+                        INSERT INTO webhook_deliveries (id, tenant, endpoint, event, type, state, created_at, finished_at)
+                        SELECT gen_random_uuid(), $1, e.id, v.id, 'budget.threshold', 'delivered', now(), now()
+                        FROM webhook_endpoints e, events v WHERE e.tenant = $1 AND v.tenant = $1 AND v.type = 'budget.warning'
+                        """,
                 ]
         )
         {
@@ -278,7 +297,10 @@ public sealed class ErasureTests(RecurringFixture fixture) : IClassFixture<Recur
     private async Task<string?> UsageAsync(TenantId tenant)
     {
         await RolledUp.Async(Db);
-        return await Db.ScalarAsync<string>("SELECT jsonb_agg(to_jsonb(u) ORDER BY u)::text FROM usage_days u WHERE tenant = $1", tenant.Value);
+        return await Db.ScalarAsync<string>(
+            "SELECT jsonb_agg(to_jsonb(u) ORDER BY u)::text FROM usage_days u WHERE tenant = $1",
+            tenant.Value
+        );
     }
 
     private async Task<JsonElement> UntilFinishedAsync(JsonElement asked)
