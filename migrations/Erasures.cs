@@ -76,6 +76,10 @@ public sealed record Erasure(
 /// </summary>
 public static class Erasures
 {
+    private const string FileIsFreeSql = """
+        NOT EXISTS (SELECT FROM openai_batches b WHERE b.input_file = files.id AND b.finished_at IS NULL)
+        """;
+
     /// <summary>Jobs whose owner is still waiting for something: an erasure would take it from under them.</summary>
     private const string UnfinishedSql = """
         j.finished_at IS NULL OR EXISTS (SELECT FROM openai_batches b WHERE b.job = j.id AND b.finished_at IS NULL)
@@ -221,13 +225,14 @@ public static class Erasures
         return removed;
     }
 
-    /// <summary>Finishes an erasure that has taken on all and of which nothing is left; false where something is.</summary>
+    /// <summary>Finishes an erasure that has taken on all and of which nothing is left; false where something is: a file that a later batch reads, too.</summary>
     public static async Task<bool> FinishAsync(NpgsqlDataSource database, Guid id, DateTimeOffset now, CancellationToken stop = default)
     {
         await using var command = database.CreateCommand(
             """
-            UPDATE erasures SET finished_at = $2
+            UPDATE erasures e SET finished_at = $2
             WHERE id = $1 AND finished_at IS NULL AND NOT EXISTS (SELECT FROM job_removals WHERE erasure = $1)
+              AND (job IS NOT NULL OR NOT EXISTS (SELECT FROM files f WHERE f.tenant = e.tenant AND f.created_at <= e.asked_at))
             """
         );
         command.Parameters.Add(new() { Value = id });
@@ -371,8 +376,9 @@ public static class Erasures
               RETURNING c.tenant, c.bytes
             ), {ResultCache.CountRemovedSql}
             """,
-        Limited("idempotency_keys", "tenant, key", "tenant = $1 AND created_at <= $3"),
-        Limited("files", "id", "tenant = $1 AND created_at <= $3", "least($4, 20)"),
+        // Of requests that are under way the keys stay, and of batches the files: they are no longer of the time before.
+        Limited("idempotency_keys", "tenant, key", "tenant = $1 AND created_at <= $3 AND finished_at IS NOT NULL"),
+        Limited("files", "id", $"tenant = $1 AND created_at <= $3 AND {FileIsFreeSql}", "least($4, 20)"),
         Limited("groups", "tenant, name", "tenant = $1 AND coalesce(last_at, reported_at) <= $3"),
         Limited("webhook_deliveries", "id", "tenant = $1 AND job IS NULL AND created_at <= $3", deliveries: true),
         Limited("events", "id", "tenant = $1 AND job IS NULL AND created_at <= $3"),

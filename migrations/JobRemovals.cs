@@ -310,8 +310,10 @@ public static class JobRemovals
                 "DELETE FROM turns WHERE job = ANY ($1) AND seq >= $2 AND seq < $3",
             ],
             (RemovalKind.Outputs, true) => [.. RemoveSql(kind, false), "DELETE FROM endings WHERE job = ANY ($1)"],
+            // Locked first, so that a sender with one on its way has written its attempt, or writes none.
             _ =>
             [
+                "SELECT FROM webhook_deliveries WHERE job = ANY ($1) ORDER BY id FOR UPDATE",
                 "DELETE FROM webhook_attempts a USING webhook_deliveries d WHERE d.job = ANY ($1) AND a.delivery = d.id",
                 "DELETE FROM webhook_deliveries WHERE job = ANY ($1)",
                 "DELETE FROM events WHERE job = ANY ($1)",

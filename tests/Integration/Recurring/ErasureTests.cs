@@ -138,6 +138,40 @@ public sealed class ErasureTests(RecurringFixture fixture) : IClassFixture<Recur
     }
 
     [Fact]
+    public async Task A_file_that_a_later_batch_still_reads_goes_once_that_has_ended()
+    {
+        await using var db = await TestPostgres.CreateDatabaseAsync();
+        var tenant = await Tenants.EnsureAsync(db.DataSource, "test");
+        var file = Guid.CreateVersion7();
+        await db.ExecuteAsync(
+            """
+            INSERT INTO files (id, tenant, purpose, filename, bytes, part_bytes, sha256, created_at)
+            VALUES ($1, $2, 'batch', 'f', 1, 1, sha256('f'), now() - interval '1 minute')
+            """,
+            file,
+            tenant.Value
+        );
+        var id = await Erasures.AskAsync(db.DataSource, tenant, null, "r", tenant, DateTimeOffset.UtcNow, Stop);
+        await db.ExecuteAsync(
+            """
+            INSERT INTO openai_batches (job, tenant, endpoint, input_file, completion_window, expires_at, class, output_seconds, created_at)
+            VALUES ($1, $2, '/v1/embeddings', $3, '24h', now() + interval '1 day', 'bulk', 3600, now() + interval '1 minute')
+            """,
+            Guid.CreateVersion7(),
+            tenant.Value,
+            file
+        );
+        var work = new ErasureWork(db.DataSource, new RecurringOptions(), TimeProvider.System);
+        Assert.Equal(0, (await work.RunAsync(Stop))["finished"]);
+        Assert.Equal(1, await db.ScalarAsync<long>("SELECT count(*) FROM files"));
+
+        await db.ExecuteAsync("UPDATE openai_batches SET finished_at = now()");
+        Assert.Equal(1, (await work.RunAsync(Stop))["finished"]);
+        Assert.Equal(0, await db.ScalarAsync<long>("SELECT count(*) FROM files"));
+        Assert.NotNull((await Erasures.FindAsync(db.DataSource, id, Stop))!.FinishedAt);
+    }
+
+    [Fact]
     public async Task A_tenant_may_erase_its_own_jobs_and_nothing_else()
     {
         var (tenant, name) = await AddTenantAsync();
@@ -242,7 +276,10 @@ public sealed class ErasureTests(RecurringFixture fixture) : IClassFixture<Recur
                         INSERT INTO files (id, tenant, purpose, filename, bytes, part_bytes, sha256, created_at)
                         VALUES (gen_random_uuid(), $1, 'batch', 'secret.jsonl', 1, 1, sha256('f'), now())
                         """,
-                    "INSERT INTO idempotency_keys (tenant, key, fingerprint, created_at) VALUES ($1, 'free', '', now())",
+                    """
+                        INSERT INTO idempotency_keys (tenant, key, fingerprint, status, response, created_at, finished_at)
+                        VALUES ($1, 'free', '', 200, '', now(), now())
+                        """,
                     """
                         INSERT INTO groups (tenant, name, first_at, last_at, requests) VALUES ($1, 'beside', now(), now(), 1)
                         """,

@@ -177,6 +177,22 @@ public sealed class SenderTests
     }
 
     [Fact]
+    public async Task Of_a_delivery_that_was_erased_while_it_was_sent_nothing_is_written()
+    {
+        await using var database = await TestPostgres.CreateDatabaseAsync();
+        var options = new WebhookOptions();
+        var queue = new DeliveryQueue(database.DataSource, options, TimeProvider.System);
+        await AddDeliveriesAsync(database, "https://example.org/", 1);
+        var sent = Assert.Single(await queue.ClaimAsync([], 5, 10, 10, TestContext.Current.CancellationToken));
+        await database.ExecuteAsync("DELETE FROM webhook_deliveries");
+        var good = new AttemptResult(200, null, "an answer", TimeSpan.Zero);
+
+        await queue.RecordAsync([Verdict.Of(sent, good, DateTimeOffset.UtcNow, options, 0.5)], TestContext.Current.CancellationToken);
+
+        Assert.Equal(0, await database.ScalarAsync<long>("SELECT count(*) FROM webhook_attempts"));
+    }
+
+    [Fact]
     public async Task A_name_that_turns_to_an_inner_address_is_refused_at_the_connection()
     {
         await using var receiver = await WebhookReceiver.StartNewAsync();
