@@ -78,6 +78,7 @@ public static class JobRemovals
     /// Marks jobs that ended longer ago than their tenant and class has this kind kept for, the oldest first: from then on it is not shown.
     /// Events and deliveries stay while one of them is still to be sent, results and inputs while output files are made of them.
     /// </summary>
+    /// <remarks>By <c>ANY (ARRAY(…))</c>, since with a join the planner reads all of <c>jobs</c>, however few are due.</remarks>
     /// <param name="age">How long it is kept where the tenant has no age of its own.</param>
     /// <returns>How many; as long as it is <paramref name="jobsMax"/>, more may wait.</returns>
     public static async Task<int> MarkDueAsync(
@@ -104,11 +105,11 @@ public static class JobRemovals
                 WHERE j.tenant = a.tenant AND j.class = a.class AND j.finished_at < $2 - a.age AND j.{name}_removed_at IS NULL AND {isFree}
                 ORDER BY j.finished_at LIMIT $3
               ) d LIMIT $3
+            ), locked AS MATERIALIZED (
+              SELECT id FROM jobs WHERE id = ANY (ARRAY(SELECT id FROM due)) ORDER BY id FOR UPDATE
             ), marked AS (
-              UPDATE jobs j SET {name}_removed_at = $2
-              FROM (SELECT id FROM jobs WHERE id IN (SELECT id FROM due) ORDER BY id FOR UPDATE) l
-              WHERE j.id = l.id AND j.{name}_removed_at IS NULL
-              RETURNING j.id
+              UPDATE jobs SET {name}_removed_at = $2 WHERE id = ANY (ARRAY(SELECT id FROM locked)) AND {name}_removed_at IS NULL
+              RETURNING id
             ), waiting AS (
               INSERT INTO job_removals (job, kind) SELECT id, '{name}' FROM marked ON CONFLICT DO NOTHING
             )
