@@ -47,6 +47,10 @@ public sealed class PipelineDb(DbContextOptions<PipelineDb> options) : DbContext
     public DbSet<WebhookSecretRow> WebhookSecrets => Set<WebhookSecretRow>();
     public DbSet<WebhookDeliveryRow> WebhookDeliveries => Set<WebhookDeliveryRow>();
     public DbSet<WebhookAttemptRow> WebhookAttempts => Set<WebhookAttemptRow>();
+    public DbSet<RecurringRunRow> RecurringRuns => Set<RecurringRunRow>();
+    public DbSet<RetentionAgesRow> RetentionAges => Set<RetentionAgesRow>();
+    public DbSet<ErasureRow> Erasures => Set<ErasureRow>();
+    public DbSet<JobRemovalRow> JobRemovals => Set<JobRemovalRow>();
     public DbSet<SchedulerEpochRow> SchedulerEpochs => Set<SchedulerEpochRow>();
 
     /// <summary>Options for a context on the process's shared connection pool.</summary>

@@ -8,6 +8,8 @@ using Pipeline.ResultsApi.Jobs;
 using Pipeline.ResultsApi.Outcomes;
 using Pipeline.ResultsApi.OutputFiles;
 using Pipeline.ResultsApi.Prices;
+using Pipeline.ResultsApi.Recurring;
+using Pipeline.ResultsApi.Recurring.Works;
 using Pipeline.ResultsApi.Results;
 using Pipeline.ResultsApi.Usage;
 using Pipeline.ResultsApi.Webhooks;
@@ -30,6 +32,15 @@ public static class ResultsApiServices
         services.AddHostedService<OutputFilesMaker>();
         services.AddHostedService<UsageRollup>();
         services.AddWebhooks(configuration);
+        services.AddRecurring(RecurringOptions.Read(configuration));
+        services.AddSingleton(RetentionOptions.Read(configuration));
+        services.AddRecurringWork<ResultPartitions>();
+        services.AddRecurringWork<Retention>();
+        services.AddRecurringWork<ErasureWork>();
+        services.AddRecurringWork<IdempotencyKeyExpiry>();
+        services.AddRecurringWork<FileExpiry>();
+        services.AddRecurringWork<CacheEviction>();
+        services.AddRecurringWork<WebhookLeftovers>();
         return services;
     }
 
@@ -65,6 +76,9 @@ public static class ResultsApiServices
         v1.MapGetGroup();
         v1.MapOutcomes();
         endpoints.MapGroup("/v1").RequireApiKey().RequireOperator().MapCalibration();
+        v1.MapErasures();
+        v1.MapRetention();
+        endpoints.MapGroup("/v1").RequireApiKey().RequireOperator().MapRecurring();
         v1.MapRoutes();
         v1.MapWebhookEndpoints();
         v1.MapWebhookDeliveries();

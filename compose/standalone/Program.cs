@@ -27,6 +27,8 @@ var root = new RootCommand("Pipeline: AI inference as asynchronous work. One fle
     UsageCommand.Create(),
     PricesCommand.Create(connection),
     BudgetsCommand.Create(connection),
+    RecurringCommand.Create(connection),
+    EraseCommand.Create(connection),
     ReplayCommand.Create(),
     OpenApiCommand.Create(),
 };

@@ -442,9 +442,11 @@ namespace Pipeline.Migrations.Versions
 
                             t.HasCheckConstraint("ck_chunks_counts", "remaining >= 0 AND succeeded >= 0 AND failed >= 0 AND expired >= 0 AND cancelled >= 0 AND escalated >= 0 AND remaining + succeeded + failed + expired + cancelled + escalated = tasks");
 
+                            t.HasCheckConstraint("ck_chunks_payload", "root IS NULL AND (payload IS NOT NULL OR remaining = 0) OR root IS NOT NULL AND payload IS NULL");
+
                             t.HasCheckConstraint("ck_chunks_tasks", "tasks > 0 AND no >= 0 AND first_seq >= 0 AND units >= 0 AND units_max >= 0");
 
-                            t.HasCheckConstraint("ck_chunks_turn", "turn >= 1 AND (turn = 1) = (root IS NULL) AND (root IS NULL) = (own IS NULL) AND (root IS NULL) = (model IS NULL) AND (root IS NULL) = (payload IS NOT NULL)");
+                            t.HasCheckConstraint("ck_chunks_turn", "turn >= 1 AND (turn = 1) = (root IS NULL) AND (root IS NULL) = (own IS NULL) AND (root IS NULL) = (model IS NULL)");
 
                             t.HasCheckConstraint("ck_chunks_units_done", "units_done >= 0");
                         });
@@ -518,6 +520,69 @@ namespace Pipeline.Migrations.Versions
                     b.ToTable("endings", null, t =>
                         {
                             t.HasCheckConstraint("ck_endings_tasks", "octet_length(tasks) > 0");
+                        });
+                });
+
+            modelBuilder.Entity("Pipeline.Migrations.ErasureRow", b =>
+                {
+                    b.Property<Guid>("Id")
+                        .ValueGeneratedOnAdd()
+                        .HasColumnType("uuid")
+                        .HasColumnName("id");
+
+                    b.Property<DateTimeOffset>("AskedAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("asked_at");
+
+                    b.Property<Guid>("AskedBy")
+                        .HasColumnType("uuid")
+                        .HasColumnName("asked_by");
+
+                    b.Property<DateTimeOffset?>("FinishedAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("finished_at");
+
+                    b.Property<Guid?>("Job")
+                        .HasColumnType("uuid")
+                        .HasColumnName("job");
+
+                    b.Property<int>("Jobs")
+                        .ValueGeneratedOnAdd()
+                        .HasColumnType("integer")
+                        .HasDefaultValue(0)
+                        .HasColumnName("jobs");
+
+                    b.Property<string>("Reason")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("reason");
+
+                    b.Property<long>("Rows")
+                        .ValueGeneratedOnAdd()
+                        .HasColumnType("bigint")
+                        .HasDefaultValue(0L)
+                        .HasColumnName("rows");
+
+                    b.Property<Guid>("Tenant")
+                        .HasColumnType("uuid")
+                        .HasColumnName("tenant");
+
+                    b.Property<Guid?>("Through")
+                        .HasColumnType("uuid")
+                        .HasColumnName("through");
+
+                    b.HasKey("Id")
+                        .HasName("pk_erasures");
+
+                    b.HasIndex(new[] { "Tenant", "Job" }, "ux_erasures_open")
+                        .IsUnique()
+                        .HasFilter("finished_at IS NULL");
+
+                    NpgsqlIndexBuilderExtensions.AreNullsDistinct(b.HasIndex(new[] { "Tenant", "Job" }, "ux_erasures_open"), false);
+
+                    b.ToTable("erasures", null, t =>
+                        {
+                            t.HasCheckConstraint("ck_erasures_reason", "reason <> '' AND jobs >= 0 AND rows >= 0");
                         });
                 });
 
@@ -808,6 +873,38 @@ namespace Pipeline.Migrations.Versions
                         });
                 });
 
+            modelBuilder.Entity("Pipeline.Migrations.JobRemovalRow", b =>
+                {
+                    b.Property<Guid>("Job")
+                        .HasColumnType("uuid")
+                        .HasColumnName("job");
+
+                    b.Property<string>("Kind")
+                        .HasColumnType("text")
+                        .HasColumnName("kind");
+
+                    b.Property<Guid?>("Erasure")
+                        .HasColumnType("uuid")
+                        .HasColumnName("erasure");
+
+                    b.Property<int>("Next")
+                        .ValueGeneratedOnAdd()
+                        .HasColumnType("integer")
+                        .HasDefaultValue(0)
+                        .HasColumnName("next");
+
+                    b.HasKey("Job", "Kind")
+                        .HasName("pk_job_removals");
+
+                    b.HasIndex(new[] { "Erasure" }, "ix_job_removals_erasure")
+                        .HasFilter("erasure IS NOT NULL");
+
+                    b.ToTable("job_removals", null, t =>
+                        {
+                            t.HasCheckConstraint("ck_job_removals_kind", "kind IN ('inputs', 'outputs', 'logs') AND next >= 0");
+                        });
+                });
+
             modelBuilder.Entity("Pipeline.Migrations.JobRow", b =>
                 {
                     b.Property<Guid>("Id")
@@ -877,6 +974,14 @@ namespace Pipeline.Migrations.Versions
                         .HasColumnType("text")
                         .HasColumnName("group_name");
 
+                    b.Property<DateTimeOffset?>("InputsRemovedAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("inputs_removed_at");
+
+                    b.Property<DateTimeOffset?>("LogsRemovedAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("logs_removed_at");
+
                     b.Property<long?>("MaxCostPico")
                         .HasColumnType("bigint")
                         .HasColumnName("max_cost_pico");
@@ -903,6 +1008,10 @@ namespace Pipeline.Migrations.Versions
                         .HasColumnType("integer")
                         .HasDefaultValue(0)
                         .HasColumnName("open_chunks");
+
+                    b.Property<DateTimeOffset?>("OutputsRemovedAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("outputs_removed_at");
 
                     b.Property<bool>("Paused")
                         .ValueGeneratedOnAdd()
@@ -995,8 +1104,17 @@ namespace Pipeline.Migrations.Versions
                     b.HasIndex(new[] { "Tenant", "GroupName" }, "ix_jobs_group")
                         .HasFilter("group_name IS NOT NULL");
 
+                    b.HasIndex(new[] { "Tenant", "Class", "FinishedAt" }, "ix_jobs_inputs_kept")
+                        .HasFilter("finished_at IS NOT NULL AND inputs_removed_at IS NULL");
+
+                    b.HasIndex(new[] { "Tenant", "Class", "FinishedAt" }, "ix_jobs_logs_kept")
+                        .HasFilter("finished_at IS NOT NULL AND logs_removed_at IS NULL");
+
                     b.HasIndex(new[] { "State", "Id" }, "ix_jobs_open")
                         .HasFilter("finished_at IS NULL");
+
+                    b.HasIndex(new[] { "Tenant", "Class", "FinishedAt" }, "ix_jobs_outputs_kept")
+                        .HasFilter("finished_at IS NOT NULL AND outputs_removed_at IS NULL");
 
                     b.HasIndex(new[] { "Tenant", "Id" }, "ix_jobs_tenant")
                         .IsDescending(false, true);
@@ -1022,6 +1140,8 @@ namespace Pipeline.Migrations.Versions
                             t.HasCheckConstraint("ck_jobs_prices", "per_million_units_pico >= 0 AND estimate_pico >= 0 AND reserved_pico >= 0 AND units_done >= 0");
 
                             t.HasCheckConstraint("ck_jobs_queued_at", "CASE WHEN state = 'receiving' THEN queued_at IS NULL WHEN state IN ('queued', 'running', 'finalizing', 'completed') THEN queued_at IS NOT NULL ELSE true END");
+
+                            t.HasCheckConstraint("ck_jobs_removed", "num_nonnulls(inputs_removed_at, outputs_removed_at, logs_removed_at) = 0 OR finished_at IS NOT NULL");
 
                             t.HasCheckConstraint("ck_jobs_started_at", "CASE WHEN state IN ('receiving', 'queued') THEN started_at IS NULL WHEN state IN ('running', 'finalizing', 'completed') THEN started_at IS NOT NULL ELSE true END");
 
@@ -1360,6 +1480,63 @@ namespace Pipeline.Migrations.Versions
                         });
                 });
 
+            modelBuilder.Entity("Pipeline.Migrations.RecurringRunRow", b =>
+                {
+                    b.Property<long>("Id")
+                        .ValueGeneratedOnAdd()
+                        .HasColumnType("bigint")
+                        .HasColumnName("id");
+
+                    NpgsqlPropertyBuilderExtensions.UseIdentityAlwaysColumn(b.Property<long>("Id"));
+
+                    b.Property<string>("Counts")
+                        .HasColumnType("jsonb")
+                        .HasColumnName("counts");
+
+                    b.Property<DateTimeOffset?>("EndedAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("ended_at");
+
+                    b.Property<string>("Error")
+                        .HasColumnType("text")
+                        .HasColumnName("error");
+
+                    b.Property<string>("Instance")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("instance");
+
+                    b.Property<string>("Name")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("name");
+
+                    b.Property<string>("Outcome")
+                        .HasColumnType("text")
+                        .HasColumnName("outcome");
+
+                    b.Property<DateTimeOffset>("StartedAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("started_at");
+
+                    b.HasKey("Id")
+                        .HasName("pk_recurring_runs");
+
+                    b.HasIndex(new[] { "Name", "Id" }, "ix_recurring_runs_name")
+                        .IsDescending(false, true);
+
+                    b.ToTable("recurring_runs", null, t =>
+                        {
+                            t.HasCheckConstraint("ck_recurring_runs_counts", "(outcome IS NOT DISTINCT FROM 'ok') = (counts IS NOT NULL)");
+
+                            t.HasCheckConstraint("ck_recurring_runs_ended", "(ended_at IS NULL) = (outcome IS NULL) AND ended_at >= started_at");
+
+                            t.HasCheckConstraint("ck_recurring_runs_error", "(outcome IS NOT DISTINCT FROM 'failed') = (error IS NOT NULL)");
+
+                            t.HasCheckConstraint("ck_recurring_runs_outcome", "outcome IN ('ok', 'failed', 'interrupted')");
+                        });
+                });
+
             modelBuilder.Entity("Pipeline.Migrations.ResultRow", b =>
                 {
                     b.Property<Guid>("Job")
@@ -1465,6 +1642,41 @@ namespace Pipeline.Migrations.Versions
                             t.HasCheckConstraint("ck_results_reused", "(reused IS NULL) = (saved_pico IS NULL) AND (reused IS NULL OR reused IN ('job', 'cache') AND saved_pico >= 0 AND status = 'succeeded' AND cost_pico = 0 AND batch IS NULL)");
 
                             t.HasCheckConstraint("ck_results_status", "status IN ('succeeded', 'failed', 'expired', 'cancelled')");
+                        });
+                });
+
+            modelBuilder.Entity("Pipeline.Migrations.RetentionAgesRow", b =>
+                {
+                    b.Property<Guid>("Tenant")
+                        .HasColumnType("uuid")
+                        .HasColumnName("tenant");
+
+                    b.Property<string>("Class")
+                        .HasColumnType("text")
+                        .HasColumnName("class");
+
+                    b.Property<TimeSpan?>("Inputs")
+                        .HasColumnType("interval")
+                        .HasColumnName("inputs");
+
+                    b.Property<TimeSpan?>("Logs")
+                        .HasColumnType("interval")
+                        .HasColumnName("logs");
+
+                    b.Property<TimeSpan?>("Outputs")
+                        .HasColumnType("interval")
+                        .HasColumnName("outputs");
+
+                    b.HasKey("Tenant", "Class")
+                        .HasName("pk_retention_ages");
+
+                    b.ToTable("retention_ages", null, t =>
+                        {
+                            t.HasCheckConstraint("ck_retention_ages_class", "class IN ('all', 'express', 'standard', 'bulk')");
+
+                            t.HasCheckConstraint("ck_retention_ages_range", "inputs >= interval '1 hour' AND outputs >= interval '1 hour' AND logs >= interval '1 hour'");
+
+                            t.HasCheckConstraint("ck_retention_ages_some", "num_nonnulls(inputs, outputs, logs) > 0");
                         });
                 });
 
@@ -2229,6 +2441,16 @@ namespace Pipeline.Migrations.Versions
                         .HasConstraintName("fk_chunks_jobs");
                 });
 
+            modelBuilder.Entity("Pipeline.Migrations.ErasureRow", b =>
+                {
+                    b.HasOne("Pipeline.Migrations.TenantRow", null)
+                        .WithMany()
+                        .HasForeignKey("Tenant")
+                        .OnDelete(DeleteBehavior.Restrict)
+                        .IsRequired()
+                        .HasConstraintName("fk_erasures_tenants");
+                });
+
             modelBuilder.Entity("Pipeline.Migrations.FilePartRow", b =>
                 {
                     b.HasOne("Pipeline.Migrations.FileRow", null)
@@ -2269,6 +2491,22 @@ namespace Pipeline.Migrations.Versions
                         .HasConstraintName("fk_idempotency_keys_tenants");
                 });
 
+            modelBuilder.Entity("Pipeline.Migrations.JobRemovalRow", b =>
+                {
+                    b.HasOne("Pipeline.Migrations.ErasureRow", null)
+                        .WithMany()
+                        .HasForeignKey("Erasure")
+                        .OnDelete(DeleteBehavior.Restrict)
+                        .HasConstraintName("fk_job_removals_erasures");
+
+                    b.HasOne("Pipeline.Migrations.JobRow", null)
+                        .WithMany()
+                        .HasForeignKey("Job")
+                        .OnDelete(DeleteBehavior.Cascade)
+                        .IsRequired()
+                        .HasConstraintName("fk_job_removals_jobs");
+                });
+
             modelBuilder.Entity("Pipeline.Migrations.JobRow", b =>
                 {
                     b.HasOne("Pipeline.Migrations.TenantRow", null)
@@ -2297,6 +2535,16 @@ namespace Pipeline.Migrations.Versions
                         .OnDelete(DeleteBehavior.Restrict)
                         .IsRequired()
                         .HasConstraintName("fk_openai_batches_tenants");
+                });
+
+            modelBuilder.Entity("Pipeline.Migrations.RetentionAgesRow", b =>
+                {
+                    b.HasOne("Pipeline.Migrations.TenantRow", null)
+                        .WithMany()
+                        .HasForeignKey("Tenant")
+                        .OnDelete(DeleteBehavior.Cascade)
+                        .IsRequired()
+                        .HasConstraintName("fk_retention_ages_tenants");
                 });
 
             modelBuilder.Entity("Pipeline.Migrations.TaskGroupRow", b =>

@@ -119,12 +119,14 @@ internal sealed class PipelineClient : IDisposable
         return await ReadAsync<T>(response, stop);
     }
 
-    /// <summary>A list below <c>/v1/</c> that has to do with webhooks, which results-api serves.</summary>
-    public Task<ApiList<JsonElement>> ListWebhooksAsync(string path, CancellationToken stop) =>
-        GetAsync<ApiList<JsonElement>>($"v1/{path}", stop);
+    /// <summary>A list below <c>/v1/</c> that results-api serves.</summary>
+    public Task<ApiList<JsonElement>> ListAsync(string path, CancellationToken stop) => GetAsync<ApiList<JsonElement>>($"v1/{path}", stop);
 
-    /// <summary>Sends a command about webhooks to results-api.</summary>
-    public async Task<JsonElement> PostWebhooksAsync(string path, object? body, CancellationToken stop)
+    /// <summary>One thing below <c>/v1/</c> that results-api serves.</summary>
+    public Task<JsonElement> FindAsync(string path, CancellationToken stop) => GetAsync<JsonElement>($"v1/{path}", stop);
+
+    /// <summary>Sends a command that results-api takes: about webhooks, recurring work, erasures.</summary>
+    public async Task<JsonElement> PostAsync(string path, object? body, CancellationToken stop)
     {
         using var response = await _reads.PostAsJsonAsync($"v1/{path}", body ?? new { }, ApiJson.Options, stop);
         return await ReadAsync<JsonElement>(response, stop);

@@ -24,7 +24,7 @@ internal static class WebhooksCommand
             async (parsed, stop) =>
             {
                 using var client = connection.Open(parsed);
-                var endpoints = (await client.ListWebhooksAsync("webhook_endpoints?limit=100", stop)).Data;
+                var endpoints = (await client.ListAsync("webhook_endpoints?limit=100", stop)).Data;
                 Show(endpoints, parsed.GetValue(json), ["id", "url", "state", "failures", "event_types"]);
                 return ExitCode.Ok;
             }
@@ -54,7 +54,7 @@ internal static class WebhooksCommand
                     event_types = types,
                     signing = parsed.GetValue(signing),
                 };
-                Tell(await client.PostWebhooksAsync("webhook_endpoints", body, stop));
+                Tell(await client.PostAsync("webhook_endpoints", body, stop));
                 return ExitCode.Ok;
             }
         );
@@ -70,7 +70,7 @@ internal static class WebhooksCommand
             async (parsed, stop) =>
             {
                 using var client = connection.Open(parsed);
-                Tell(await client.PostWebhooksAsync($"webhook_endpoints/{Uri.EscapeDataString(parsed.GetValue(id)!)}/test", null, stop));
+                Tell(await client.PostAsync($"webhook_endpoints/{Uri.EscapeDataString(parsed.GetValue(id)!)}/test", null, stop));
                 return ExitCode.Ok;
             }
         );
@@ -99,7 +99,7 @@ internal static class WebhooksCommand
                     query += value is null ? "" : $"&{name}={Uri.EscapeDataString(value)}";
                 }
 
-                var deliveries = (await client.ListWebhooksAsync($"{path}?{query}", stop)).Data;
+                var deliveries = (await client.ListAsync($"{path}?{query}", stop)).Data;
                 Show(
                     deliveries,
                     parsed.GetValue(json),
@@ -134,7 +134,7 @@ internal static class WebhooksCommand
                 var escaped = Uri.EscapeDataString(parsed.GetValue(id)!);
                 if (parsed.GetValue(one))
                 {
-                    Tell(await client.PostWebhooksAsync($"webhook_deliveries/{escaped}/replay", null, stop));
+                    Tell(await client.PostAsync($"webhook_deliveries/{escaped}/replay", null, stop));
                     return ExitCode.Ok;
                 }
 
@@ -148,7 +148,7 @@ internal static class WebhooksCommand
                         until = parsed.GetValue(until),
                         after,
                     };
-                    var answer = await client.PostWebhooksAsync($"webhook_endpoints/{escaped}/replay", body, stop);
+                    var answer = await client.PostAsync($"webhook_endpoints/{escaped}/replay", body, stop);
                     replayed += answer.GetProperty("replayed").GetInt32();
                     if (!answer.GetProperty("has_more").GetBoolean())
                     {

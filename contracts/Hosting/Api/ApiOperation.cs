@@ -120,6 +120,7 @@ public static class ApiTags
     public const string Webhooks = "webhooks";
     public const string Prices = "prices";
     public const string Fleet = "fleet";
+    public const string Operations = "operations";
     public const string Service = "service";
 
     public static readonly IReadOnlyList<(string Tag, string Meaning)> All =
@@ -136,6 +137,7 @@ public static class ApiTags
         ),
         (Prices, "What work costs and is charged, set by operators."),
         (Fleet, "The workers."),
+        (Operations, "What keeps the service in order: recurring work, how long data is kept, and erasing it."),
         (Service, "Health, and this document."),
     ];
 }

@@ -3,10 +3,10 @@ using System.Text.Json;
 using Pipeline.Contracts;
 using Pipeline.Hosting;
 
-namespace Pipeline.ResultsApi.Webhooks;
+namespace Pipeline.ResultsApi;
 
 /// <summary>Reads the small JSON object of a request member by member, and says everything that is wrong with it at once.</summary>
-internal sealed class WebhookBody
+internal sealed class JsonBody
 {
     private const int BytesMax = 64 * 1024;
     private const int GivenMax = 100;
@@ -14,12 +14,12 @@ internal sealed class WebhookBody
     private readonly HashSet<string> _asked = new(StringComparer.Ordinal);
     private readonly List<Mistake> _mistakes = [];
 
-    private WebhookBody(JsonElement json) => _json = json;
+    private JsonBody(JsonElement json) => _json = json;
 
     /// <summary>Reads a request's body; none stands for an object without members.</summary>
-    public static async Task<(WebhookBody Body, IResult? Problem)> ReadAsync(HttpContext http)
+    public static async Task<(JsonBody Body, IResult? Problem)> ReadAsync(HttpContext http)
     {
-        var empty = new WebhookBody(JsonElement.Parse("{}"));
+        var empty = new JsonBody(JsonElement.Parse("{}"));
         var bytes = new byte[BytesMax + 1];
         var length = await http.Request.Body.ReadAtLeastAsync(bytes, bytes.Length, throwOnEndOfStream: false, http.RequestAborted);
         if (length > BytesMax)
@@ -37,7 +37,7 @@ internal sealed class WebhookBody
             var json = JsonElement.Parse(bytes.AsSpan(0, length));
             if (json.ValueKind == JsonValueKind.Object)
             {
-                return (new WebhookBody(json), null);
+                return (new JsonBody(json), null);
             }
 
             empty.Refuse(null, "a JSON object", json.ValueKind.ToString().ToLowerInvariant());
@@ -142,6 +142,32 @@ internal sealed class WebhookBody
         return null;
     }
 
+    /// <summary>Reads a time like <c>30m</c>, <c>24h</c> or <c>7d</c>.</summary>
+    public TimeSpan? Duration(string name, TimeSpan min, TimeSpan max)
+    {
+        if (Find(name) is not { } value)
+        {
+            return null;
+        }
+
+        if (
+            value.ValueKind == JsonValueKind.String
+            && Durations.TryParse(value.GetString()!, out var duration)
+            && duration >= min
+            && duration <= max
+        )
+        {
+            return duration;
+        }
+
+        Refuse(
+            name,
+            string.Create(CultureInfo.InvariantCulture, $"a time like 12h or 30d, from {min.TotalHours:0} h to {max.TotalDays:0} days"),
+            value
+        );
+        return null;
+    }
+
     public void Refuse(string? name, string expected, string given) =>
         _mistakes.Add(
             new Mistake
@@ -157,9 +183,12 @@ internal sealed class WebhookBody
     {
         if (_json.ValueKind == JsonValueKind.Object)
         {
-            foreach (var member in _json.EnumerateObject().Where(m => !_asked.Contains(m.Name) && _asked.Count > 0))
+            var expected = $"one of {string.Join(", ", _asked.Order(StringComparer.Ordinal))}";
+            foreach (var member in _json.EnumerateObject().Where(m => _asked.Count > 0 && !_asked.Contains(m.Name)).ToList())
             {
-                Refuse(member.Name, $"one of {string.Join(", ", _asked.Order(StringComparer.Ordinal))}", "another member");
+                // Told once, however often it is asked.
+                Refuse(member.Name, expected, "another member");
+                _asked.Add(member.Name);
             }
         }
 
