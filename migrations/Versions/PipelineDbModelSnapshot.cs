@@ -1656,6 +1656,10 @@ namespace Pipeline.Migrations.Versions
                         .HasColumnType("text")
                         .HasColumnName("model");
 
+                    b.Property<bool>("Paused")
+                        .HasColumnType("boolean")
+                        .HasColumnName("paused");
+
                     b.Property<DateTimeOffset?>("PredictedAt")
                         .HasColumnType("timestamp with time zone")
                         .HasColumnName("predicted_at");

@@ -12,7 +12,7 @@ using Pipeline.Migrations;
 namespace Pipeline.Migrations.Versions
 {
     [DbContext(typeof(PipelineDb))]
-    [Migration("20261126224010_AddSlaReports")]
+    [Migration("20261126224536_AddSlaReports")]
     partial class AddSlaReports
     {
         /// <inheritdoc />
@@ -1658,6 +1658,10 @@ namespace Pipeline.Migrations.Versions
                         .IsRequired()
                         .HasColumnType("text")
                         .HasColumnName("model");
+
+                    b.Property<bool>("Paused")
+                        .HasColumnType("boolean")
+                        .HasColumnName("paused");
 
                     b.Property<DateTimeOffset?>("PredictedAt")
                         .HasColumnType("timestamp with time zone")

@@ -60,7 +60,8 @@ namespace Pipeline.Migrations.Versions
                     queued_us = table.Column<long>(type: "bigint", nullable: false),
                     staged_us = table.Column<long>(type: "bigint", nullable: false),
                     device_us = table.Column<long>(type: "bigint", nullable: false),
-                    worker_losses = table.Column<int>(type: "integer", nullable: false)
+                    worker_losses = table.Column<int>(type: "integer", nullable: false),
+                    paused = table.Column<bool>(type: "boolean", nullable: false)
                 },
                 constraints: table =>
                 {
