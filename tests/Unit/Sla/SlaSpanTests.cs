@@ -1,7 +1,7 @@
 using Pipeline.Migrations;
 using Xunit;
 
-namespace Pipeline.Tests.Unit.ResultsApi;
+namespace Pipeline.Tests.Unit.Sla;
 
 public sealed class SlaSpanTests
 {
