@@ -9,6 +9,8 @@ using Pipeline.ResultsApi.Outcomes;
 using Pipeline.ResultsApi.OutputFiles;
 using Pipeline.ResultsApi.Prices;
 using Pipeline.ResultsApi.Results;
+using Pipeline.ResultsApi.Sla;
+using Pipeline.ResultsApi.Sla.Objectives;
 using Pipeline.ResultsApi.Usage;
 using Pipeline.ResultsApi.Webhooks;
 
@@ -29,8 +31,18 @@ public static class ResultsApiServices
         services.AddHostedService(provider => provider.GetRequiredService<JobWatch>());
         services.AddHostedService<OutputFilesMaker>();
         services.AddHostedService<UsageRollup>();
+        services.AddSla(configuration);
         services.AddWebhooks(configuration);
         return services;
+    }
+
+    private static void AddSla(this IServiceCollection services, IConfiguration configuration)
+    {
+        var options = SlaOptions.Read(configuration);
+        services.AddSingleton(options);
+        services.AddSingleton(ObjectiveSet.Read(options.ObjectivesFolder));
+        services.AddSingleton<ReportReader>();
+        services.AddSingleton<SlaReports>();
     }
 
     private static void AddWebhooks(this IServiceCollection services, IConfiguration configuration)
@@ -64,7 +76,11 @@ public static class ResultsApiServices
         v1.MapBudget();
         v1.MapGetGroup();
         v1.MapOutcomes();
-        endpoints.MapGroup("/v1").RequireApiKey().RequireOperator().MapCalibration();
+        v1.MapReports();
+        v1.MapExclusions();
+        var operators = endpoints.MapGroup("/v1").RequireApiKey().RequireOperator();
+        operators.MapCalibration();
+        operators.MapExclusionCommands();
         v1.MapRoutes();
         v1.MapWebhookEndpoints();
         v1.MapWebhookDeliveries();

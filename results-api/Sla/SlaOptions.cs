@@ -20,8 +20,8 @@ public sealed record SlaOptions
     public int BreachesListedMax { get; init; } = 1000;
     public int BreachesCountedMax { get; init; } = 200_000;
 
-    /// <summary>Rows of a report: a row for each class, tenant and model, as it is asked for.</summary>
-    public int RowsMax { get; init; } = 10_000;
+    /// <summary>Reports kept of a tenant; the oldest go.</summary>
+    public int StoredReportsMax { get; init; } = 1000;
 
     /// <summary>Reports made at a time; more are answered 429.</summary>
     public int ReportsMax { get; init; } = 4;
@@ -40,7 +40,7 @@ public sealed record SlaOptions
             $"{nameof(BreachesListedMax)} ({o.BreachesListedMax}) to 10000000",
             o.BreachesCountedMax
         );
-        check.Expect(o.RowsMax is >= 1 and <= 1_000_000, nameof(RowsMax), "1 to 1000000", o.RowsMax);
+        check.Expect(o.StoredReportsMax is >= 1 and <= 100_000, nameof(StoredReportsMax), "1 to 100000", o.StoredReportsMax);
         check.Expect(o.ReportsMax is >= 1 and <= 1000, nameof(ReportsMax), "1 to 1000", o.ReportsMax);
         check.ThrowIfAny();
         return o;
