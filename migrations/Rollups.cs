@@ -174,7 +174,8 @@ public static class Rollups
     /// The subqueries with <c>OFFSET 0</c> are walked by their keys, whatever the statistics say: a plan that reads all of
     /// <c>results</c> would be right once and ruinous ever after. Tasks are summed before batches and jobs are looked up, so a chunk
     /// costs as many look-ups as it had batches. All of it is read before the first row is written: until then this transaction has no
-    /// number, and holds back nobody who reads in order of transactions. Days are of UTC.
+    /// number, and holds back nobody who reads in order of transactions. Days are of UTC. Tasks are grouped with their times first, which
+    /// those of a batch share: so what is handed over to be summed up by the minute is a row for each, not one a task.
     /// <para>
     /// A turn that a task escalated from counts when it ran, for the model that ran: its units, its turn, its cost. What a result says of
     /// earlier turns is taken off there, so that nothing counts twice; only the last turn's model has the task.

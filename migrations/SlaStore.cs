@@ -190,7 +190,8 @@ public static class SlaStore
             reader.GetString(first + 2)
         );
 
-    internal static SlaSums Of<TKey>(Dictionary<TKey, SlaSums> sums, TKey key)
+    /// <summary>The sums under a key, made now if there are none.</summary>
+    public static SlaSums Of<TKey>(Dictionary<TKey, SlaSums> sums, TKey key)
         where TKey : notnull => sums.TryGetValue(key, out var found) ? found : sums[key] = new SlaSums();
 
     internal static NpgsqlParameter Moment(DateTimeOffset at) =>

@@ -31,7 +31,7 @@ public enum SlaCount
     /// <summary>Model executions.</summary>
     Ran,
 
-    /// <summary>Units of these, what the device ran with padding (rounded down for each chunk's tasks of a batch), and the tasks of the batch each was in.</summary>
+    /// <summary>Units of these, what the device ran with padding (rounded for each chunk's tasks of a batch), and the tasks of the batch each was in.</summary>
     Units,
     PaddedUnits,
     BatchRows,

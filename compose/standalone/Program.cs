@@ -26,6 +26,7 @@ var root = new RootCommand("Pipeline: AI inference as asynchronous work. One fle
     UsageCommand.Create(),
     PricesCommand.Create(connection),
     BudgetsCommand.Create(connection),
+    ReportCommand.Create(connection),
     ReplayCommand.Create(),
     OpenApiCommand.Create(),
 };

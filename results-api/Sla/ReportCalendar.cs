@@ -66,6 +66,12 @@ internal static class ReportCalendar
         return periods;
     }
 
+    /// <summary>What a period of that name is.</summary>
+    public static CalendarUnit UnitOf(string name) =>
+        name.Contains('W', StringComparison.Ordinal) ? CalendarUnit.Week
+        : name.Length == "2026-10".Length ? CalendarUnit.Month
+        : CalendarUnit.Day;
+
     /// <summary>The last whole period before a moment.</summary>
     public static CalendarPeriod JustEnded(CalendarUnit unit, DateTimeOffset now, TimeZoneInfo zone)
     {

@@ -22,7 +22,7 @@ internal static class ReportHtml
             );
         Head(page, report, zone);
         Objectives(page, report);
-        Periods(page, report);
+        Periods(page, report, zone);
         Rows(page, report);
         Stages(page, report);
         Business(page, report);
@@ -74,15 +74,17 @@ internal static class ReportHtml
         page.Append("</section>\n");
     }
 
-    private static void Periods(StringBuilder page, SlaReport report)
+    private static void Periods(StringBuilder page, SlaReport report, TimeZoneInfo zone)
     {
-        var periods = report.Periods.Select(p => p.Period).Distinct().ToList();
-        if (periods.Count == 0)
+        if (report.Periods.Count == 0)
         {
             page.Append("<section><h2>Over time</h2><p>No task or job ended in this window.</p></section>\n");
             return;
         }
 
+        // Those in which nothing ended, too: time passes evenly.
+        var unit = ReportCalendar.UnitOf(report.Periods[0].Period);
+        var periods = ReportCalendar.Periods(unit, report.From, report.To, zone).Select(p => p.Name).ToList();
         var at = report.Periods.ToDictionary(p => (p.Period, p.Class));
         var classes = report.Periods.Select(p => p.Class).Distinct().Order().ToList();
         ChartLine Of(LatencyClass c, string name, Func<PeriodView, double?> value) =>

@@ -257,12 +257,12 @@ internal static class ReportMaker
         return bands;
     }
 
-    private static List<AcceptanceView> Acceptance(IReadOnlyList<DoorSums> doors) =>
+    private static List<DoorView> Acceptance(IReadOnlyList<DoorSums> doors) =>
         [
             .. doors
                 .GroupBy(d => d.Class)
                 .OrderBy(g => g.Key)
-                .Select(g => new AcceptanceView
+                .Select(g => new DoorView
                 {
                     Class = g.Key,
                     Accepted = g.Sum(d => d.Accepted),

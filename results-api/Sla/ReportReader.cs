@@ -96,7 +96,7 @@ internal sealed class ReportReader(NpgsqlDataSource database, SlaOptions options
                 (at, key, row) =>
                 {
                     hash.Add(at, key, row);
-                    row.AddTo(Of(sums, key));
+                    row.AddTo(SlaStore.Of(sums, key));
                 },
                 stop
             );
@@ -150,7 +150,7 @@ internal sealed class ReportReader(NpgsqlDataSource database, SlaOptions options
                         place++;
                     }
 
-                    row.AddTo(Of((Dictionary<LatencyClass, SlaSums>)periods[places[place].Period].Classes, key.Class));
+                    row.AddTo(SlaStore.Of((Dictionary<LatencyClass, SlaSums>)periods[places[place].Period].Classes, key.Class));
                 },
                 stop
             );
@@ -358,9 +358,6 @@ internal sealed class ReportReader(NpgsqlDataSource database, SlaOptions options
             WritingMs = isJob ? TimesView.Ms(BreachCauses.WritingUs(breach)) : null,
         };
     }
-
-    private static SlaSums Of<TKey>(Dictionary<TKey, SlaSums> sums, TKey key)
-        where TKey : notnull => sums.TryGetValue(key, out var found) ? found : sums[key] = new SlaSums();
 
     /// <summary>What the smaller queries share: the time that counts as $1 and $2, the tenant as $3.</summary>
     private sealed record Scope(

@@ -103,7 +103,7 @@ internal static class ReportRequests
             );
         }
 
-        var report = await reports.TryMakeAsync(window!, tenant, http.RequestAborted);
+        var report = await reports.TryMakeAsync(window, tenant, http.RequestAborted);
         return report is null
             ? (null, Problems.Result(FailureKind.RateLimited, $"{options.ReportsMax} reports are being made already. Ask again soon."))
             : (report, null);

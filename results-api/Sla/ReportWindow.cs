@@ -57,7 +57,7 @@ internal sealed record ReportWindow(
     /// it by the zone's clocks, a moment needs its offset, since a local time may come twice or never.
     /// </summary>
     /// <param name="mayByTenant">False for who sees one tenant only.</param>
-    public static ReportWindow? Read(QueryParameters query, int daysMax, bool mayByTenant, DateTimeOffset now)
+    public static ReportWindow Read(QueryParameters query, int daysMax, bool mayByTenant, DateTimeOffset now)
     {
         var zone = query.Value<ZoneChoice>(
             "tz",

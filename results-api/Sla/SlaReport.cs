@@ -47,7 +47,7 @@ internal sealed record SlaReport
 
     /// <summary>What became of groups whose outcome was reported, by how long they took.</summary>
     public required IReadOnlyList<OutcomeBandView> Outcomes { get; init; }
-    public required IReadOnlyList<AcceptanceView> Acceptance { get; init; }
+    public required IReadOnlyList<DoorView> Acceptance { get; init; }
     public required CallbacksView Callbacks { get; init; }
     public required BreachesView Breaches { get; init; }
     public required IReadOnlyList<ExclusionView> Exclusions { get; init; }
@@ -233,7 +233,7 @@ internal sealed record OutcomeBandView
 }
 
 /// <summary>How requests for work were answered.</summary>
-internal sealed record AcceptanceView
+internal sealed record DoorView
 {
     /// <summary>By the address that was called: what answers at once is express, a batch is bulk.</summary>
     public required LatencyClass Class { get; init; }

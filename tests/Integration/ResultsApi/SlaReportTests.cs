@@ -1,10 +1,10 @@
-using System.Globalization;
 using System.Net;
 using System.Text.Json;
 using Microsoft.Extensions.DependencyInjection;
 using Pipeline.Contracts;
 using Pipeline.Migrations;
 using Pipeline.ResultsApi.Sla;
+using Pipeline.ResultsApi.Sla.Objectives;
 using Pipeline.Tests.Integration.Migrations;
 using Xunit;
 
@@ -308,6 +308,42 @@ public sealed class SlaReportTests(ResultsApiFixture fixture) : IClassFixture<Re
         Assert.Equal(HttpStatusCode.BadRequest, (await operators.GetAsync("/v1/reports/sla?tenant=nobody")).Status);
     }
 
+    [Fact]
+    public async Task A_month_that_ended_is_reported_once_however_often_it_is_tried()
+    {
+        await SeedAsync();
+        var options = new SlaOptions { TimeZone = "Europe/Berlin" };
+        var (database, objectives) = (_api.Database.DataSource, fixture.Host.Services.GetRequiredService<ObjectiveSet>());
+        SlaReports At(DateTimeOffset now) =>
+            new(database, new ReportReader(database, options), objectives, options, new StandingClock(now));
+        var ended = new DateTimeOffset(2026, 1, 31, 23, 0, 0, TimeSpan.Zero);
+        using var tooSoon = At(ended.AddSeconds(30));
+        using var one = At(ended.AddMinutes(2));
+        using var other = At(ended.AddDays(20));
+
+        Assert.Equal(0, await CountAsync());
+        await tooSoon.MakeOfPeriodThatEndedAsync(CalendarUnit.Month, CancellationToken.None);
+        await Task.WhenAll(
+            one.MakeOfPeriodThatEndedAsync(CalendarUnit.Month, CancellationToken.None),
+            other.MakeOfPeriodThatEndedAsync(CalendarUnit.Month, CancellationToken.None)
+        );
+
+        Assert.Equal(0, await one.MakeOfPeriodThatEndedAsync(CalendarUnit.Month, CancellationToken.None));
+        Assert.Equal(1, await CountAsync());
+        Assert.Equal(
+            1,
+            await _api.Database.ScalarAsync<long>(
+                "SELECT count(*) FROM events WHERE type = 'report.ready' AND tenant = $1",
+                _api.Tenant.Value
+            )
+        );
+        var (_, list) = await _api.GetAsync("/v1/reports");
+        Assert.Equal(ended, Assert.Single(list.GetProperty("data").EnumerateArray()).GetProperty("to").GetDateTimeOffset());
+    }
+
+    private Task<long> CountAsync() =>
+        _api.Database.ScalarAsync<long>("SELECT count(*) FROM reports WHERE tenant = $1 AND occasion = 'month'", _api.Tenant.Value);
+
     private static int Int(JsonElement of, string name) => of.GetProperty(name).GetInt32();
 
     private async Task<ApiCaller> OperatorAsync()
@@ -336,6 +372,11 @@ public sealed class SlaReportTests(ResultsApiFixture fixture) : IClassFixture<Re
         await work.EndAsync(worker, bulk, [.. Enumerable.Range(0, 15)], At(3, 14.75));
         await work.EndAsync(worker, bulk, [.. Enumerable.Range(15, 5)], At(3, 15.25), TaskOutcome.Failed);
         await RolledUp.Async(_api.Database);
+    }
+
+    private sealed class StandingClock(DateTimeOffset now) : TimeProvider
+    {
+        public override DateTimeOffset GetUtcNow() => now;
     }
 
     private static DateTimeOffset At(int day, double hour) => new DateTimeOffset(2026, 1, day, 0, 0, 0, TimeSpan.Zero).AddHours(hour);

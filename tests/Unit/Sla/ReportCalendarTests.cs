@@ -51,6 +51,7 @@ public sealed class ReportCalendarTests
                 at = period.To;
             }
 
+            Assert.All(periods, p => Assert.Equal(unit, ReportCalendar.UnitOf(p.Name)));
             Assert.Equal(from.AddDays(700), at);
             Assert.Equal(periods.Count, periods.Select(p => p.Name).Distinct().Count());
         }

@@ -85,7 +85,7 @@ public sealed class ReportWindowTests
     private static ReportWindow Read(string text)
     {
         var query = Query(text);
-        var window = ReportWindow.Read(query, 400, mayByTenant: true, Now)!;
+        var window = ReportWindow.Read(query, 400, mayByTenant: true, Now);
         Assert.Null(query.Refusal());
         return window;
     }
