@@ -45,6 +45,10 @@ internal sealed record IngestOptions
     /// <summary>Mistakes of a body that are told in full; the rest is counted.</summary>
     public int MistakesMax { get; init; } = 100;
 
+    /// <summary>How often the counts of answers are written, and how many (a minute's of a tenant and class) are kept while that fails.</summary>
+    public TimeSpan DoorCountsEvery { get; init; } = TimeSpan.FromSeconds(2);
+    public int DoorCountsMax { get; init; } = 100_000;
+
     /// <summary>Bodies read at the same time; more are answered 429.</summary>
     public int UploadsMax { get; init; } = 1024;
 
@@ -211,6 +215,8 @@ internal sealed record IngestOptions
         ExpectTime(mistakes, AnswerLookPauseMax, nameof(AnswerLookPauseMax), TimeSpan.FromMilliseconds(10), TimeSpan.FromMinutes(1));
         ExpectTime(mistakes, PublishWaitMax, nameof(PublishWaitMax), TimeSpan.FromMilliseconds(100), TimeSpan.FromMinutes(10));
         ExpectTime(mistakes, SweepEvery, nameof(SweepEvery), TimeSpan.FromMilliseconds(10), TimeSpan.FromHours(1));
+        ExpectTime(mistakes, DoorCountsEvery, nameof(DoorCountsEvery), TimeSpan.FromMilliseconds(10), TimeSpan.FromMinutes(1));
+        mistakes.Expect(DoorCountsMax is >= 100 and <= 10_000_000, nameof(DoorCountsMax), "100 to 10000000", DoorCountsMax);
         ExpectTime(mistakes, IdempotencyKeyLife, nameof(IdempotencyKeyLife), TimeSpan.FromSeconds(1), TimeSpan.FromDays(365));
         ExpectTime(mistakes, DeadlineMax, nameof(DeadlineMax), TimeSpan.FromMinutes(1), TimeSpan.FromDays(3650));
         ExpectTime(mistakes, ForecastAgeMax, nameof(ForecastAgeMax), TimeSpan.FromMilliseconds(100), TimeSpan.FromHours(1));

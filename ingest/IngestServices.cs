@@ -4,8 +4,10 @@ using Microsoft.AspNetCore.Routing;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.DependencyInjection.Extensions;
+using Pipeline.Contracts;
 using Pipeline.Hosting;
 using Pipeline.Hosting.Api;
+using Pipeline.Ingest.Door;
 using Pipeline.Ingest.Express;
 using Pipeline.Ingest.OpenAi;
 using Pipeline.Ingest.OpenInference;
@@ -49,6 +51,9 @@ public static class IngestServices
         services.AddSingleton<ChunkPublisher>();
         services.AddHostedService(static s => s.GetRequiredService<ChunkPublisher>());
         services.AddSingleton<IngestMetrics>();
+        services.AddSingleton<DoorCounts>();
+        services.AddSingleton<DoorCountsWriter>();
+        services.AddHostedService(static s => s.GetRequiredService<DoorCountsWriter>());
         services.AddSingleton<Waiters>();
         services.AddSingleton<IBusPart>(static s => s.GetRequiredService<Waiters>());
         services.AddSingleton<LostAnswers>();
@@ -74,8 +79,13 @@ public static class IngestServices
     /// <summary>Maps <c>POST /v1/jobs</c>, the commands on a job, <c>POST /v1/infer</c>, OpenAI's writes and the Open Inference Protocol.</summary>
     public static IEndpointRouteBuilder MapIngest(this IEndpointRouteBuilder endpoints)
     {
+        endpoints
+            .MapGroup("/v1/jobs")
+            .CountAnswers(latencyClass: null)
+            .RequireApiKey()
+            .MapPost("", (HttpContext http, SubmitJob submit) => submit.HandleAsync(http))
+            .Describe(JobOperations.Submit);
         var jobs = endpoints.MapGroup("/v1/jobs").RequireApiKey();
-        jobs.MapPost("", (HttpContext http, SubmitJob submit) => submit.HandleAsync(http)).Describe(JobOperations.Submit);
         jobs.MapPost("/{id}/cancel", (string id, HttpContext http, JobCommands commands) => commands.CancelAsync(id, http))
             .Describe(JobOperations.Cancel);
         jobs.MapPost("/{id}/pause", (string id, HttpContext http, JobCommands commands) => commands.PauseAsync(id, http))
@@ -94,11 +104,14 @@ public static class IngestServices
             .RequireApiKey()
             .MapPost("/groups/{id}/outcome", (string id, HttpContext http, ReportOutcome report) => report.HandleAsync(id, http))
             .Describe(ReportOutcome.Operation);
-        var express = endpoints.MapGroup("/v1").RequireApiKey().LimitByKey();
-        express.MapPost("/infer", (HttpContext http, Infer infer) => infer.HandleAsync(http)).Describe(InferOperations.Submit);
-        express
+        endpoints
+            .MapGroup("/v1")
+            .RequireApiKey()
+            .LimitByKey()
             .MapGet("/infer/{id}", (string id, HttpContext http, Infer infer) => infer.FindAsync(id, http))
             .Describe(InferOperations.Find);
+        var express = endpoints.MapGroup("/v1").CountAnswers(LatencyClass.Express).RequireApiKey().LimitByKey();
+        express.MapPost("/infer", (HttpContext http, Infer infer) => infer.HandleAsync(http)).Describe(InferOperations.Submit);
         express
             .MapPost("/embeddings", (HttpContext http, AnswerInputs answer) => answer.HandleAsync(http, Endpoints.Embeddings))
             .Describe(WriteOperations.Embeddings);
@@ -110,7 +123,10 @@ public static class IngestServices
         openAi
             .MapDelete("/files/{id}", (string id, HttpContext http, UploadFile upload) => upload.DeleteAsync(id, http))
             .Describe(WriteOperations.DeleteFile);
-        openAi
+        endpoints
+            .MapGroup("/v1")
+            .CountAnswers(LatencyClass.Bulk)
+            .RequireApiKey()
             .MapPost("/batches", (HttpContext http, CreateBatch create) => create.HandleAsync(http))
             .Describe(WriteOperations.CreateBatch);
         openAi

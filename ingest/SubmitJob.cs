@@ -7,6 +7,7 @@ using Npgsql;
 using Pipeline.Contracts;
 using Pipeline.Hosting;
 using Pipeline.Ingest.Body;
+using Pipeline.Ingest.Door;
 using Pipeline.Ingest.Storage;
 using Pipeline.Ingest.Tasks;
 using Pipeline.Migrations;
@@ -129,7 +130,7 @@ internal sealed partial class SubmitJob(
         catch (Exception e) when (e is IOException or OperationCanceledException && stop.IsCancellationRequested)
         {
             LogCutOff(log, upload.Line, e.Message);
-            return Results.Empty;
+            return CountedDoor.Gone();
         }
     }
 

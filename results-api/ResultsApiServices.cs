@@ -11,6 +11,8 @@ using Pipeline.ResultsApi.Prices;
 using Pipeline.ResultsApi.Recurring;
 using Pipeline.ResultsApi.Recurring.Works;
 using Pipeline.ResultsApi.Results;
+using Pipeline.ResultsApi.Sla;
+using Pipeline.ResultsApi.Sla.Objectives;
 using Pipeline.ResultsApi.Usage;
 using Pipeline.ResultsApi.Webhooks;
 
@@ -31,6 +33,7 @@ public static class ResultsApiServices
         services.AddHostedService(provider => provider.GetRequiredService<JobWatch>());
         services.AddHostedService<OutputFilesMaker>();
         services.AddHostedService<UsageRollup>();
+        services.AddSla(configuration);
         services.AddWebhooks(configuration);
         services.AddRecurring(RecurringOptions.Read(configuration));
         services.AddSingleton(RetentionOptions.Read(configuration));
@@ -42,6 +45,15 @@ public static class ResultsApiServices
         services.AddRecurringWork<CacheEviction>();
         services.AddRecurringWork<WebhookLeftovers>();
         return services;
+    }
+
+    private static void AddSla(this IServiceCollection services, IConfiguration configuration)
+    {
+        var options = SlaOptions.Read(configuration);
+        services.AddSingleton(options);
+        services.AddSingleton(ObjectiveSet.Read(options.ObjectivesFolder));
+        services.AddSingleton<ReportReader>();
+        services.AddSingleton<SlaReports>();
     }
 
     private static void AddWebhooks(this IServiceCollection services, IConfiguration configuration)
@@ -75,10 +87,14 @@ public static class ResultsApiServices
         v1.MapBudget();
         v1.MapGetGroup();
         v1.MapOutcomes();
-        endpoints.MapGroup("/v1").RequireApiKey().RequireOperator().MapCalibration();
         v1.MapErasures();
         v1.MapRetention();
-        endpoints.MapGroup("/v1").RequireApiKey().RequireOperator().MapRecurring();
+        v1.MapReports();
+        v1.MapExclusions();
+        var operators = endpoints.MapGroup("/v1").RequireApiKey().RequireOperator();
+        operators.MapCalibration();
+        operators.MapRecurring();
+        operators.MapExclusionCommands();
         v1.MapRoutes();
         v1.MapWebhookEndpoints();
         v1.MapWebhookDeliveries();

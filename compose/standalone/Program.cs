@@ -29,6 +29,7 @@ var root = new RootCommand("Pipeline: AI inference as asynchronous work. One fle
     BudgetsCommand.Create(connection),
     RecurringCommand.Create(connection),
     EraseCommand.Create(connection),
+    ReportCommand.Create(connection),
     ReplayCommand.Create(),
     OpenApiCommand.Create(),
 };

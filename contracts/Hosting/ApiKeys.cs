@@ -87,12 +87,13 @@ public static class ApiKeyAuthentication
     /// <exception cref="InvalidOperationException">The endpoint does not require a key.</exception>
     public static TenantId Tenant(this HttpContext http) => http.Caller().Tenant;
 
+    /// <summary>Whose key came with the request; null where none was looked for, or none is valid.</summary>
+    public static Caller? FindCaller(this HttpContext http) => http.Items[CallerItem] as Caller;
+
     /// <summary>Whose key came with the request.</summary>
     /// <exception cref="InvalidOperationException">The endpoint does not require a key.</exception>
     public static Caller Caller(this HttpContext http) =>
-        http.Items[CallerItem] is Caller caller
-            ? caller
-            : throw new InvalidOperationException("This endpoint does not require an API key.");
+        http.FindCaller() ?? throw new InvalidOperationException("This endpoint does not require an API key.");
 
     /// <summary>Endpoints of the group, which need a key already, need an operator's.</summary>
     public static TBuilder RequireOperator<TBuilder>(this TBuilder endpoints)

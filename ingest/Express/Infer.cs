@@ -6,6 +6,7 @@ using Microsoft.Extensions.Logging;
 using Pipeline.Contracts;
 using Pipeline.Hosting;
 using Pipeline.Ingest.Body;
+using Pipeline.Ingest.Door;
 using Pipeline.Ingest.Tasks;
 
 namespace Pipeline.Ingest.Express;
@@ -143,7 +144,7 @@ internal sealed partial class Infer(
         catch (OperationCanceledException) when (http.RequestAborted.IsCancellationRequested)
         {
             await LeftAsync(http.Tenant(), accepted, time.GetElapsedTime(began), cancels);
-            return Results.Empty;
+            return CountedDoor.Gone();
         }
         catch (OperationCanceledException) when (either.IsCancellationRequested)
         {
@@ -214,7 +215,7 @@ internal sealed partial class Infer(
         }
         catch (Exception e) when (e is IOException or OperationCanceledException && http.RequestAborted.IsCancellationRequested)
         {
-            return (default, Results.Empty);
+            return (default, CountedDoor.Gone());
         }
     }
 

@@ -4,6 +4,7 @@ using Microsoft.Extensions.Hosting;
 using Pipeline.Contracts;
 using Pipeline.Hosting;
 using Pipeline.Ingest.Body;
+using Pipeline.Ingest.Door;
 using Pipeline.Ingest.Express;
 using Pipeline.Ingest.Tasks;
 using Pipeline.OpenAi;
@@ -143,7 +144,7 @@ internal sealed class AnswerInputs(Admission admission, ExpressPath path, Ingest
         }
         catch (OperationCanceledException) when (http.RequestAborted.IsCancellationRequested)
         {
-            return Results.Empty;
+            return CountedDoor.Gone();
         }
         catch (OperationCanceledException) when (either.IsCancellationRequested)
         {

@@ -10,6 +10,7 @@ using Pipeline.Contracts;
 using Pipeline.Hosting;
 using Pipeline.Hosting.Api;
 using Pipeline.Ingest.Body;
+using Pipeline.Ingest.Door;
 using Pipeline.Ingest.Express;
 using Pipeline.Ingest.Tasks;
 
@@ -177,7 +178,7 @@ internal sealed class InferenceProtocol(
         catch (OperationCanceledException) when (http.RequestAborted.IsCancellationRequested)
         {
             metrics.Disconnected(time.GetElapsedTime(began));
-            return Results.Empty;
+            return CountedDoor.Gone();
         }
         catch (OperationCanceledException) when (either.IsCancellationRequested)
         {
@@ -288,6 +289,7 @@ internal static class OpenInferenceRoutes
             .MapGet("/v2/health/ready", (HttpContext http, InferenceProtocol protocol) => protocol.ReadyAsync(http))
             .Describe(ProtocolOperations.Ready);
         var v2 = endpoints.MapGroup("/v2").RequireApiKey();
+        var inference = endpoints.MapGroup("/v2").CountAnswers(LatencyClass.Express).RequireApiKey().LimitByKey();
         v2.MapGet("", InferenceProtocol.Server).Describe(ProtocolOperations.Server);
         foreach (var ofVersion in new[] { false, true })
         {
@@ -299,11 +301,11 @@ internal static class OpenInferenceRoutes
                     (HttpContext http, InferenceProtocol protocol, string m) => protocol.ModelReadyAsync(http, m, Version(http))
                 )
                 .Describe(ProtocolOperations.ModelReady(ofVersion));
-            v2.MapPost(
+            inference
+                .MapPost(
                     $"{model}/infer",
                     (HttpContext http, InferenceProtocol protocol, string m) => protocol.InferAsync(http, m, Version(http))
                 )
-                .LimitByKey()
                 .Describe(ProtocolOperations.Infer(ofVersion));
         }
     }

@@ -208,14 +208,39 @@ internal sealed class DeliveryQueue(NpgsqlDataSource database, WebhookOptions op
             },
         };
 
-    private static NpgsqlBatchCommand Deliveries(IReadOnlyList<DeliveryOutcome> outcomes) =>
+    /// <summary>
+    /// What has ended is counted in the same statement, by tenant and minute, and a late call of what a job named is noted as a breach of it:
+    /// so reports count each once. A replay is a new end.
+    /// </summary>
+    private NpgsqlBatchCommand Deliveries(IReadOnlyList<DeliveryOutcome> outcomes) =>
         new(
             """
-            UPDATE webhook_deliveries d SET
-              state = u.state, reason = u.reason, due_at = u.due_at, last_status = u.status, last_error = u.error,
-              finished_at = CASE WHEN u.state <> 'pending' THEN u.at END
-            FROM unnest($1, $2, $3, $4, $5, $6, $7, $8) AS u (id, attempt, state, reason, due_at, status, error, at)
-            WHERE d.id = u.id AND d.attempts = u.attempt AND d.state = 'pending'
+            WITH ended AS (
+              UPDATE webhook_deliveries d SET
+                state = u.state, reason = u.reason, due_at = u.due_at, last_status = u.status, last_error = u.error,
+                finished_at = CASE WHEN u.state <> 'pending' THEN u.at END
+              FROM unnest($1, $2, $3, $4, $5, $6, $7, $8) AS u (id, attempt, state, reason, due_at, status, error, at)
+              WHERE d.id = u.id AND d.attempts = u.attempt AND d.state = 'pending'
+              RETURNING d.tenant, d.event, d.job, d.seq, d.url, d.state, d.finished_at, d.attempts - d.attempts_before AS attempts
+            ), timed AS MATERIALIZED (
+              SELECT e.*, (extract(epoch FROM e.finished_at - v.created_at) * 1000000)::bigint AS took_us
+              FROM ended e JOIN events v ON v.id = e.event WHERE e.state <> 'pending'
+            ), counted AS (
+              INSERT INTO sla_callbacks AS c (at, tenant, delivered, punctual, failed)
+              SELECT date_trunc('minute', finished_at), tenant, count(*) FILTER (WHERE state = 'delivered'),
+                     count(*) FILTER (WHERE state = 'delivered' AND took_us <= $9), count(*) FILTER (WHERE state = 'failed')
+              FROM timed GROUP BY 1, 2 ORDER BY 1, 2
+              ON CONFLICT (at, tenant) DO UPDATE SET
+                delivered = c.delivered + excluded.delivered, punctual = c.punctual + excluded.punctual, failed = c.failed + excluded.failed
+            )
+            INSERT INTO sla_breaches (job, kind, at, tenant, class, model, state, queued_at, deadline, predicted_at, target_us, total_us,
+                                      tasks, failed, expired, queued_us, staged_us, device_us, worker_losses, paused)
+            SELECT j.id, 'callback', t.finished_at, j.tenant, j.class, j.model || '@' || j.model_version, t.state, j.queued_at, j.deadline,
+                   j.predicted_at, $9, t.took_us, j.tasks, coalesce(j.failed, 0), coalesce(j.expired, 0), 0, 0, 0, t.attempts - 1, false
+            FROM timed t JOIN jobs j ON j.id = t.job
+            WHERE t.url IS NOT NULL AND t.seq IS NULL AND j.queued_at IS NOT NULL AND (t.state = 'failed' OR t.took_us > $9)
+            ORDER BY j.id
+            ON CONFLICT DO NOTHING
             """
         )
         {
@@ -229,6 +254,7 @@ internal sealed class DeliveryQueue(NpgsqlDataSource database, WebhookOptions op
                 Array(NpgsqlDbType.Integer, outcomes.Select(o => o.Result.Status).ToArray()),
                 Array(NpgsqlDbType.Text, outcomes.Select(o => o.Result.Error).ToArray()),
                 Array(NpgsqlDbType.TimestampTz, outcomes.Select(o => (o.At + o.Result.Took).UtcDateTime).ToArray()),
+                new NpgsqlParameter<long> { TypedValue = options.PunctualWithin.Ticks / TimeSpan.TicksPerMicrosecond },
             },
         };
 

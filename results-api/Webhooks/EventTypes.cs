@@ -26,6 +26,7 @@ internal static class EventTypes
         "budget.threshold",
         "alert.raised",
         "alert.resolved",
+        Sla.SlaReports.ReadyEvent,
         EndpointDisabled,
     ];
 

@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Text.Json;
 using Pipeline.Contracts;
 using Pipeline.Hosting;
+using Pipeline.ResultsApi.Sla;
 
 namespace Pipeline.ResultsApi.Webhooks;
 
@@ -83,6 +84,14 @@ internal static class Payload
             {
                 member.WriteTo(json);
             }
+        }
+
+        if (source.Type == SlaReports.ReadyEvent)
+        {
+            using var data = JsonDocument.Parse(source.EventData);
+            json.WriteStartObject("links");
+            json.WriteString("self", $"{root}/v1/reports/{data.RootElement.GetProperty("report").GetString()}");
+            json.WriteEndObject();
         }
 
         if (source.Job is { } job)

@@ -51,6 +51,9 @@ public sealed record WebhookOptions
     /// <summary>The longest <c>Retry-After</c> that is obeyed.</summary>
     public TimeSpan RetryAfterMax { get; init; } = TimeSpan.FromDays(1);
 
+    /// <summary>How soon after its event a delivery counts as punctual in reports; a job's own callback that is later is a breach.</summary>
+    public TimeSpan PunctualWithin { get; init; } = TimeSpan.FromSeconds(5);
+
     /// <summary>The longest pause before an endpoint that fails again and again is tried with its next delivery.</summary>
     public TimeSpan FailingPauseMax { get; init; } = TimeSpan.FromSeconds(30);
 
@@ -110,6 +113,7 @@ public sealed record WebhookOptions
         Time(o.RetryDelayMax, nameof(RetryDelayMax), o.RetryDelayMin, TimeSpan.FromDays(7));
         check.Expect(o.RetryJitter is >= 0 and < 1, nameof(RetryJitter), "0 to less than 1", o.RetryJitter);
         Time(o.RetryAfterMax, nameof(RetryAfterMax), TimeSpan.Zero, TimeSpan.FromDays(7));
+        Time(o.PunctualWithin, nameof(PunctualWithin), TimeSpan.FromMilliseconds(10), TimeSpan.FromDays(1));
         Time(o.FailingPauseMax, nameof(FailingPauseMax), TimeSpan.Zero, TimeSpan.FromHours(1));
         Time(o.DisableAfter, nameof(DisableAfter), TimeSpan.Zero, TimeSpan.FromDays(365));
         Whole(o.DisableFailuresMin, nameof(DisableFailuresMin), 1, 1_000_000);

@@ -112,6 +112,14 @@ internal sealed class PipelineClient : IDisposable
     public Task<JsonElement> GetBudgetAsync(string tenant, CancellationToken stop) =>
         GetAsync<JsonElement>($"v1/tenants/{Uri.EscapeDataString(tenant)}/budget", stop);
 
+    /// <summary>An SLA report, in the form that is asked for.</summary>
+    public async Task<string> GetReportAsync(IEnumerable<KeyValuePair<string, string>> parameters, CancellationToken stop)
+    {
+        using var response = await _reads.GetAsync($"v1/reports/sla?{Query(parameters)}", stop);
+        await ThrowIfRefusedAsync(response, stop);
+        return await response.Content.ReadAsStringAsync(stop);
+    }
+
     /// <summary>Sets something (operators); members that are null are left out.</summary>
     public async Task<T> PutAsync<T>(string path, object body, CancellationToken stop)
     {

@@ -119,6 +119,7 @@ public static class ApiTags
     public const string Routes = "routes";
     public const string Webhooks = "webhooks";
     public const string Prices = "prices";
+    public const string Reports = "reports";
     public const string Fleet = "fleet";
     public const string Operations = "operations";
     public const string Service = "service";
@@ -136,6 +137,7 @@ public static class ApiTags
             "Calls to your addresses when something happens, signed as Standard Webhooks says: endpoints, and the log of deliveries."
         ),
         (Prices, "What work costs and is charged, set by operators."),
+        (Reports, "What was promised and what was kept: service levels of any window."),
         (Fleet, "The workers."),
         (Operations, "What keeps the service in order: recurring work, how long data is kept, and erasing it."),
         (Service, "Health, and this document."),

@@ -236,6 +236,40 @@ public sealed class SenderTests
         Assert.True((await open.SendAsync(Delivery(url), TestContext.Current.CancellationToken)).Succeeded);
     }
 
+    [Fact]
+    public async Task Ends_are_counted_once_and_a_late_call_of_what_a_job_named_is_noted()
+    {
+        await using var database = await TestPostgres.CreateDatabaseAsync();
+        var options = new WebhookOptions();
+        var queue = new DeliveryQueue(database.DataSource, options, TimeProvider.System);
+        await AddDeliveriesAsync(database, "https://example.org/", 2);
+        var tenant = await Tenants.EnsureAsync(database.DataSource, "test");
+        var job = await SeededJob.CreateAsync(database, tenant);
+        await database.ExecuteAsync(
+            "UPDATE webhook_deliveries SET job = $1, url = 'https://example.org/' WHERE id = (SELECT id FROM webhook_deliveries LIMIT 1)",
+            job.Id.Value
+        );
+        var claimed = await queue.ClaimAsync([], 10, 10, 10, TestContext.Current.CancellationToken);
+        var callback = claimed.Single(c => c.Payload.Job is not null);
+        var at = DateTimeOffset.UtcNow;
+        var answer = new AttemptResult(200, null, "", TimeSpan.Zero);
+        var outcomes = claimed.Select(c => Verdict.Of(c, answer, c == callback ? at.AddSeconds(7) : at, options, 0.5)).ToList();
+
+        await queue.RecordAsync(outcomes, TestContext.Current.CancellationToken);
+        await queue.RecordAsync(outcomes, TestContext.Current.CancellationToken);
+
+        Assert.Equal(
+            "2 1 0",
+            await database.ScalarAsync<string>("SELECT concat_ws(' ', sum(delivered), sum(punctual), sum(failed)) FROM sla_callbacks")
+        );
+        Assert.True(
+            await database.ScalarAsync<bool>(
+                "SELECT kind = 'callback' AND job = $1 AND state = 'delivered' AND total_us BETWEEN 7000000 AND 60000000 FROM sla_breaches",
+                job.Id.Value
+            )
+        );
+    }
+
     private static ClaimedDelivery Delivery(string url) =>
         new(
             new WebhookEndpointId(Guid.NewGuid()),
