@@ -2,10 +2,12 @@ using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Routing;
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.DependencyInjection.Extensions;
 using Microsoft.Extensions.Diagnostics.HealthChecks;
 using Microsoft.Extensions.Logging;
 using Npgsql;
 using Pipeline.Hosting.Api;
+using Pipeline.Hosting.Telemetry;
 
 namespace Pipeline.Hosting;
 
@@ -33,8 +35,11 @@ public static class ServiceDefaults
                 // express answer takes of it.
                 NoResetOnClose = true,
             };
-            return NpgsqlDataSource.Create(connection);
+            // Its name in metrics; by default that is the connection string, and so the host's name and the user's.
+            return new NpgsqlDataSourceBuilder(connection.ConnectionString) { Name = "pipeline" }.Build();
         });
+        services.TryAddSingleton(new TelemetryOptions());
+        services.AddSingleton<ModelLabels>();
         services.AddSingleton<ApiKeys>();
         services.AddPipelineBus(options);
         if (options.ParentProcess is not null)
