@@ -40,6 +40,7 @@ public static class ServiceDefaults
         });
         services.TryAddSingleton(new TelemetryOptions());
         services.AddSingleton<ModelLabels>();
+        services.AddSingleton<ProblemMetrics>();
         services.AddSingleton<ApiKeys>();
         services.AddPipelineBus(options);
         if (options.ParentProcess is not null)

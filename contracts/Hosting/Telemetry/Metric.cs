@@ -45,9 +45,7 @@ public sealed record Metric(string Name, MetricKind Kind, string Unit, string Ow
 
     /// <summary>The names of its series in Prometheus.</summary>
     public IEnumerable<string> SeriesNames =>
-        Kind == MetricKind.Histogram
-            ? [$"{PrometheusName}_bucket", $"{PrometheusName}_sum", $"{PrometheusName}_count"]
-            : [PrometheusName];
+        Kind == MetricKind.Histogram ? [$"{PrometheusName}_bucket", $"{PrometheusName}_sum", $"{PrometheusName}_count"] : [PrometheusName];
 }
 
 /// <summary>Makes instruments of the catalogue's metrics.</summary>

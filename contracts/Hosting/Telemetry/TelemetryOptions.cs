@@ -19,7 +19,9 @@ public sealed record TelemetryOptions
     /// <summary>Traces begun here that are recorded, of 1. A caller who sends a <c>traceparent</c> has decided for itself.</summary>
     public double SampleRatio { get; init; } = 0.01;
 
-    /// <summary>Chunks of a traced job that have spans of their own: its first ones. Bounds a trace, however large the job is.</summary>
+    /// <summary>
+    /// Chunks of a traced job that have spans of their own, and tasks whose webhooks do: its first ones. Bounds a trace, however large the job.
+    /// </summary>
     public int TracedChunksMax { get; init; } = 64;
 
     /// <summary>Models that metrics tell apart; later ones are counted together as <see cref="ModelLabels.Other"/>.</summary>
@@ -28,8 +30,14 @@ public sealed record TelemetryOptions
     /// <summary>Label combinations a metric may have; further ones are counted together (<c>otel_metric_overflow</c>).</summary>
     public int SeriesMax { get; init; } = 2000;
 
+    /// <summary>How often the metrics that stand in PostgreSQL (open jobs, waiting webhooks) are read.</summary>
+    public TimeSpan StoredEvery { get; init; } = TimeSpan.FromSeconds(15);
+
     /// <summary>True: the console has one JSON object a line, with trace ids.</summary>
     public bool JsonLogs { get; init; }
+
+    /// <summary>What the chunk or task of this number carries of its job's trace; null beyond the first <see cref="TracedChunksMax"/>.</summary>
+    public string? TraceOf(string? traceparent, int number) => number < TracedChunksMax ? traceparent : null;
 
     /// <summary>Reads and checks the options, reporting every mistake at once.</summary>
     /// <exception cref="OptionsException">One or more options are out of range.</exception>
@@ -41,6 +49,12 @@ public sealed record TelemetryOptions
         mistakes.Expect(options.TracedChunksMax is >= 0 and <= 10_000, nameof(TracedChunksMax), "0 to 10000", options.TracedChunksMax);
         mistakes.Expect(options.ModelsMax is >= 1 and <= 1000, nameof(ModelsMax), "1 to 1000", options.ModelsMax);
         mistakes.Expect(options.SeriesMax is >= 100 and <= 100_000, nameof(SeriesMax), "100 to 100000", options.SeriesMax);
+        mistakes.Expect(
+            options.StoredEvery >= TimeSpan.FromMilliseconds(100) && options.StoredEvery <= TimeSpan.FromHours(1),
+            nameof(StoredEvery),
+            "100 ms to 1 hour",
+            options.StoredEvery
+        );
         mistakes.ThrowIfAny();
         return options;
     }

@@ -32,10 +32,7 @@ public static class Traces
         ActivityKind kind = ActivityKind.Internal,
         IEnumerable<ActivityLink>? links = null,
         DateTimeOffset startedAt = default
-    ) =>
-        TryParse(traceparent, out var parent)
-            ? Source.StartActivity(name, kind, parent, tags: null, links, startedAt)
-            : null;
+    ) => TryParse(traceparent, out var parent) ? Source.StartActivity(name, kind, parent, tags: null, links, startedAt) : null;
 
     /// <summary>Begins a trace of its own, for work that nobody's request carries; whether it is recorded the sampler says.</summary>
     public static Activity? Begin(string name)
