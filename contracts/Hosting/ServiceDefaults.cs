@@ -35,8 +35,7 @@ public static class ServiceDefaults
                 // express answer takes of it.
                 NoResetOnClose = true,
             };
-            // Its name in metrics; by default that is the connection string, and so the host's name and the user's.
-            return new NpgsqlDataSourceBuilder(connection.ConnectionString) { Name = "pipeline" }.Build();
+            return Storage.Create(connection.ConnectionString, Storage.Service);
         });
         services.TryAddSingleton(new TelemetryOptions());
         services.AddSingleton<ModelLabels>();
@@ -92,8 +91,11 @@ public static class ServiceDefaults
     /// <summary><c>/healthz/live</c>: the process runs. <c>/healthz/ready</c>: PostgreSQL and the bus answer.</summary>
     public static void MapHealth(this IEndpointRouteBuilder endpoints)
     {
-        endpoints.MapGet("/healthz/live", () => Results.Text("alive")).Describe(Live);
-        endpoints.MapHealthChecks("/healthz/ready", new() { Predicate = check => check.Tags.Contains("ready") }).Describe(Ready);
+        endpoints.MapGet("/healthz/live", () => Results.Text("alive")).Describe(Live).DisableHttpMetrics();
+        endpoints
+            .MapHealthChecks("/healthz/ready", new() { Predicate = check => check.Tags.Contains("ready") })
+            .Describe(Ready)
+            .DisableHttpMetrics();
     }
 
     private sealed class DatabaseHealth(NpgsqlDataSource database) : IHealthCheck

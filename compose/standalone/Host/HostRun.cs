@@ -86,7 +86,7 @@ internal static class HostRun
             ModelsFolder = settings.ModelsFolder,
         };
         await Migrator.MigrateAsync(options.Database, logs.CreateLogger("Pipeline.Migrations"), options.ServerWaitMax, stop);
-        await using var storage = NpgsqlDataSource.Create(options.Database);
+        await using var storage = Storage.ForSetup(options.Database);
         var key = await EnsureKeyAsync(storage, settings.DataFolder, stop);
         await ModelSetup.EnsureStartersAsync(storage, settings.ModelsFolder, logs.CreateLogger("Pipeline.Models"), stop);
         try

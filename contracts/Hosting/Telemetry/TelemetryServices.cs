@@ -147,7 +147,8 @@ public static class TelemetryServices
                     return Results.Empty;
                 }
             )
-            .Describe(Scrape);
+            .Describe(Scrape)
+            .DisableHttpMetrics();
         if (options.MetricsNeedKey)
         {
             route.RequireApiKey().RequireOperator();
