@@ -60,7 +60,7 @@ internal sealed class SchedulerMetrics : IDisposable
 
     private Standing StandingOf(Planner planner, DateTimeOffset now)
     {
-        var queues = planner.Backlog.Queues.SelectMany(queues => queues).Where(queue => queue.Chunks > 0).ToList();
+        var queues = planner.Backlog.Queues.SelectMany(queues => queues).ToList();
         var byModel = queues.GroupBy(queue => (queue.Class, Model: _models.Of(queue.Model))).ToList();
         var pools = planner
             .Fleet.Workers.Where(worker => worker is { Heard: true, Declared: false })
