@@ -93,15 +93,6 @@ internal sealed class OtlpReceiver : IAsyncDisposable
     public Task<string> UntilMetricAsync(string service, string metric) =>
         UntilAsync((_, _) => _metrics.Contains((service, metric)) ? metric : null, $"{metric} of {service}");
 
-    /// <summary>All that has come of a trace.</summary>
-    public IReadOnlyList<SentSpan> SpansOf(string traceId)
-    {
-        lock (_lock)
-        {
-            return _spans.FindAll(span => span.TraceId == traceId);
-        }
-    }
-
     public async ValueTask DisposeAsync()
     {
         if (_app is not null)
