@@ -27,36 +27,43 @@ internal sealed unsafe class NvmlLibrary : IDisposable
     private const int NameBytesMax = 96;
     private const int TemperatureOfGpu = 0;
 
+    private static readonly string[] Names = OperatingSystem.IsWindows() ? ["nvml.dll"] : ["libnvidia-ml.so.1", "libnvidia-ml.so"];
+
     private readonly nint _library;
     private readonly List<(nint Handle, string Name)> _devices = [];
+    private readonly delegate* unmanaged<nint, Utilization*, int> _utilization;
+    private readonly delegate* unmanaged<nint, Memory*, int> _memory;
+    private readonly delegate* unmanaged<nint, uint*, int> _power;
+    private readonly delegate* unmanaged<nint, int, uint*, int> _temperature;
 
-    private NvmlLibrary(nint library) => _library = library;
+    private NvmlLibrary(nint library)
+    {
+        _library = library;
+        _utilization = (delegate* unmanaged<nint, Utilization*, int>)Function("nvmlDeviceGetUtilizationRates");
+        _memory = (delegate* unmanaged<nint, Memory*, int>)Function("nvmlDeviceGetMemoryInfo");
+        _power = (delegate* unmanaged<nint, uint*, int>)Function("nvmlDeviceGetPowerUsage");
+        _temperature = (delegate* unmanaged<nint, int, uint*, int>)Function("nvmlDeviceGetTemperature");
+    }
 
     /// <summary>Devices the driver sees.</summary>
     public int Count => _devices.Count;
 
     /// <summary>The library with its devices; null where it is not there, or sees none.</summary>
     /// <param name="why">Then, why not.</param>
-    public static NvmlLibrary? TryLoad(out string why)
+    public static NvmlLibrary? TryLoad(out string why) => TryLoad(Names, out why);
+
+    /// <param name="names">Names or paths to look for, in this order.</param>
+    internal static NvmlLibrary? TryLoad(IReadOnlyList<string> names, out string why)
     {
-        string[] names = OperatingSystem.IsWindows() ? ["nvml.dll"] : ["libnvidia-ml.so.1", "libnvidia-ml.so"];
+        why = $"there is no {names[0]}: no NVIDIA driver";
         foreach (var name in names)
         {
             if (NativeLibrary.TryLoad(name, out var library))
             {
-                var nvml = new NvmlLibrary(library);
-                why = nvml.Open();
-                if (why.Length == 0)
-                {
-                    return nvml;
-                }
-
-                nvml.Dispose();
-                return null;
+                return TryOpen(library, out why);
             }
         }
 
-        why = $"there is no {names[0]}: no NVIDIA driver";
         return null;
     }
 
@@ -70,26 +77,19 @@ internal sealed unsafe class NvmlLibrary : IDisposable
             Memory memory;
             uint milliwatts;
             uint celsius;
-            var hasUtilization = ((delegate* unmanaged<nint, Utilization*, int>)Function("nvmlDeviceGetUtilizationRates"))(
-                device,
-                &utilization
-            );
-            var hasMemory = ((delegate* unmanaged<nint, Memory*, int>)Function("nvmlDeviceGetMemoryInfo"))(device, &memory);
-            var hasPower = ((delegate* unmanaged<nint, uint*, int>)Function("nvmlDeviceGetPowerUsage"))(device, &milliwatts);
-            var hasTemperature = ((delegate* unmanaged<nint, int, uint*, int>)Function("nvmlDeviceGetTemperature"))(
-                device,
-                TemperatureOfGpu,
-                &celsius
-            );
+            var hasUtilization = _utilization(device, &utilization) == Ok;
+            var hasMemory = _memory(device, &memory) == Ok;
+            var hasPower = _power(device, &milliwatts) == Ok;
+            var hasTemperature = _temperature(device, TemperatureOfGpu, &celsius) == Ok;
             readings.Add(
                 new DeviceReading(
                     i,
                     name,
-                    hasUtilization == Ok ? utilization.Gpu / 100.0 : null,
-                    hasMemory == Ok ? (long)memory.Used : null,
-                    hasMemory == Ok ? (long)memory.Total : null,
-                    hasPower == Ok ? milliwatts / 1000.0 : null,
-                    hasTemperature == Ok ? celsius : null
+                    hasUtilization ? utilization.Gpu / 100.0 : null,
+                    hasMemory ? (long)memory.Used : null,
+                    hasMemory ? (long)memory.Total : null,
+                    hasPower ? milliwatts / 1000.0 : null,
+                    hasTemperature ? celsius : null
                 )
             );
         }
@@ -101,6 +101,27 @@ internal sealed unsafe class NvmlLibrary : IDisposable
     {
         _ = ((delegate* unmanaged<int>)Function("nvmlShutdown"))();
         NativeLibrary.Free(_library);
+    }
+
+    private static NvmlLibrary? TryOpen(nint library, out string why)
+    {
+        try
+        {
+            var nvml = new NvmlLibrary(library);
+            why = nvml.Open();
+            if (why.Length == 0)
+            {
+                return nvml;
+            }
+
+            nvml.Dispose();
+        }
+        catch (EntryPointNotFoundException e)
+        {
+            why = $"the driver is of another age: {e.Message}";
+        }
+
+        return null;
     }
 
     /// <summary>Why it cannot be used; empty when it can.</summary>
@@ -117,16 +138,16 @@ internal sealed unsafe class NvmlLibrary : IDisposable
             return "the driver sees no device";
         }
 
+        var open = (delegate* unmanaged<uint, nint*, int>)Function("nvmlDeviceGetHandleByIndex_v2");
+        var nameOf = (delegate* unmanaged<nint, byte*, uint, int>)Function("nvmlDeviceGetName");
         var name = stackalloc byte[NameBytesMax];
         for (var i = 0u; i < count; i++)
         {
             nint device;
-            if (((delegate* unmanaged<uint, nint*, int>)Function("nvmlDeviceGetHandleByIndex_v2"))(i, &device) == Ok)
+            if (open(i, &device) == Ok)
             {
-                var named = ((delegate* unmanaged<nint, byte*, uint, int>)Function("nvmlDeviceGetName"))(device, name, NameBytesMax) == Ok;
-                _devices.Add(
-                    (device, named ? Encoding.UTF8.GetString(MemoryMarshal.CreateReadOnlySpanFromNullTerminated(name)) : "unknown")
-                );
+                var isNamed = nameOf(device, name, NameBytesMax) == Ok;
+                _devices.Add((device, isNamed ? Encoding.UTF8.GetString(MemoryMarshal.CreateReadOnlySpanFromNullTerminated(name)) : "unknown"));
             }
         }
 

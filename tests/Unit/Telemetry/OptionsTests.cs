@@ -3,14 +3,13 @@ using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Console;
 using Microsoft.Extensions.Options;
-using Pipeline.GpuWorker.Nvml;
 using Pipeline.Hosting;
 using Pipeline.Hosting.Telemetry;
 using Xunit;
 
 namespace Pipeline.Tests.Unit.Telemetry;
 
-/// <summary>Options, the JSON log, and a machine without a driver.</summary>
+/// <summary>The options, and the log in JSON.</summary>
 public sealed class OptionsTests
 {
     [Fact]
@@ -33,32 +32,6 @@ public sealed class OptionsTests
 
         Assert.Equal(ConsoleFormatterNames.Json, provider.GetRequiredService<IOptions<ConsoleLoggerOptions>>().Value.FormatterName);
         Assert.True(provider.GetRequiredService<IOptions<JsonConsoleFormatterOptions>>().Value.IncludeScopes);
-    }
-
-    [Fact]
-    public void A_machine_without_a_driver_has_no_figures_of_devices_and_says_why()
-    {
-        using var nvml = NvmlLibrary.TryLoad(out var why);
-        Assert.SkipWhen(nvml is not null, "This machine has an NVIDIA driver.");
-        Assert.NotEmpty(why);
-    }
-
-    [Fact]
-    public void A_device_tells_how_busy_full_and_hot_it_is()
-    {
-        using var nvml = NvmlLibrary.TryLoad(out var why);
-        Assert.SkipWhen(nvml is null, why);
-        Assert.All(
-            nvml!.Read(),
-            device =>
-            {
-                Assert.NotEmpty(device.Name);
-                Assert.InRange(device.Utilization!.Value, 0, 1);
-                Assert.InRange(device.MemoryUsed!.Value, 0, device.MemoryTotal!.Value);
-                Assert.InRange(device.Watts!.Value, 1, 2000);
-                Assert.InRange(device.Celsius!.Value, 1, 120);
-            }
-        );
     }
 
     private static IConfigurationRoot Configuration(params (string Key, string Value)[] settings) =>
