@@ -147,7 +147,9 @@ internal sealed unsafe class NvmlLibrary : IDisposable
             if (open(i, &device) == Ok)
             {
                 var isNamed = nameOf(device, name, NameBytesMax) == Ok;
-                _devices.Add((device, isNamed ? Encoding.UTF8.GetString(MemoryMarshal.CreateReadOnlySpanFromNullTerminated(name)) : "unknown"));
+                _devices.Add(
+                    (device, isNamed ? Encoding.UTF8.GetString(MemoryMarshal.CreateReadOnlySpanFromNullTerminated(name)) : "unknown")
+                );
             }
         }
 

@@ -387,7 +387,7 @@ public static class Metrics
         Worker,
         [],
         "results that have run and are not committed",
-        "grows: PostgreSQL takes less than the device makes; while it is away they are held"
+        "grows: PostgreSQL takes less than the device makes; while it is away results are held"
     );
 
     public static readonly Metric Reused = Counter(

@@ -65,7 +65,9 @@ public sealed class NvmlTests
         var folder = TemporaryFolder.Create("pipeline-nvml-");
         try
         {
-            var none = Driver.Replace("int nvmlInit_v2(void) { return 0; }", init, StringComparison.Ordinal).Replace("*count = 2", "*count = 0", StringComparison.Ordinal);
+            var none = Driver
+                .Replace("int nvmlInit_v2(void) { return 0; }", init, StringComparison.Ordinal)
+                .Replace("*count = 2", "*count = 0", StringComparison.Ordinal);
             Assert.Null(NvmlLibrary.TryLoad([await MakeAsync(folder, none)], out var why));
             Assert.Equal(expected, why);
         }
@@ -125,7 +127,9 @@ public sealed class NvmlTests
         Process? compiler = null;
         try
         {
-            compiler = Process.Start(new ProcessStartInfo("cc", ["-shared", "-fPIC", "-o", library, code]) { RedirectStandardError = true });
+            compiler = Process.Start(
+                new ProcessStartInfo("cc", ["-shared", "-fPIC", "-o", library, code]) { RedirectStandardError = true }
+            );
         }
         catch (Win32Exception)
         {
