@@ -49,9 +49,10 @@ internal sealed partial class DeviceSensors(TelemetryOptions options, TimeProvid
 
     public void Dispose()
     {
+        // Outside of the lock, which who collects may wait for while it holds one of its own.
+        _meter.Dispose();
         lock (_lock)
         {
-            _meter.Dispose();
             _nvml?.Dispose();
             _nvml = null;
         }

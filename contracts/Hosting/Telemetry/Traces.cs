@@ -17,12 +17,12 @@ public static class Traces
 
     private static readonly ActivitySource Source = new(SourceName);
 
-    /// <summary>The context to carry along, where what runs now is recorded; else null.</summary>
-    public static string? Current => Activity.Current is { Recorded: true, IdFormat: ActivityIdFormat.W3C } recorded ? recorded.Id : null;
+    /// <summary>The context to carry along, where what runs now is recorded; else null. (That its caller records says nothing of us.)</summary>
+    public static string? Current => IsRecording && Activity.Current!.IdFormat == ActivityIdFormat.W3C ? Activity.Current.Id : null;
 
     /// <summary>Begins a step of what runs now. Null where that is not recorded.</summary>
     public static Activity? Start(string name) =>
-        Activity.Current is { Recorded: true } ? Source.StartActivity(name, ActivityKind.Internal) : null;
+        IsRecording ? Source.StartActivity(name, ActivityKind.Internal) : null;
 
     /// <summary>Begins a step of a traced job, wherever it runs. Null without a context.</summary>
     /// <param name="traceparent">Of the job; null where it is not traced.</param>
@@ -32,7 +32,7 @@ public static class Traces
         ActivityKind kind = ActivityKind.Internal,
         IEnumerable<ActivityLink>? links = null,
         DateTimeOffset startedAt = default
-    ) => TryParse(traceparent, out var parent) ? Source.StartActivity(name, kind, parent, tags: null, links, startedAt) : null;
+    ) => Source.HasListeners() && TryParse(traceparent, out var parent) ? Source.StartActivity(name, kind, parent, tags: null, links, startedAt) : null;
 
     /// <summary>Begins a trace of its own, for work that nobody's request carries; whether it is recorded the sampler says.</summary>
     public static Activity? Begin(string name)
@@ -62,6 +62,8 @@ public static class Traces
 
         return links;
     }
+
+    private static bool IsRecording => Source.HasListeners() && Activity.Current is { Recorded: true, IsAllDataRequested: true };
 
     private static bool TryParse(string? traceparent, out ActivityContext context)
     {
