@@ -21,8 +21,7 @@ public static class Traces
     public static string? Current => IsRecording && Activity.Current!.IdFormat == ActivityIdFormat.W3C ? Activity.Current.Id : null;
 
     /// <summary>Begins a step of what runs now. Null where that is not recorded.</summary>
-    public static Activity? Start(string name) =>
-        IsRecording ? Source.StartActivity(name, ActivityKind.Internal) : null;
+    public static Activity? Start(string name) => IsRecording ? Source.StartActivity(name, ActivityKind.Internal) : null;
 
     /// <summary>Begins a step of a traced job, wherever it runs. Null without a context.</summary>
     /// <param name="traceparent">Of the job; null where it is not traced.</param>
@@ -32,7 +31,10 @@ public static class Traces
         ActivityKind kind = ActivityKind.Internal,
         IEnumerable<ActivityLink>? links = null,
         DateTimeOffset startedAt = default
-    ) => Source.HasListeners() && TryParse(traceparent, out var parent) ? Source.StartActivity(name, kind, parent, tags: null, links, startedAt) : null;
+    ) =>
+        Source.HasListeners() && TryParse(traceparent, out var parent)
+            ? Source.StartActivity(name, kind, parent, tags: null, links, startedAt)
+            : null;
 
     /// <summary>Begins a trace of its own, for work that nobody's request carries; whether it is recorded the sampler says.</summary>
     public static Activity? Begin(string name)
