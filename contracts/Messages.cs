@@ -37,6 +37,9 @@ public sealed record ChunkSubmitted
 
     /// <summary>Of a routed job, where <see cref="Payload"/> came along: the turn that its tasks take.</summary>
     public RouteStep? Step { get; init; }
+
+    /// <summary>The trace its job belongs to (W3C); absent where none is recorded, and for all but the first chunks of a job.</summary>
+    public string? Traceparent { get; init; }
 }
 
 /// <summary>Tasks <c>[First, First + Count)</c> of a chunk, counted inside the chunk.</summary>
@@ -45,14 +48,23 @@ public sealed record Slice(JobId Job, int No, int First, int Count)
     public ChunkKey Chunk => new(Job, No);
 }
 
-/// <summary>What a dispatch tells of one of its slices: who waits for it, and a copy of its chunk.</summary>
+/// <summary>What a dispatch tells of one of its slices: who waits for it, a copy of its chunk, its trace.</summary>
 /// <param name="Slice">Place of the slice in <see cref="Dispatch.Slices"/>.</param>
 /// <param name="ReplyTo">The ingest instance to send <see cref="TaskAnswered"/> to.</param>
 /// <param name="FirstSeq">The job's sequence number of the chunk's first task.</param>
 /// <param name="QueuedAt">When the job was accepted.</param>
 /// <param name="Payload">The whole chunk as stored, when no task of it has run before; else the worker reads the row.</param>
 /// <param name="Step">Of a routed job: the turn that the chunk's tasks take.</param>
-public sealed record SliceNote(int Slice, Guid? ReplyTo, int FirstSeq, DateTimeOffset QueuedAt, byte[]? Payload, RouteStep? Step = null);
+/// <param name="Traceparent">As <see cref="ChunkSubmitted.Traceparent"/>.</param>
+public sealed record SliceNote(
+    int Slice,
+    Guid? ReplyTo,
+    int FirstSeq,
+    DateTimeOffset QueuedAt,
+    byte[]? Payload,
+    RouteStep? Step = null,
+    string? Traceparent = null
+);
 
 /// <summary>Work for one worker, one model version, on one lane. Direct exchange, key <c>&lt;worker&gt;.&lt;lane&gt;</c>, mandatory.</summary>
 public sealed record Dispatch

@@ -1,6 +1,7 @@
 using MassTransit;
 using Pipeline.Contracts;
 using Pipeline.GpuWorker.Stages;
+using Pipeline.Hosting.Telemetry;
 
 namespace Pipeline.GpuWorker;
 
@@ -16,7 +17,7 @@ internal sealed class DispatchConsumer(WorkerId worker, KnownEpoch epoch, HeldDi
     public async Task ConsumeAsync(Dispatch dispatch, Start start, CancellationToken stop)
     {
         epoch.Learn(dispatch.Epoch);
-        var run = new DispatchRun(dispatch, time.GetUtcNow());
+        var run = new DispatchRun(dispatch, time.GetUtcNow()) { Trace = Traces.Current };
         held.Add(run);
         try
         {

@@ -3,6 +3,7 @@
 using Pipeline.GpuWorker;
 using Pipeline.GpuWorker.OnnxRuntime;
 using Pipeline.Hosting;
+using Pipeline.Hosting.Telemetry;
 
 if (HealthProbe.IsAsked(args))
 {
@@ -14,10 +15,12 @@ try
 {
     builder.Services.AddPipelineDefaults(PipelineOptions.Read(builder.Configuration));
     builder.Services.AddWorker(builder.Configuration);
+    builder.Services.AddPipelineTelemetry(builder.Configuration, "gpu-worker");
 
     await using var app = builder.Build();
     app.UseProblems();
     app.MapHealth();
+    app.MapMetrics();
 
     await app.Services.WaitForServersAsync(CancellationToken.None);
     await app.RunAsync();

@@ -5,6 +5,7 @@ using Npgsql;
 using Pipeline.Contracts;
 using Pipeline.GpuWorker.Stages;
 using Pipeline.Hosting;
+using Pipeline.Hosting.Telemetry;
 using Bus = Pipeline.Hosting.Bus;
 
 namespace Pipeline.GpuWorker;
@@ -19,6 +20,7 @@ internal sealed record WorkerParts(
     IReceiveEndpointConnector Lanes,
     IBus Bus,
     WorkerMetrics Metrics,
+    TelemetryOptions Telemetry,
     TimeProvider Time,
     ILoggerFactory Logs
 );
@@ -69,6 +71,7 @@ internal sealed partial class WorkerLife : Pack.IOutput, Run.IOutput, IDisposabl
         (_parts, _worker, _meter) = (parts, worker, meter);
         _log = parts.Logs.CreateLogger<WorkerLife>();
         _unwritten = new Unwritten(options.UnwrittenTimeMax, time);
+        parts.Metrics.Watch(_unwritten);
         _queue = new DeviceQueue(options.PackedBatchesMax, _unwritten);
         _ran = Channel.CreateBounded<RanWork>(options.RanBatchesMax);
         _finished = Channel.CreateBounded<FinishedBatch>(options.RanBatchesMax);
@@ -85,12 +88,24 @@ internal sealed partial class WorkerLife : Pack.IOutput, Run.IOutput, IDisposabl
             parts.Logs.CreateLogger<Heartbeat>()
         );
         _consumer = new(worker, parts.Epoch, _held, parts.Bus, time);
-        _fetch = new(parts.Database);
+        _fetch = new(parts.Database, parts.Telemetry);
         _pack = new(parts.Models, new StoppedJobs(parts, _log), new KnownEnds(parts, _log), meter);
         _run = new(_queue, meter, parts.Epoch, time, parts.Logs.CreateLogger<Run>());
         var answers = new Answers(parts.Bus, options, time, parts.Logs.CreateLogger<Answers>());
         var reuse = new ReuseWrites(parts, parts.Logs.CreateLogger<ReuseWrites>());
-        _write = new(parts.Database, worker, prices, meter, answers, reuse, _unwritten, options, time, parts.Logs.CreateLogger<Write>());
+        _write = new(
+            parts.Database,
+            worker,
+            prices,
+            meter,
+            answers,
+            reuse,
+            _unwritten,
+            parts.Metrics,
+            options,
+            time,
+            parts.Logs.CreateLogger<Write>()
+        );
     }
 
     public WorkerId Worker => _worker;
@@ -273,6 +288,7 @@ internal sealed partial class WorkerLife : Pack.IOutput, Run.IOutput, IDisposabl
     /// <summary>True when something of the dispatch is to be run.</summary>
     private async Task<bool> FetchAsync(DispatchRun run)
     {
+        using var fetches = Traces.Start("fetch", run.Trace);
         try
         {
             await Patience.UntilAsync(token => _fetch.ReadAsync(run, token), _parts, _log, _stop.Token);
@@ -313,6 +329,7 @@ internal sealed partial class WorkerLife : Pack.IOutput, Run.IOutput, IDisposabl
 
     private async Task PackAsync(DispatchRun run)
     {
+        using var packs = Traces.Start("pack", run.Trace);
         try
         {
             await _pack.PackAsync(run, this, _stop.Token);

@@ -4,7 +4,9 @@ using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
 using Npgsql;
 using Pipeline.GpuWorker.Models.Sessions;
+using Pipeline.GpuWorker.Nvml;
 using Pipeline.Hosting;
+using Pipeline.Hosting.Telemetry;
 
 namespace Pipeline.GpuWorker;
 
@@ -30,9 +32,11 @@ public static class WorkerServices
             s.GetRequiredService<IReceiveEndpointConnector>(),
             s.GetRequiredService<IBus>(),
             s.GetRequiredService<WorkerMetrics>(),
+            s.GetRequiredService<TelemetryOptions>(),
             s.GetRequiredService<TimeProvider>(),
             s.GetRequiredService<ILoggerFactory>()
         ));
+        services.AddHostedService<DeviceSensors>();
         services.AddSingleton<WorkerHost>();
         services.AddHostedService(s => s.GetRequiredService<WorkerHost>());
         services.AddHealthChecks().Add(new("worker", s => s.GetRequiredService<WorkerHost>(), null, ["ready"]));

@@ -2,6 +2,7 @@ using System.Globalization;
 using Microsoft.AspNetCore.Http;
 using Pipeline.Contracts;
 using Pipeline.Hosting;
+using Pipeline.Hosting.Telemetry;
 using Pipeline.Ingest.Body;
 using Pipeline.Ingest.Routes;
 using Pipeline.Ingest.Tasks;
@@ -44,6 +45,9 @@ internal sealed record JobOrder
 
     /// <summary>The group of its tasks that name none of their own.</summary>
     public string? Group { get; init; }
+
+    /// <summary>The trace it belongs to; null where none is recorded.</summary>
+    public string? Traceparent { get; init; }
 
     /// <summary>What it is predicted to take; set when it is let in (<see cref="JobGate"/>), null where nobody knows.</summary>
     public JobPrediction? Predicted { get; init; }
@@ -116,6 +120,7 @@ internal sealed class Admission(
             Reuse = reuse,
             UsesCache = reuse && await caching.ContainsAsync(tenant, stop),
             Group = group,
+            Traceparent = Traces.Current,
             Metadata = parameters.MetadataPairs,
         };
         return (order, null);

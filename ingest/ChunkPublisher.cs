@@ -7,6 +7,7 @@ using Npgsql;
 using NpgsqlTypes;
 using Pipeline.Contracts;
 using Pipeline.Hosting;
+using Pipeline.Hosting.Telemetry;
 using Pipeline.Ingest.Storage;
 using Pipeline.Migrations;
 
@@ -28,6 +29,7 @@ internal sealed partial class ChunkPublisher(
     IBus bus,
     NpgsqlDataSource database,
     IngestOptions options,
+    TelemetryOptions telemetry,
     TimeProvider time,
     ILogger<ChunkPublisher> log
 ) : BackgroundService
@@ -45,7 +47,7 @@ internal sealed partial class ChunkPublisher(
     {
         if (_waiting.Count < options.AnnounceQueueMax && _waiting.TryAdd(job.Order.Id, 0))
         {
-            _arrivals.Writer.TryWrite(new Waiting(job));
+            _arrivals.Writer.TryWrite(new Waiting(job, telemetry));
         }
     }
 
@@ -244,6 +246,7 @@ internal sealed partial class ChunkPublisher(
     {
         try
         {
+            using var announces = Traces.Start("announce chunk", chunk.Traceparent);
             await bus.Publish(chunk, patience);
             return null;
         }
@@ -279,7 +282,8 @@ internal sealed partial class ChunkPublisher(
     {
         await using var command = database.CreateCommand(
             $"""
-            SELECT c.job, c.no, j.tenant, {ChunkSql.Model}, j.class, j.deadline, j.queued_at, c.first_seq, c.tasks, c.units, c.units_max
+            SELECT c.job, c.no, j.tenant, {ChunkSql.Model}, j.class, j.deadline, j.queued_at, c.first_seq, c.tasks, c.units, c.units_max,
+                   j.traceparent
             FROM chunks c JOIN jobs j ON j.id = c.job
             WHERE c.announced_at IS NULL AND c.remaining > 0 AND j.state IN ('queued', 'running')
               AND j.queued_at <= $1 AND j.id <> ALL ($2)
@@ -308,6 +312,7 @@ internal sealed partial class ChunkPublisher(
                     Tasks = reader.GetInt32(8),
                     Units = reader.GetInt64(9),
                     UnitsMax = reader.GetInt32(10),
+                    Traceparent = reader.IsDBNull(11) ? null : telemetry.TraceOf(reader.GetString(11), reader.GetInt32(1)),
                 }
             );
         }
@@ -316,7 +321,7 @@ internal sealed partial class ChunkPublisher(
     }
 
     /// <summary>A job with chunks left to announce.</summary>
-    private sealed class Waiting(AnnouncedJob job)
+    private sealed class Waiting(AnnouncedJob job, TelemetryOptions telemetry)
     {
         private int _next;
 
@@ -343,6 +348,7 @@ internal sealed partial class ChunkPublisher(
                         Tasks = chunk.Tasks,
                         Units = chunk.Units,
                         UnitsMax = chunk.UnitsMax,
+                        Traceparent = telemetry.TraceOf(order.Traceparent, chunk.No),
                     }
                 );
             }

@@ -1,43 +1,56 @@
 using System.Diagnostics.Metrics;
+using Pipeline.Contracts;
+using Pipeline.Hosting.Telemetry;
+using Pipeline.Ingest.Express;
 
 namespace Pipeline.Ingest;
 
-/// <summary>What the door shows of itself; the README lists the names.</summary>
+/// <summary>What the door shows of itself; what each metric means is in <see cref="Metrics"/>.</summary>
 internal sealed class IngestMetrics : IDisposable
 {
     public const string MeterName = "Pipeline.Ingest";
 
+    private readonly ModelLabels _models;
     private readonly Meter _meter = new(MeterName);
+    private readonly Counter<long> _jobs;
+    private readonly Counter<long> _tasks;
     private readonly Histogram<double> _answered;
     private readonly Histogram<double> _disconnects;
     private readonly Counter<long> _lost;
     private readonly Histogram<int> _groups;
 
-    public IngestMetrics()
+    public IngestMetrics(ModelLabels models, Waiters waiters)
     {
-        _answered = _meter.CreateHistogram<double>(
-            "pipeline.ingest.infer.duration",
-            "ms",
-            "Time of an inference that was waited for, by outcome"
-        );
-        _disconnects = _meter.CreateHistogram<double>(
-            "pipeline.ingest.infer.disconnects",
-            "ms",
-            "Clients that closed the connection, by how long they had waited"
-        );
-        _lost = _meter.CreateCounter<long>("pipeline.ingest.infer.lost_answers", description: "Results found in the rows, not by message");
-        _groups = _meter.CreateHistogram<int>("pipeline.ingest.infer.group", "jobs", "Express jobs that shared a commit");
+        _models = models;
+        _jobs = _meter.Counter<long>(Metrics.JobsAccepted);
+        _tasks = _meter.Counter<long>(Metrics.TasksAccepted);
+        _answered = _meter.Histogram<double>(Metrics.RequestDuration);
+        _disconnects = _meter.Histogram<double>(Metrics.Disconnects);
+        _lost = _meter.Counter<long>(Metrics.LostAnswers);
+        _groups = _meter.Histogram<int>(Metrics.ExpressGroup);
+        _meter.Gauge(Metrics.ExpressWaiting, () => waiters.Count);
+    }
+
+    public void Accepted(JobOrder order, int tasks)
+    {
+        var (latencyClass, model) = (Class(order.Class), Model(order.Model.Ref));
+        _jobs.Add(1, latencyClass, model);
+        _tasks.Add(tasks, latencyClass, model);
     }
 
     /// <param name="outcome"><c>answered</c>, <c>accepted</c> (202), or <c>late</c> where the protocol knows no 202.</param>
-    public void Answered(TimeSpan waited, string outcome) =>
-        _answered.Record(waited.TotalMilliseconds, new KeyValuePair<string, object?>("outcome", outcome));
+    public void Answered(ExpressAccepted accepted, TimeSpan waited, string outcome) =>
+        _answered.Record(waited.TotalSeconds, Model(accepted.Job.Model), new(Metrics.Outcome, outcome));
 
-    public void Disconnected(TimeSpan waited) => _disconnects.Record(waited.TotalMilliseconds);
+    public void Disconnected(TimeSpan waited) => _disconnects.Record(waited.TotalSeconds);
 
     public void FoundLost(int results) => _lost.Add(results);
 
     public void Stored(int jobs) => _groups.Record(jobs);
 
     public void Dispose() => _meter.Dispose();
+
+    private static KeyValuePair<string, object?> Class(LatencyClass latencyClass) => new(Metrics.Class, latencyClass.Name());
+
+    private KeyValuePair<string, object?> Model(ModelRef model) => new(Metrics.Model, _models.Of(model));
 }

@@ -2,6 +2,7 @@
 
 using Pipeline.Hosting;
 using Pipeline.Hosting.Api;
+using Pipeline.Hosting.Telemetry;
 using Pipeline.Ingest;
 using Pipeline.OpenAi;
 
@@ -15,10 +16,12 @@ try
     var builder = WebApplication.CreateBuilder(args);
     builder.Services.AddPipelineDefaults(PipelineOptions.Read(builder.Configuration));
     builder.Services.AddIngest(builder.Configuration);
+    builder.Services.AddPipelineTelemetry(builder.Configuration, "ingest");
 
     await using var app = builder.Build();
     app.UseProblems();
     app.MapHealth();
+    app.MapMetrics();
     app.MapApiDocument();
     app.MapIngest();
     app.MapOpenAiReads();

@@ -27,6 +27,7 @@ internal sealed partial class SubmitJob(
     PriceList prices,
     ChunkPublisher publisher,
     BrokerGate broker,
+    IngestMetrics metrics,
     IngestOptions options,
     TimeProvider time,
     ILogger<SubmitJob> log
@@ -172,6 +173,7 @@ internal sealed partial class SubmitJob(
         }
 
         publisher.Announce(new AnnouncedJob(order, now, writer.Chunks));
+        metrics.Accepted(order, writer.Tasks);
         LogAccepted(log, order.Id, writer.Tasks, order.Model.Ref, order.Class);
         return Results.Bytes(answer, "application/json");
     }

@@ -85,6 +85,9 @@ public sealed class JobRow
     /// <summary>True when its tenant's cache may answer its tasks, and takes their results.</summary>
     public bool UsesCache { get; set; }
 
+    /// <summary>The trace it belongs to, as W3C's <c>traceparent</c>; null where nothing is recorded of it.</summary>
+    public string? Traceparent { get; set; }
+
     /// <summary>Why the job itself was refused, as JSON; only in state <c>failed</c>.</summary>
     public string? Error { get; set; }
     public required DateTimeOffset CreatedAt { get; set; }

@@ -147,6 +147,8 @@ public static class Ledger
 /// <param name="entries">Their times sum to the interval, their amounts to its <see cref="DevicePrices.Interval"/>.</param>
 public sealed class LedgerExtension(WorkerId worker, long fromNs, long toNs, IReadOnlyList<LedgerEntry> entries)
 {
+    public IReadOnlyList<LedgerEntry> Entries => entries;
+
     /// <summary>Gives the worker's prices, or no row: see <see cref="Took"/>.</summary>
     /// <exception cref="ArgumentException">The entries do not sum to the interval.</exception>
     public NpgsqlBatchCommand Command()

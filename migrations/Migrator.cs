@@ -22,7 +22,7 @@ public static partial class Migrator
     )
     {
         await WaitAsync(new(connectionString), logger, wait, cancellationToken);
-        await using var dataSource = NpgsqlDataSource.Create(connectionString);
+        await using var dataSource = Storage.ForSetup(connectionString);
         await using var gate = await dataSource.OpenConnectionAsync(cancellationToken);
 
         // A session's lock on its own connection: it outlives the transactions of the migrations, and falls with the process.
@@ -77,8 +77,8 @@ public static partial class Migrator
     {
         var name = settings.Database!;
         var elsewhere = new NpgsqlConnectionStringBuilder(settings.ConnectionString) { Database = "postgres", Pooling = false };
-        await using var maintenance = new NpgsqlConnection(elsewhere.ConnectionString);
-        await maintenance.OpenAsync(cancellationToken);
+        await using var storage = Storage.ForSetup(elsewhere.ConnectionString);
+        await using var maintenance = await storage.OpenConnectionAsync(cancellationToken);
         try
         {
             await ExecuteAsync(

@@ -146,6 +146,9 @@ public sealed class TaskEndRows
     /// <summary>Job, task and cost of a row.</summary>
     public (JobId Job, int Chunk, int Seq, long CostPico) this[int row] => (new JobId(_jobs[row]), _chunks[row], _seqs[row], _costs[row]);
 
+    /// <summary>How the row's task ended, by its wire name.</summary>
+    public string OutcomeOf(int row) => _outcomes[row];
+
     /// <summary>Where a reused row's result comes from, and what it saved; null for a row that ran.</summary>
     public (string Source, long SavedPico)? ReusedOf(int row) => _reused[row] is { } source ? (source, _savedPico[row]!.Value) : null;
 

@@ -2,6 +2,7 @@
 
 using Pipeline.Hosting;
 using Pipeline.Hosting.Api;
+using Pipeline.Hosting.Telemetry;
 using Pipeline.ResultsApi;
 
 if (HealthProbe.IsAsked(args))
@@ -14,10 +15,12 @@ try
 {
     builder.Services.AddPipelineDefaults(PipelineOptions.Read(builder.Configuration));
     builder.Services.AddResultsApi(builder.Configuration);
+    builder.Services.AddPipelineTelemetry(builder.Configuration, "results-api");
 
     await using var app = builder.Build();
     app.UseProblems();
     app.MapHealth();
+    app.MapMetrics();
     app.MapApiDocument();
     app.MapResultsApi();
 

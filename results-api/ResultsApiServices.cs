@@ -29,6 +29,8 @@ public static class ResultsApiServices
         services.AddSingleton<Forecasts>();
         services.AddSingleton<IBusPart>(provider => provider.GetRequiredService<Forecasts>());
         services.AddOpenAiReads();
+        services.AddSingleton<ResultsMetrics>();
+        services.AddHostedService<StoredFiguresReader>();
         services.AddSingleton<JobWatch>();
         services.AddHostedService(provider => provider.GetRequiredService<JobWatch>());
         services.AddHostedService<OutputFilesMaker>();

@@ -3,6 +3,7 @@ using System.Net;
 using System.Net.Sockets;
 using System.Security.Cryptography;
 using Npgsql;
+using Pipeline.Hosting;
 
 namespace Pipeline.Standalone;
 
@@ -324,8 +325,8 @@ internal sealed partial class PrivatePostgres : IAsyncDisposable
     {
         try
         {
-            await using var connection = new NpgsqlConnection(Connect("postgres", pooling: false).ConnectionString);
-            await connection.OpenAsync(cancellationToken);
+            await using var storage = Storage.ForSetup(Connect("postgres", pooling: false).ConnectionString);
+            await using var connection = await storage.OpenConnectionAsync(cancellationToken);
             await using var command = new NpgsqlCommand("SHOW data_directory", connection);
             return (string?)await command.ExecuteScalarAsync(cancellationToken) == Data;
         }

@@ -2,6 +2,7 @@ using MassTransit;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
 using Pipeline.Contracts;
+using Pipeline.Hosting.Telemetry;
 using InMemoryExchange = MassTransit.Transports.Fabric.ExchangeType;
 
 namespace Pipeline.Hosting;
@@ -38,10 +39,13 @@ public static class Bus
     /// <summary>Registers the one bus of this process; the parts registered as <see cref="IBusPart"/> declare their endpoints on it.</summary>
     public static IServiceCollection AddPipelineBus(this IServiceCollection services, PipelineOptions options)
     {
+        services.AddSingleton(_ => new BusMetrics(options.UsesInMemoryBroker ? "in_memory" : "rabbitmq"));
         services.AddMassTransit(x =>
         {
             // Nothing here reports to anybody unless its operator asks for it.
             x.DisableUsageTelemetry();
+            x.AddPublishObserver(static services => services.GetRequiredService<BusMetrics>());
+            x.AddReceiveObserver(static services => services.GetRequiredService<BusMetrics>());
             if (options.UsesInMemoryBroker)
             {
                 x.UsingInMemory((context, bus) => ConfigureInMemory(context, bus));
@@ -209,20 +213,41 @@ public static class Bus
         ConfigureBoth(context, bus);
     }
 
+    /// <summary>The exchange of a kind of message; <c>other</c> for what is none of ours.</summary>
+    public static string ExchangeOf(Type message) => Exchanges.GetValueOrDefault(message, "other");
+
+    private static readonly Dictionary<Type, string> Exchanges = new()
+    {
+        [typeof(ChunkSubmitted)] = "pipeline.chunks",
+        [typeof(Dispatch)] = "pipeline.dispatches",
+        [typeof(TaskAnswered)] = "pipeline.answers",
+        [typeof(DispatchFinished)] = "pipeline.dispatches-finished",
+        [typeof(WorkerHeartbeat)] = "pipeline.heartbeats",
+        [typeof(SchedulerTick)] = "pipeline.scheduler-ticks",
+        [typeof(SchedulerChanged)] = "pipeline.scheduler-changes",
+        [typeof(JobChanged)] = "pipeline.job-changes",
+        [typeof(Forecast)] = "pipeline.forecasts",
+        [typeof(AskJobDecisions)] = "pipeline.decision-questions",
+        [typeof(JobDecisions)] = "pipeline.decision-answers",
+    };
+
     /// <summary>First of all: whatever else is said of a message settles its exchange's name.</summary>
     private static void NameExchanges(IBusFactoryConfigurator bus)
     {
-        bus.Message<ChunkSubmitted>(m => m.SetEntityName("pipeline.chunks"));
-        bus.Message<Dispatch>(m => m.SetEntityName("pipeline.dispatches"));
-        bus.Message<TaskAnswered>(m => m.SetEntityName("pipeline.answers"));
-        bus.Message<DispatchFinished>(m => m.SetEntityName("pipeline.dispatches-finished"));
-        bus.Message<WorkerHeartbeat>(m => m.SetEntityName("pipeline.heartbeats"));
-        bus.Message<SchedulerTick>(m => m.SetEntityName("pipeline.scheduler-ticks"));
-        bus.Message<SchedulerChanged>(m => m.SetEntityName("pipeline.scheduler-changes"));
-        bus.Message<JobChanged>(m => m.SetEntityName("pipeline.job-changes"));
-        bus.Message<Forecast>(m => m.SetEntityName("pipeline.forecasts"));
-        bus.Message<AskJobDecisions>(m => m.SetEntityName("pipeline.decision-questions"));
-        bus.Message<JobDecisions>(m => m.SetEntityName("pipeline.decision-answers"));
+        Name<ChunkSubmitted>();
+        Name<Dispatch>();
+        Name<TaskAnswered>();
+        Name<DispatchFinished>();
+        Name<WorkerHeartbeat>();
+        Name<SchedulerTick>();
+        Name<SchedulerChanged>();
+        Name<JobChanged>();
+        Name<Forecast>();
+        Name<AskJobDecisions>();
+        Name<JobDecisions>();
+
+        void Name<T>()
+            where T : class => bus.Message<T>(m => m.SetEntityName(ExchangeOf(typeof(T))));
     }
 
     private static void ConfigureBoth(IBusRegistrationContext context, IBusFactoryConfigurator bus)

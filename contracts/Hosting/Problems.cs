@@ -7,6 +7,7 @@ using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
 using Npgsql;
 using Pipeline.Contracts;
+using Pipeline.Hosting.Telemetry;
 
 namespace Pipeline.Hosting;
 
@@ -145,6 +146,7 @@ public static partial class Problems
     /// <summary>Writes a problem as the whole reply. What may succeed later always says when to come back.</summary>
     public static Task WriteAsync(HttpContext http, Problem problem)
     {
+        http.RequestServices.GetService<ProblemMetrics>()?.Answered(problem.Code);
         http.Response.StatusCode = problem.Status;
         if (!problem.Retry)
         {

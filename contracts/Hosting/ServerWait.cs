@@ -24,8 +24,8 @@ public static partial class ServerWait
             {
                 try
                 {
-                    await using var connection = new NpgsqlConnection(builder.ConnectionString);
-                    await connection.OpenAsync(token);
+                    await using var storage = Storage.ForSetup(builder.ConnectionString);
+                    await using var connection = await storage.OpenConnectionAsync(token);
                 }
                 catch (PostgresException e)
                     when (e.SqlState is not (PostgresErrorCodes.CannotConnectNow or PostgresErrorCodes.TooManyConnections))

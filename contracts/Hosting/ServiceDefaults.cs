@@ -2,10 +2,12 @@ using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Routing;
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.DependencyInjection.Extensions;
 using Microsoft.Extensions.Diagnostics.HealthChecks;
 using Microsoft.Extensions.Logging;
 using Npgsql;
 using Pipeline.Hosting.Api;
+using Pipeline.Hosting.Telemetry;
 
 namespace Pipeline.Hosting;
 
@@ -33,8 +35,11 @@ public static class ServiceDefaults
                 // express answer takes of it.
                 NoResetOnClose = true,
             };
-            return NpgsqlDataSource.Create(connection);
+            return Storage.Create(connection.ConnectionString, Storage.Service);
         });
+        services.TryAddSingleton(new TelemetryOptions());
+        services.AddSingleton<ModelLabels>();
+        services.AddSingleton<ProblemMetrics>();
         services.AddSingleton<ApiKeys>();
         services.AddPipelineBus(options);
         if (options.ParentProcess is not null)
@@ -86,8 +91,11 @@ public static class ServiceDefaults
     /// <summary><c>/healthz/live</c>: the process runs. <c>/healthz/ready</c>: PostgreSQL and the bus answer.</summary>
     public static void MapHealth(this IEndpointRouteBuilder endpoints)
     {
-        endpoints.MapGet("/healthz/live", () => Results.Text("alive")).Describe(Live);
-        endpoints.MapHealthChecks(HealthProbe.Path, new() { Predicate = check => check.Tags.Contains("ready") }).Describe(Ready);
+        endpoints.MapGet("/healthz/live", () => Results.Text("alive")).Describe(Live).DisableHttpMetrics();
+        endpoints
+            .MapHealthChecks(HealthProbe.Path, new() { Predicate = check => check.Tags.Contains("ready") })
+            .Describe(Ready)
+            .DisableHttpMetrics();
     }
 
     private sealed class DatabaseHealth(NpgsqlDataSource database) : IHealthCheck

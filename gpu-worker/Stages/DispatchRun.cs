@@ -30,6 +30,12 @@ internal sealed class DispatchRun(Dispatch dispatch, DateTimeOffset receivedAt)
     /// <summary>When it reached this worker.</summary>
     public DateTimeOffset ReceivedAt { get; } = receivedAt;
 
+    /// <summary>
+    /// The trace that its steps belong to (W3C): of the message it came with, or, where the scheduler did not know, of the first traced slice.
+    /// Null where nothing is recorded.
+    /// </summary>
+    public string? Trace { get; set; }
+
     /// <summary>Its slices in the dispatch's order; set by the fetch.</summary>
     public SliceRun[] Slices { get; set; } = [];
 
@@ -92,7 +98,7 @@ internal sealed class DispatchRun(Dispatch dispatch, DateTimeOffset receivedAt)
             return false;
         }
 
-        _escalated.Add(opened.Chunk with { ReplyTo = slice.ReplyTo });
+        _escalated.Add(opened.Chunk with { ReplyTo = slice.ReplyTo, Traceparent = slice.Traceparent });
         return true;
     }
 
@@ -172,6 +178,9 @@ internal sealed class SliceRun(Slice slice)
 
     /// <summary>The ingest instance that waits for its results; null where nobody is known to.</summary>
     public Guid? ReplyTo { get; set; }
+
+    /// <summary>Its job's trace (W3C); null where it is not traced.</summary>
+    public string? Traceparent { get; set; }
 
     /// <summary>The run's tasks; null when nothing of the slice is to be run.</summary>
     public byte[]? Payload { get; set; }

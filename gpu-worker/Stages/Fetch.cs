@@ -2,6 +2,7 @@ using System.Text.Json;
 using Npgsql;
 using NpgsqlTypes;
 using Pipeline.Contracts;
+using Pipeline.Hosting.Telemetry;
 using Pipeline.Migrations;
 
 namespace Pipeline.GpuWorker.Stages;
@@ -12,7 +13,7 @@ namespace Pipeline.GpuWorker.Stages;
 /// ask which of its tasks have results. Chunks that came with the dispatch are not read at all: none of their tasks has run before, and
 /// should one have a result all the same, it stands.
 /// </summary>
-internal sealed class Fetch(NpgsqlDataSource database)
+internal sealed class Fetch(NpgsqlDataSource database, TelemetryOptions telemetry)
 {
     /// <summary>Fills <see cref="DispatchRun.Slices"/>.</summary>
     /// <exception cref="NpgsqlException">PostgreSQL is away, or refused.</exception>
@@ -26,6 +27,7 @@ internal sealed class Fetch(NpgsqlDataSource database)
         }
 
         run.Slices = slices;
+        run.Trace ??= Array.Find(slices, s => s.Traceparent is not null)?.Traceparent;
         if (Array.FindAll(slices, s => s.HasEscalated) is { Length: > 0 } escalated)
         {
             await ReadEscalatedAsync(run, escalated, stop);
@@ -40,7 +42,7 @@ internal sealed class Fetch(NpgsqlDataSource database)
             {
                 var slice = slices[note.Slice];
                 (slice.ReplyTo, slice.FirstSeq, slice.QueuedAt) = (note.ReplyTo, note.FirstSeq, note.QueuedAt);
-                (slice.Payload, slice.Step) = (note.Payload, note.Step);
+                (slice.Payload, slice.Step, slice.Traceparent) = (note.Payload, note.Step, note.Traceparent);
             }
         }
     }
@@ -62,6 +64,7 @@ internal sealed class Fetch(NpgsqlDataSource database)
                 slice.QueuedAt = reader.GetFieldValue<DateTimeOffset>(6);
                 slice.HasBudget = reader.GetBoolean(7);
                 slice.Cache = reader.IsDBNull(8) ? null : new TenantId(reader.GetGuid(8));
+                slice.Traceparent ??= reader.IsDBNull(15) ? null : telemetry.TraceOf(reader.GetString(15), slice.Slice.No);
                 ReadRoute(slice, reader);
                 var (tasks, remaining, runs) = (reader.GetInt32(2), reader.GetInt32(3), reader.GetBoolean(4));
                 if (remaining == 0)
@@ -119,7 +122,8 @@ internal sealed class Fetch(NpgsqlDataSource database)
             SELECT s.at, c.first_seq, c.tasks, c.remaining, r.runs, CASE WHEN r.runs AND c.remaining > 0 THEN {ChunkSql.Payload} END,
                    coalesce(j.queued_at, j.created_at), j.max_cost_pico IS NOT NULL, CASE WHEN j.uses_cache THEN j.tenant END,
                    CASE WHEN j.route IS NOT NULL THEN c.turn END, c.own, c.root,
-                   (j.route -> 'variants' -> (c.turn - 1) -> 'accept')::text, j.route -> 'variants' -> c.turn::int ->> 'model', c.escalated > 0
+                   (j.route -> 'variants' -> (c.turn - 1) -> 'accept')::text, j.route -> 'variants' -> c.turn::int ->> 'model', c.escalated > 0,
+                   j.traceparent
             FROM unnest($1, $2) WITH ORDINALITY AS s (job, no, at)
             JOIN chunks c ON c.job = s.job AND c.no = s.no
             JOIN jobs j ON j.id = s.job

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using Microsoft.Extensions.Logging;
 using Pipeline.Contracts;
 using Pipeline.GpuWorker.Models;
@@ -53,6 +54,7 @@ internal sealed partial class Run(DeviceQueue queue, DeviceMeter meter, KnownEpo
         var (batchId, provider) = (BatchId.New(startedAt), work.Model.Provider);
         var (units, paddedUnits) = (work.Batch.Units, work.Batch.PaddedUnits);
         IRanBatch ran;
+        using var infers = BatchTrace.Start(work);
         meter.RunBegins();
         try
         {
@@ -61,6 +63,7 @@ internal sealed partial class Run(DeviceQueue queue, DeviceMeter meter, KnownEpo
         catch (Exception e)
         {
             meter.RunEnds(Bisected);
+            infers?.SetStatus(ActivityStatusCode.Error, e.Message);
             if (abort.IsCancellationRequested)
             {
                 work.Run.LetGo();

@@ -25,6 +25,18 @@ internal sealed class Unwritten(TimeSpan timeMax, TimeProvider time)
     /// <summary>Rows were committed, or given up.</summary>
     public event Action? Shrunk;
 
+    /// <summary>Rows that have run and are not committed.</summary>
+    public long Rows
+    {
+        get
+        {
+            lock (_lock)
+            {
+                return _rows;
+            }
+        }
+    }
+
     /// <summary>True while more bulk may run; always when nothing waits to be written.</summary>
     public bool HasRoom
     {

@@ -20,6 +20,7 @@ internal sealed partial class Write(
     Answers answers,
     ReuseWrites reuse,
     Unwritten unwritten,
+    WorkerMetrics metrics,
     WorkerOptions options,
     TimeProvider time,
     ILogger log
@@ -142,6 +143,7 @@ internal sealed partial class Write(
                 extension.Took(await LastScalarAsync(batch, null, abort));
                 await Ledger.CloseAsync(connection, transaction, worker, WorkerState.Stopped, time.GetUtcNow(), abort);
                 await transaction.CommitAsync(abort);
+                metrics.Booked(extension);
                 return Commit.Done;
             },
             0,
@@ -220,6 +222,7 @@ internal sealed partial class Write(
             group.Count == 0 ? [.. _spans]
             : lastSpan is null ? []
             : _spans.GetRange(0, _spans.IndexOf(lastSpan) + 1);
+        using var writes = BatchTrace.StartWrite(group);
         var began = 0L;
         var (outcome, refusal) = await RetryAsync(
             () =>
@@ -232,7 +235,9 @@ internal sealed partial class Write(
         );
         if (outcome == Commit.Done)
         {
-            unwritten.Remove(_places.Count, time.GetElapsedTime(began));
+            var took = time.GetElapsedTime(began);
+            unwritten.Remove(_places.Count, took);
+            Measure(group, took);
             _spans.RemoveRange(0, spans.Count);
             _accountedNs = spans.Count > 0 ? spans[^1].ToNs : _accountedNs;
             if (_ended is { Count: > 0 } ended)
@@ -246,6 +251,36 @@ internal sealed partial class Write(
 
         return (outcome, refusal);
     }
+
+    /// <summary>Tells the metrics what was committed; its tasks lie in the order of the group.</summary>
+    private void Measure(IReadOnlyList<FinishedBatch> group, TimeSpan took)
+    {
+        var place = 0;
+        for (var i = 0; i < group.Count; i++)
+        {
+            var (batch, dispatch) = (group[i], group[i].Run.Dispatch);
+            if (batch.Device is { } device)
+            {
+                metrics.Ran(dispatch, batch.Ends.Length, device);
+            }
+
+            // Tasks that end in the same way lie together as a rule.
+            for (var end = place + batch.Tasks.Length; place < end; )
+            {
+                var (outcome, first) = (OutcomeAt(place), place);
+                while (++place < end && OutcomeAt(place) == outcome) { }
+
+                metrics.Ended(dispatch, outcome, place - first);
+            }
+        }
+
+        if (group.Count > 0)
+        {
+            metrics.Wrote(_places.Count, took);
+        }
+    }
+
+    private string OutcomeAt(int place) => _places[place] is >= 0 and var row ? _rows.OutcomeOf(row) : "escalated";
 
     /// <summary>Fills the rows, and works out what each costs.</summary>
     private BatchBooking?[] Book(IReadOnlyList<FinishedBatch> group)
@@ -363,6 +398,7 @@ internal sealed partial class Write(
             if (extension.Took(await LastScalarAsync(batch, ended, abort)))
             {
                 await transaction.CommitAsync(abort);
+                metrics.Booked(extension);
                 _ended = ended;
                 return Commit.Done;
             }

@@ -5,6 +5,7 @@ using Microsoft.AspNetCore.Http;
 using Npgsql;
 using Pipeline.Contracts;
 using Pipeline.Hosting;
+using Pipeline.Hosting.Telemetry;
 using Pipeline.Ingest.Body;
 using Pipeline.Ingest.Storage;
 using Pipeline.Ingest.Tasks;
@@ -50,7 +51,9 @@ internal sealed class ExpressPath(
     Waiters waiters,
     LostAnswers lost,
     NpgsqlDataSource database,
+    IngestMetrics metrics,
     IngestOptions options,
+    TelemetryOptions telemetry,
     TimeProvider time
 )
 {
@@ -139,6 +142,7 @@ internal sealed class ExpressPath(
         {
             await StoreAsync(order, tasks, view, claim, fingerprint, stop);
             waiter.Stored();
+            metrics.Accepted(order, tasks.Count);
         }
         catch (PostgresException e) when (e.SqlState == TenantBudgets.ExceededSqlState)
         {
@@ -213,7 +217,11 @@ internal sealed class ExpressPath(
             );
         var totals = new JobTotals(tasks.Count, tasks.Units, chunks.Count);
         var queuedAt = view.QueuedAt!.Value;
-        await writer.StoreAsync(new QueuedJob(order, totals, chunks, [], queuedAt, kept), stop);
+        using (Traces.Start("store job"))
+        {
+            await writer.StoreAsync(new QueuedJob(order, totals, chunks, [], queuedAt, kept), stop);
+        }
+
         publisher.AnnounceAtOnce(order.Id, [.. chunks.Select(c => Announcement(order, c.Header, c.Payload, queuedAt))]);
     }
 
@@ -233,6 +241,7 @@ internal sealed class ExpressPath(
             UnitsMax = header.UnitsMax,
             ReplyTo = waiters.Instance,
             Step = order.Route?.StepOf(1),
+            Traceparent = telemetry.TraceOf(order.Traceparent, header.No),
             // Where the tenant has a cache the worker reads the row, which says so.
             Payload = payload.Length <= options.InlinePayloadBytesMax && !order.UsesCache ? payload : null,
         };
@@ -266,7 +275,11 @@ internal sealed class ExpressAccepted(JobView job, JobWaiter waiter, Waiters wai
 
     /// <summary>Waits until every task has its result.</summary>
     /// <returns>False when that took longer than <paramref name="waitMax"/>: the work goes on, and can be fetched by the job's id.</returns>
-    public Task<bool> CompleteAsync(TimeSpan waitMax, CancellationToken stop) => waiter.CompleteAsync(waitMax, time, stop);
+    public async Task<bool> CompleteAsync(TimeSpan waitMax, CancellationToken stop)
+    {
+        using var waits = Traces.Start("await results");
+        return await waiter.CompleteAsync(waitMax, time, stop);
+    }
 
     /// <summary>Waits until more than <paramref name="seen"/> results have landed, or nothing more will come.</summary>
     /// <returns>False when that took longer than <paramref name="waitMax"/>.</returns>

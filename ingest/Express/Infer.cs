@@ -138,7 +138,7 @@ internal sealed partial class Infer(
             }
 
             var complete = await accepted.CompleteAsync(preferences.WaitUpTo(options.ExpressWaitMax), either.Token);
-            metrics.Answered(time.GetElapsedTime(began), complete ? "answered" : "accepted");
+            metrics.Answered(accepted, time.GetElapsedTime(began), complete ? "answered" : "accepted");
             return complete ? InferAnswer.Complete(accepted) : InferAnswer.Later(http, accepted);
         }
         catch (OperationCanceledException) when (http.RequestAborted.IsCancellationRequested)

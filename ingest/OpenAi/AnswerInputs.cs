@@ -17,7 +17,14 @@ namespace Pipeline.Ingest.OpenAi;
 /// <c>service_tier</c> is the class; the answer says which one served. Without one, or with <c>auto</c>, it is express where that can be
 /// promised, else standard; a tier that was named is kept or refused.
 /// </summary>
-internal sealed class AnswerInputs(Admission admission, ExpressPath path, IngestOptions options, IHostApplicationLifetime lifetime)
+internal sealed class AnswerInputs(
+    Admission admission,
+    ExpressPath path,
+    IngestMetrics metrics,
+    IngestOptions options,
+    TimeProvider time,
+    IHostApplicationLifetime lifetime
+)
 {
     public async Task<IResult> HandleAsync(HttpContext http, string endpoint)
     {
@@ -134,16 +141,20 @@ internal sealed class AnswerInputs(Admission admission, ExpressPath path, Ingest
         long units
     )
     {
+        var began = time.GetTimestamp();
         using var either = CancellationTokenSource.CreateLinkedTokenSource(http.RequestAborted, lifetime.ApplicationStopping);
         try
         {
-            if (!await accepted.CompleteAsync(options.OpenAiWaitMax, either.Token))
+            var complete = await accepted.CompleteAsync(options.OpenAiWaitMax, either.Token);
+            metrics.Answered(accepted, time.GetElapsedTime(began), complete ? "answered" : "late");
+            if (!complete)
             {
                 return Late(accepted);
             }
         }
         catch (OperationCanceledException) when (http.RequestAborted.IsCancellationRequested)
         {
+            metrics.Disconnected(time.GetElapsedTime(began));
             return CountedDoor.Gone();
         }
         catch (OperationCanceledException) when (either.IsCancellationRequested)

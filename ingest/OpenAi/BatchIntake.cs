@@ -6,6 +6,7 @@ using Npgsql;
 using NpgsqlTypes;
 using Pipeline.Contracts;
 using Pipeline.Hosting;
+using Pipeline.Hosting.Telemetry;
 using Pipeline.Ingest.Storage;
 using Pipeline.OpenAi.Batches;
 using Pipeline.OpenAi.Files;
@@ -155,6 +156,8 @@ internal sealed partial class BatchIntake(
 
     private async Task ReceiveAsync(WaitingBatch batch, CancellationToken stop)
     {
+        // The request that made the batch ended long ago.
+        using var receives = Traces.Begin("receive batch");
         if (await files.FindForBatchAsync(batch.InputFile, stop) is not { } file)
         {
             var gone = new BatchError("file_not_found", $"The input file {batch.InputFile} is gone.", "input_file_id", null);

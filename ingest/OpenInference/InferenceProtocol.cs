@@ -170,7 +170,7 @@ internal sealed class InferenceProtocol(
         try
         {
             var complete = await accepted.CompleteAsync(wait, either.Token);
-            metrics.Answered(time.GetElapsedTime(began), complete ? "answered" : "late");
+            metrics.Answered(accepted, time.GetElapsedTime(began), complete ? "answered" : "late");
             return complete
                 ? InferenceAnswer.Of(http, accepted, tensors, request)
                 : NotYet(accepted, FailureKind.DeadlinePassed, "The time for an answer is over.");

@@ -257,9 +257,9 @@ internal sealed class JobStore(NpgsqlDataSource database)
             INSERT INTO jobs (id, tenant, model, model_version, class, state, tasks, units, chunks, open_chunks, deadline, predicted_at,
                               webhook, metadata, max_cost_pico, retry_of, created_at, queued_at, per_million_units_pico,
                               estimate_pico, reserved_pico, predicted_early_at, predicted_late_at, predicted_cost_pico, group_name,
-                              forecast_us, forecast_cost_pico, uses_cache, route)
+                              forecast_us, forecast_cost_pico, uses_cache, route, traceparent)
             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
-                    reserve_budget($2, $17, $19), $20, $21, $22, $23, $24, $25, $26, $27)
+                    reserve_budget($2, $17, $19), $20, $21, $22, $23, $24, $25, $26, $27, $28)
             """
         );
         var p = insert.Parameters;
@@ -296,6 +296,7 @@ internal sealed class JobStore(NpgsqlDataSource database)
                 NpgsqlDbType = NpgsqlDbType.Jsonb,
             }
         );
+        p.Add(new() { Value = (object?)order.Traceparent ?? DBNull.Value, NpgsqlDbType = NpgsqlDbType.Text });
         return insert;
     }
 

@@ -1078,6 +1078,10 @@ namespace Pipeline.Migrations.Versions
                         .HasColumnType("uuid")
                         .HasColumnName("tenant");
 
+                    b.Property<string>("Traceparent")
+                        .HasColumnType("text")
+                        .HasColumnName("traceparent");
+
                     b.Property<long>("Units")
                         .ValueGeneratedOnAdd()
                         .HasColumnType("bigint")

@@ -8,6 +8,7 @@ namespace Pipeline.ResultsApi.Webhooks;
 /// <param name="Attempt">Number of this attempt, from 1; it is counted already.</param>
 /// <param name="AttemptsBefore">Those before the last replay.</param>
 /// <param name="ClaimedUntil">From then on another sender may take it.</param>
+/// <param name="Traceparent">Of its job; null where that is not traced.</param>
 internal sealed record ClaimedDelivery(
     WebhookEndpointId Endpoint,
     bool IsCallback,
@@ -16,7 +17,8 @@ internal sealed record ClaimedDelivery(
     int AttemptsBefore,
     DateTimeOffset ClaimedUntil,
     PayloadSource Payload,
-    IReadOnlyList<WebhookKey> Keys
+    IReadOnlyList<WebhookKey> Keys,
+    string? Traceparent = null
 )
 {
     public WebhookDeliveryId Id => Payload.Delivery;
@@ -144,7 +146,8 @@ internal sealed class DeliveryQueue(NpgsqlDataSource database, WebhookOptions op
                     ? null
                     : new TaskEnd(reader.GetString(13), reader.GetString(14), reader.IsDBNull(15) ? null : reader.GetString(15))
             ),
-            [.. signings.Zip(keys, WebhookKey.Of)]
+            [.. signings.Zip(keys, WebhookKey.Of)],
+            reader.IsDBNull(16) ? null : reader.GetString(16)
         );
     }
 
@@ -177,7 +180,8 @@ internal sealed class DeliveryQueue(NpgsqlDataSource database, WebhookOptions op
           RETURNING d.*, c.callback, c.url AS endpoint_url
         )
         SELECT d.id, d.endpoint, d.callback, coalesce(d.url, d.endpoint_url), d.attempts, d.attempts_before, d.type, d.job, d.seq,
-               v.data::text, v.created_at, s.signings, s.keys, r.custom_id, r.status, r.error_code
+               v.data::text, v.created_at, s.signings, s.keys, r.custom_id, r.status, r.error_code,
+               (SELECT traceparent FROM jobs WHERE id = d.job)
         FROM claimed d JOIN events v ON v.id = d.event
         CROSS JOIN LATERAL (
           SELECT coalesce(array_agg(signing ORDER BY id DESC), '{}') AS signings, coalesce(array_agg(key ORDER BY id DESC), '{}') AS keys

@@ -12,6 +12,7 @@ internal sealed partial class FanOut(
     NpgsqlDataSource database,
     WebhookOptions options,
     WebhookSender sender,
+    ResultsMetrics metrics,
     TimeProvider time,
     ILogger<FanOut> log
 ) : BackgroundService
@@ -63,8 +64,19 @@ internal sealed partial class FanOut(
         command.Parameters.Add(new() { Value = time.GetUtcNow().UtcDateTime, NpgsqlDbType = NpgsqlDbType.TimestampTz });
         command.Parameters.Add(new NpgsqlParameter<int> { TypedValue = options.TaskEventsMax });
         await using var reader = await command.ExecuteReaderAsync(stop);
-        await reader.ReadAsync(stop);
-        return (reader.GetInt32(0), reader.GetInt32(1));
+        var (events, deliveries) = (0, 0);
+        while (await reader.ReadAsync(stop))
+        {
+            events++;
+            deliveries = reader.GetInt32(0);
+            metrics.FannedOut(reader.GetString(1));
+            if (!reader.IsDBNull(2))
+            {
+                metrics.Ended(JobEnd.Read(reader, 2));
+            }
+        }
+
+        return (events, deliveries);
     }
 
     /// <summary>A UUIDv7, which PostgreSQL makes by itself only from version 18 on: a random one with the time in its first 48 bits.</summary>
@@ -81,7 +93,10 @@ internal sealed partial class FanOut(
           UPDATE events e SET fanned_out = true FROM waiting w WHERE e.id = w.id
           RETURNING e.id, e.tenant, e.job, CASE e.type WHEN 'budget.warning' THEN 'budget.threshold' ELSE e.type END AS type
         ), ended AS (
-          SELECT t.*, j.webhook, j.tasks, j.class, coalesce(lower(substring(j.webhook FROM '^[A-Za-z]+://[^/?#]+')), j.webhook) AS origin
+          SELECT t.*, j.webhook, j.tasks, j.class, j.model, j.state AS outcome, j.succeeded, j.failed, j.expired, j.cancelled,
+                 j.cost_pico::float8 AS cost_pico, j.state = 'expired' OR j.finished_at > j.deadline AS late,
+                 extract(epoch FROM j.finished_at - coalesce(j.queued_at, j.created_at))::float8 AS seconds,
+                 coalesce(lower(substring(j.webhook FROM '^[A-Za-z]+://[^/?#]+')), j.webhook) AS origin
           FROM taken t JOIN jobs j ON j.id = t.job
           WHERE t.type IN ('job.completed', 'job.failed', 'job.expired', 'job.cancelled')
         ), callbacks AS (
@@ -116,7 +131,9 @@ internal sealed partial class FanOut(
           FROM told
           RETURNING 1
         )
-        SELECT (SELECT count(*)::int FROM taken), (SELECT count(*)::int FROM written)
+        SELECT (SELECT count(*)::int FROM written), t.type,
+               e.class, e.model, e.outcome, e.succeeded, e.failed, e.expired, e.cancelled, e.cost_pico, e.late, e.seconds
+        FROM taken t LEFT JOIN ended e ON e.id = t.id
         """;
 
     [LoggerMessage(70, LogLevel.Warning, "Could not fan events out, and will again: {Reason}")]

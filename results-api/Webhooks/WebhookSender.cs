@@ -1,7 +1,9 @@
+using System.Diagnostics;
 using System.Threading.Channels;
 using Npgsql;
 using Pipeline.Contracts;
 using Pipeline.Hosting;
+using Pipeline.Hosting.Telemetry;
 
 namespace Pipeline.ResultsApi.Webhooks;
 
@@ -12,6 +14,8 @@ namespace Pipeline.ResultsApi.Webhooks;
 internal sealed partial class WebhookSender(
     DeliveryQueue queue,
     WebhookHttp http,
+    ResultsMetrics metrics,
+    TelemetryOptions telemetry,
     WebhookOptions options,
     TimeProvider time,
     ILogger<WebhookSender> log
@@ -179,7 +183,9 @@ internal sealed partial class WebhookSender(
         AttemptResult result;
         try
         {
+            using var calls = Trace(delivery);
             result = await http.SendAsync(delivery, abandon);
+            Tell(calls, result);
         }
         catch (OperationCanceledException)
         {
@@ -199,11 +205,11 @@ internal sealed partial class WebhookSender(
             result = new AttemptResult(null, "The request could not be made; the service's log has the reason.", null, TimeSpan.Zero);
         }
 
+        var outcome = Verdict.Of(delivery, result, sentAt, options, Random.Shared.NextDouble());
+        metrics.Attempted(outcome.State, result.Took);
+
         // Written first: while outcomes cannot be written, no more requests are made than there is room for outcomes.
-        await _outcomes.Writer.WriteAsync(
-            Verdict.Of(delivery, result, sentAt, options, Random.Shared.NextDouble()),
-            CancellationToken.None
-        );
+        await _outcomes.Writer.WriteAsync(outcome, CancellationToken.None);
         bool wake;
         lock (_lock)
         {
@@ -227,6 +233,32 @@ internal sealed partial class WebhookSender(
         if (wake)
         {
             Wake();
+        }
+    }
+
+    /// <summary>
+    /// The request in its job's trace; null where that is not traced. Its path is left out, which may hold a secret of the receiver's; and no
+    /// context goes along, which is nobody's business outside.
+    /// </summary>
+    private Activity? Trace(ClaimedDelivery delivery) =>
+        Traces
+            .Start(
+                $"webhook {delivery.Payload.Type}",
+                telemetry.TraceOf(delivery.Traceparent, delivery.Payload.Seq ?? 0),
+                ActivityKind.Client
+            )
+            ?.SetTag("http.request.method", "POST")
+            .SetTag("http.request.resend_count", delivery.Attempt - 1)
+            .SetTag("server.address", Uri.TryCreate(delivery.Url, UriKind.Absolute, out var url) ? url.Host : null)
+            .SetTag(Metrics.EventType, delivery.Payload.Type)
+            .SetTag(Traces.JobAttribute, delivery.Payload.Job?.ToString());
+
+    private static void Tell(Activity? calls, AttemptResult result)
+    {
+        calls?.SetTag("http.response.status_code", result.Status);
+        if (!result.Succeeded)
+        {
+            calls?.SetStatus(ActivityStatusCode.Error, result.Error);
         }
     }
 

@@ -122,6 +122,8 @@ internal sealed class TraceHash
             {
                 Add(step);
             }
+
+            Add(note.Traceparent);
         }
     }
 

@@ -88,6 +88,7 @@ internal sealed partial class DecisionExecutor(
 
     private async Task SendAsync(Dispatch dispatch, long epoch, CancellationToken term)
     {
+        using var sends = DispatchTrace.Start(dispatch, time.GetUtcNow());
         try
         {
             using var patience = CancellationTokenSource.CreateLinkedTokenSource(term);

@@ -1,6 +1,7 @@
 // scheduler: decides what runs where and when. One instance is active, the others are spares.
 
 using Pipeline.Hosting;
+using Pipeline.Hosting.Telemetry;
 using Pipeline.Scheduler.Service;
 
 if (HealthProbe.IsAsked(args))
@@ -13,9 +14,12 @@ try
 {
     builder.Services.AddPipelineDefaults(PipelineOptions.Read(builder.Configuration));
     builder.Services.AddScheduler(builder.Configuration);
+    builder.Services.AddPipelineTelemetry(builder.Configuration, "scheduler");
 
     await using var app = builder.Build();
+    app.UseProblems();
     app.MapHealth();
+    app.MapMetrics();
 
     await app.Services.WaitForServersAsync(CancellationToken.None);
     await app.RunAsync();

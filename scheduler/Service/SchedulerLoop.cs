@@ -85,7 +85,7 @@ internal sealed partial class SchedulerLoop(
             journal.Planned(decisions, now);
             foreach (var decision in decisions)
             {
-                metrics.Decided(decision.Why);
+                metrics.Decided(decision, planner.Backlog, now);
                 _decisions!.Add(decision, now);
                 executor.CarryOut(decision, _leadership.Epoch, ClockOf, _term.Token);
             }
@@ -216,14 +216,14 @@ internal sealed partial class SchedulerLoop(
         _leadership.End();
         (_planner, _decisions) = (null, null);
         journal.End(time.GetUtcNow(), $"the term is over: {reason}");
-        metrics.Stands(active: false, 0, []);
+        metrics.Stands(null, time.GetUtcNow());
         await _term.CancelAsync();
     }
 
     /// <summary>Each second: the forecast goes out, the workers' clocks are written down, and who missed the epoch is told again.</summary>
     private void DoChores(Planner planner, DateTimeOffset now)
     {
-        metrics.Stands(active: true, planner.Backlog.ChunksOpen, planner.WantedWorkers);
+        metrics.Stands(planner, now);
         var term = _term.Token;
         var forecast = planner.Forecast(now);
         executor.Run(() => PublishAsync(forecast, term));

@@ -4,7 +4,7 @@ using Pipeline.Contracts;
 namespace Pipeline.Scheduler.Service;
 
 /// <summary>
-/// What came with a chunk and is no business of the policy: who waits for its results, and a copy of its payload. Kept beside the index until
+/// What came with a chunk and is no business of the policy: who waits for its results, a copy of its payload, and its trace. Kept beside the index until
 /// a dispatch takes it along. All of it may be lost, by a take-over or because there is too much: then the worker reads the row, and who
 /// waits reads the results.
 /// </summary>
@@ -20,7 +20,7 @@ internal sealed class SliceNotes(SchedulerOptions options)
     /// <summary>Keeps what came with the chunk, if anything did; the oldest notes go where there are too many.</summary>
     public void Take(ChunkSubmitted chunk)
     {
-        if (chunk.ReplyTo is null && chunk.Payload is null)
+        if (chunk.ReplyTo is null && chunk.Payload is null && chunk.Traceparent is null)
         {
             return;
         }
@@ -33,7 +33,7 @@ internal sealed class SliceNotes(SchedulerOptions options)
         }
 
         var key = new ChunkKey(chunk.Job, chunk.No);
-        if (!_notes.TryAdd(key, new Note(chunk.ReplyTo, chunk.FirstSeq, chunk.QueuedAt, chunk.Tasks, chunk.Step, payload)))
+        if (!_notes.TryAdd(key, new Note(chunk, payload)))
         {
             Release(payload);
             return;
@@ -75,7 +75,7 @@ internal sealed class SliceNotes(SchedulerOptions options)
             }
 
             bytes += payload?.Length ?? 0;
-            (notes ??= []).Add(new SliceNote(i, note.ReplyTo, note.FirstSeq, note.QueuedAt, payload, note.Step));
+            (notes ??= []).Add(new SliceNote(i, note.ReplyTo, note.FirstSeq, note.QueuedAt, payload, note.Step, note.Traceparent));
         }
 
         return notes is null ? dispatch : dispatch with { Notes = notes };
@@ -108,19 +108,21 @@ internal sealed class SliceNotes(SchedulerOptions options)
 
     private void Release(byte[]? payload) => Interlocked.Add(ref _payloadBytes, -(payload?.Length ?? 0));
 
-    private sealed class Note(Guid? replyTo, int firstSeq, DateTimeOffset queuedAt, int tasks, RouteStep? step, byte[]? payload)
+    private sealed class Note(ChunkSubmitted chunk, byte[]? payload)
     {
         private byte[]? _payload = payload;
 
-        public Guid? ReplyTo => replyTo;
+        public Guid? ReplyTo { get; } = chunk.ReplyTo;
 
-        public int FirstSeq => firstSeq;
+        public int FirstSeq { get; } = chunk.FirstSeq;
 
-        public DateTimeOffset QueuedAt => queuedAt;
+        public DateTimeOffset QueuedAt { get; } = chunk.QueuedAt;
 
-        public int Tasks => tasks;
+        public int Tasks { get; } = chunk.Tasks;
 
-        public RouteStep? Step => step;
+        public RouteStep? Step { get; } = chunk.Step;
+
+        public string? Traceparent { get; } = chunk.Traceparent;
 
         public byte[]? TakePayload() => Interlocked.Exchange(ref _payload, null);
     }

@@ -9,6 +9,7 @@ using Pipeline.Tests.EndToEnd;
 using Pipeline.Tests.Support;
 using Pipeline.Tests.Support.Models;
 using Pipeline.Tests.Support.Servers;
+using Pipeline.Tests.Support.Telemetry;
 using Pipeline.Tests.Support.Worker;
 using Xunit;
 
@@ -27,6 +28,7 @@ public sealed class RunningSystem : IAsyncLifetime
 
     private static readonly TimeSpan ReadyWait = TimeSpan.FromSeconds(60);
     private RabbitMqServer? _broker;
+    private OtlpReceiver? _telemetry;
     private ProcessRig? _rig;
     private ServiceProcess? _ingest;
     private ServiceProcess? _scheduler;
@@ -44,6 +46,9 @@ public sealed class RunningSystem : IAsyncLifetime
     }
 
     internal ProcessRig Rig => Running(_rig);
+
+    /// <summary>Where all services send their telemetry. They record the traces of callers who say so, and no others.</summary>
+    internal OtlpReceiver Telemetry => Running(_telemetry);
 
     internal PipelineClient Client => Rig.Client;
 
@@ -73,6 +78,7 @@ public sealed class RunningSystem : IAsyncLifetime
             return;
         }
 
+        _telemetry = await OtlpReceiver.StartAsync();
         _rig = await ProcessRig.StartAsync(_broker, stop);
         await Rig.AddStarterModelsAsync(stop);
         await AddSlowEncoderAsync(stop);
@@ -80,8 +86,10 @@ public sealed class RunningSystem : IAsyncLifetime
         await Rig.StartServicesAsync(
             // What was accepted just before ingest was killed is announced by the next sweep.
             // Webhooks go to receivers in this process.
-            new Dictionary<string, string>
+            new Dictionary<string, string>(_telemetry.Environment)
             {
+                ["OTEL_TRACES_SAMPLER_ARG"] = "0",
+                ["TELEMETRY__STOREDEVERY"] = "00:00:01",
                 ["INGEST__SWEEPEVERY"] = "00:00:01",
                 ["WEBHOOKS__ALLOWHTTP"] = "true",
                 ["WEBHOOKS__ALLOWADDRESSES__0"] = "127.0.0.0/8",
@@ -101,6 +109,11 @@ public sealed class RunningSystem : IAsyncLifetime
         if (_broker is not null)
         {
             await _broker.DisposeAsync();
+        }
+
+        if (_telemetry is not null)
+        {
+            await _telemetry.DisposeAsync();
         }
     }
 

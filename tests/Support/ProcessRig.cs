@@ -86,6 +86,13 @@ internal sealed class ProcessRig : IAsyncDisposable
         Client = new PipelineClient(Services.Ingest.Address, Services.Results.Address, ApiKey);
     }
 
+    /// <summary>Stops the services, in good order; they may be started again.</summary>
+    public async Task StopServicesAsync()
+    {
+        Client.Dispose();
+        await Services.DisposeAsync();
+    }
+
     /// <summary>Stops PostgreSQL (fast: its clients are thrown out).</summary>
     public async Task StopPostgresAsync()
     {

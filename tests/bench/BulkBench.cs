@@ -34,18 +34,32 @@ internal static class BulkBench
             DefaultValueFactory = _ => new BulkSettings().PeerTasks,
         };
         var noPeers = new Option<bool>("--no-peers") { Description = "Leave the peers out" };
-        var command = new Command("bulk", "One large bulk job through four processes, beside two peers.") { tasks, peerTasks, noPeers };
+        var telemetry = new Option<bool>("--telemetry")
+        {
+            Description = "Only compare: the job with telemetry off and on, in turns (metrics, and OTLP with traces sampled)",
+        };
+        var pairs = new Option<int>("--pairs") { Description = "With --telemetry: pairs of off and on", DefaultValueFactory = _ => 5 };
+        var command = new Command("bulk", "One large bulk job through four processes, beside two peers.")
+        {
+            tasks,
+            peerTasks,
+            noPeers,
+            telemetry,
+            pairs,
+        };
         command.SetAction(
             (parsed, stop) =>
-                RunAsync(
-                    new BulkSettings
-                    {
-                        Tasks = parsed.GetValue(tasks),
-                        PeerTasks = parsed.GetValue(peerTasks),
-                        Peers = !parsed.GetValue(noPeers),
-                    },
-                    stop
-                )
+                parsed.GetValue(telemetry)
+                    ? TelemetryComparison.RunAsync(parsed.GetValue(tasks), parsed.GetValue(pairs), stop)
+                    : RunAsync(
+                        new BulkSettings
+                        {
+                            Tasks = parsed.GetValue(tasks),
+                            PeerTasks = parsed.GetValue(peerTasks),
+                            Peers = !parsed.GetValue(noPeers),
+                        },
+                        stop
+                    )
         );
         return command;
     }
@@ -95,7 +109,7 @@ internal static class BulkBench
         return wrong == 0 ? 0 : 1;
     }
 
-    private static async Task<(double Seconds, string Job)> RunJobAsync(ProcessRig rig, string[] texts, int tasks, CancellationToken stop)
+    internal static async Task<(double Seconds, string Job)> RunJobAsync(ProcessRig rig, string[] texts, int tasks, CancellationToken stop)
     {
         var path = Path.Combine(rig.Folder, $"body-{tasks}.ndjson");
         await ShortTexts.WriteBodyAsync(path, texts, tasks, stop);

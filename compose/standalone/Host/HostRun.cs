@@ -11,6 +11,7 @@ using Npgsql;
 using Pipeline.GpuWorker;
 using Pipeline.Hosting;
 using Pipeline.Hosting.Api;
+using Pipeline.Hosting.Telemetry;
 using Pipeline.Ingest;
 using Pipeline.Migrations;
 using Pipeline.ResultsApi;
@@ -85,7 +86,7 @@ internal static class HostRun
             ModelsFolder = settings.ModelsFolder,
         };
         await Migrator.MigrateAsync(options.Database, logs.CreateLogger("Pipeline.Migrations"), options.ServerWaitMax, stop);
-        await using var storage = NpgsqlDataSource.Create(options.Database);
+        await using var storage = Storage.ForSetup(options.Database);
         var key = await EnsureKeyAsync(storage, settings.DataFolder, stop);
         await ModelSetup.EnsureStartersAsync(storage, settings.ModelsFolder, logs.CreateLogger("Pipeline.Models"), stop);
         try
@@ -104,6 +105,7 @@ internal static class HostRun
     public static void MapApi(IEndpointRouteBuilder endpoints)
     {
         endpoints.MapHealth();
+        endpoints.MapMetrics();
         endpoints.MapApiDocument();
         endpoints.MapIngest();
         endpoints.MapResultsApi();
@@ -177,6 +179,7 @@ internal static class HostRun
         builder.Services.AddScheduler(builder.Configuration);
         builder.Services.AddWorker(builder.Configuration);
         builder.Services.AddResultsApi(builder.Configuration);
+        builder.Services.AddPipelineTelemetry(builder.Configuration, "pipeline");
 
         await using var app = builder.Build();
         app.UseProblems();

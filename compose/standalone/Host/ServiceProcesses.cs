@@ -108,6 +108,8 @@ internal sealed class ServiceProcesses : IAsyncDisposable
         {
             service.Dispose();
         }
+
+        _services.Clear();
     }
 
     private ServiceProcess Named(string name) => _services.First(service => service.Name == name);

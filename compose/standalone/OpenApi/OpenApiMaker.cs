@@ -5,6 +5,7 @@ using Microsoft.Extensions.DependencyInjection;
 using Microsoft.OpenApi;
 using Pipeline.Hosting;
 using Pipeline.Hosting.Api;
+using Pipeline.Hosting.Telemetry;
 using Pipeline.Ingest;
 using Pipeline.ResultsApi;
 using Pipeline.Standalone.Host;
@@ -45,6 +46,7 @@ internal static class OpenApiMaker
         );
         builder.Services.AddIngest(builder.Configuration);
         builder.Services.AddResultsApi(builder.Configuration);
+        builder.Services.AddPipelineTelemetry(builder.Configuration, "openapi");
         // Schemas in the form in which answers are written.
         builder.Services.ConfigureHttpJsonOptions(json =>
         {

@@ -8,6 +8,7 @@ using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.Logging;
 using Pipeline.Contracts;
 using Pipeline.Hosting;
+using Pipeline.Hosting.Telemetry;
 using Pipeline.Ingest;
 using Pipeline.Migrations;
 using Pipeline.ResultsApi;
@@ -202,6 +203,7 @@ public sealed class ErrorsTests(ErrorsTests.ApiFixture api) : IClassFixture<Erro
             );
             builder.Services.AddIngest(builder.Configuration);
             builder.Services.AddResultsApi(builder.Configuration);
+            builder.Services.AddPipelineTelemetry(builder.Configuration, "test");
             _app = builder.Build();
             _app.UseProblems();
             HostRun.MapApi(_app);

@@ -8,6 +8,7 @@ using Npgsql;
 using Pipeline.Contracts;
 using Pipeline.GpuWorker;
 using Pipeline.Hosting;
+using Pipeline.Hosting.Telemetry;
 using Pipeline.Migrations;
 using Pipeline.Tests.Support.Servers;
 using Xunit;
@@ -63,6 +64,7 @@ internal sealed class WorkerWorld : IAsyncDisposable
                 .Append(("Worker:LedgerEvery", "00:00:00.100"))
                 .Select(s => KeyValuePair.Create(s.Item1, (string?)s.Item2))
         );
+        builder.Services.AddSingleton(TelemetryOptions.Read(builder.Configuration));
         builder.Services.AddPipelineDefaults(PipelineOptions.Read(builder.Configuration));
         builder.Services.AddSingleton<IBusPart>(ears);
         builder.Services.AddWorker(builder.Configuration);

@@ -94,7 +94,7 @@ public sealed partial class OpenApiTests
             Document.GetProperty("components").GetProperty("securitySchemes").GetProperty("apiKey").GetProperty("scheme").GetString()
         );
         Assert.Equal(
-            ["/healthz/live", "/healthz/ready", "/openapi.json", "/v2/health/live", "/v2/health/ready"],
+            ["/healthz/live", "/healthz/ready", "/metrics", "/openapi.json", "/v2/health/live", "/v2/health/ready"],
             Operations().Where(o => o.Value.TryGetProperty("security", out _)).Select(o => o.Path)
         );
     }

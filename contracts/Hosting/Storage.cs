@@ -1,0 +1,21 @@
+using Npgsql;
+
+namespace Pipeline.Hosting;
+
+/// <summary>
+/// PostgreSQL, under names of our own. A data source without one is named by its connection string, and metrics would show host and user.
+/// </summary>
+public static class Storage
+{
+    /// <summary>What a service works with.</summary>
+    public const string Service = "pipeline";
+
+    /// <summary>What is done before: waiting for the server, the schema, the first key.</summary>
+    public const string Setup = "pipeline setup";
+
+    public static NpgsqlDataSource Create(string connectionString, string name) =>
+        new NpgsqlDataSourceBuilder(connectionString) { Name = name }.Build();
+
+    /// <summary>For what is done before a service works.</summary>
+    public static NpgsqlDataSource ForSetup(string connectionString) => Create(connectionString, Setup);
+}
