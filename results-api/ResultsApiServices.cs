@@ -1,6 +1,8 @@
 using Microsoft.Extensions.DependencyInjection.Extensions;
 using Pipeline.Hosting;
 using Pipeline.OpenAi;
+using Pipeline.ResultsApi.Alerts;
+using Pipeline.ResultsApi.Alerts.Probes;
 using Pipeline.ResultsApi.Calibration;
 using Pipeline.ResultsApi.Events;
 using Pipeline.ResultsApi.Fleet;
@@ -30,6 +32,7 @@ public static class ResultsApiServices
         services.AddHostedService<OutputFilesMaker>();
         services.AddHostedService<UsageRollup>();
         services.AddWebhooks(configuration);
+        services.AddAlerts(configuration);
         return services;
     }
 
@@ -48,6 +51,14 @@ public static class ResultsApiServices
         services.AddHostedService<WebhookSweep>();
     }
 
+    private static void AddAlerts(this IServiceCollection services, IConfiguration configuration)
+    {
+        services.AddSingleton(ProbeOptions.Read(configuration));
+        services.AddSingleton<AlertStore>();
+        services.AddSingleton<ProbeStore>();
+        services.AddHostedService<Prober>();
+    }
+
     /// <summary>Maps the reads of <c>/v1</c>, and the webhooks; every one needs an API key.</summary>
     public static IEndpointRouteBuilder MapResultsApi(this IEndpointRouteBuilder endpoints)
     {
@@ -64,7 +75,10 @@ public static class ResultsApiServices
         v1.MapBudget();
         v1.MapGetGroup();
         v1.MapOutcomes();
-        endpoints.MapGroup("/v1").RequireApiKey().RequireOperator().MapCalibration();
+        var operators = endpoints.MapGroup("/v1").RequireApiKey().RequireOperator();
+        operators.MapCalibration();
+        operators.MapAlerts();
+        operators.MapProbes();
         v1.MapRoutes();
         v1.MapWebhookEndpoints();
         v1.MapWebhookDeliveries();

@@ -1,12 +1,12 @@
 using System.Globalization;
 using System.Text.Json;
+using Microsoft.AspNetCore.Http;
 using Pipeline.Contracts;
-using Pipeline.Hosting;
 
-namespace Pipeline.ResultsApi.Webhooks;
+namespace Pipeline.Hosting;
 
 /// <summary>Reads the small JSON object of a request member by member, and says everything that is wrong with it at once.</summary>
-internal sealed class WebhookBody
+public sealed class RequestBody
 {
     private const int BytesMax = 64 * 1024;
     private const int GivenMax = 100;
@@ -14,12 +14,12 @@ internal sealed class WebhookBody
     private readonly HashSet<string> _asked = new(StringComparer.Ordinal);
     private readonly List<Mistake> _mistakes = [];
 
-    private WebhookBody(JsonElement json) => _json = json;
+    private RequestBody(JsonElement json) => _json = json;
 
     /// <summary>Reads a request's body; none stands for an object without members.</summary>
-    public static async Task<(WebhookBody Body, IResult? Problem)> ReadAsync(HttpContext http)
+    public static async Task<(RequestBody Body, IResult? Problem)> ReadAsync(HttpContext http)
     {
-        var empty = new WebhookBody(JsonElement.Parse("{}"));
+        var empty = new RequestBody(JsonElement.Parse("{}"));
         var bytes = new byte[BytesMax + 1];
         var length = await http.Request.Body.ReadAtLeastAsync(bytes, bytes.Length, throwOnEndOfStream: false, http.RequestAborted);
         if (length > BytesMax)
@@ -37,7 +37,7 @@ internal sealed class WebhookBody
             var json = JsonElement.Parse(bytes.AsSpan(0, length));
             if (json.ValueKind == JsonValueKind.Object)
             {
-                return (new WebhookBody(json), null);
+                return (new RequestBody(json), null);
             }
 
             empty.Refuse(null, "a JSON object", json.ValueKind.ToString().ToLowerInvariant());
@@ -122,6 +122,63 @@ internal sealed class WebhookBody
         Refuse(name, $"a whole number from {min} to {max}", value);
         return null;
     }
+
+    /// <summary>Reads a finite number.</summary>
+    public double? Number(string name, double min, double max)
+    {
+        if (Find(name) is not { } value)
+        {
+            return null;
+        }
+
+        if (value.ValueKind == JsonValueKind.Number && value.TryGetDouble(out var number) && number >= min && number <= max)
+        {
+            return number;
+        }
+
+        Refuse(name, $"a number from {min} to {max}", value);
+        return null;
+    }
+
+    public bool? Flag(string name)
+    {
+        if (Find(name) is not { } value)
+        {
+            return null;
+        }
+
+        if (value.ValueKind is JsonValueKind.True or JsonValueKind.False)
+        {
+            return value.GetBoolean();
+        }
+
+        Refuse(name, "true or false", value);
+        return null;
+    }
+
+    /// <summary>Reads an object whose members are short strings.</summary>
+    public Dictionary<string, string>? Labels(string name, int countMax)
+    {
+        if (Find(name) is not { } value)
+        {
+            return null;
+        }
+
+        if (
+            value.ValueKind == JsonValueKind.Object
+            && value.GetPropertyCount() <= countMax
+            && value.EnumerateObject().All(m => m.Value.ValueKind == JsonValueKind.String && m.Value.GetString()!.Length <= GivenMax)
+        )
+        {
+            return value.EnumerateObject().ToDictionary(m => m.Name, m => m.Value.GetString()!, StringComparer.Ordinal);
+        }
+
+        Refuse(name, $"an object of at most {countMax} strings of at most {GivenMax} characters", value);
+        return null;
+    }
+
+    /// <summary>The member as it is, whatever it is.</summary>
+    public JsonElement? Any(string name) => Find(name);
 
     public DateTimeOffset? Time(string name)
     {
