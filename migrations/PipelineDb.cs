@@ -40,6 +40,14 @@ public sealed class PipelineDb(DbContextOptions<PipelineDb> options) : DbContext
     public DbSet<UsageDayRow> UsageDays => Set<UsageDayRow>();
     public DbSet<DeviceDayRow> DeviceDays => Set<DeviceDayRow>();
     public DbSet<AllocatedDayRow> AllocatedDays => Set<AllocatedDayRow>();
+    public DbSet<SlaMinuteRow> SlaMinutes => Set<SlaMinuteRow>();
+    public DbSet<SlaHourRow> SlaHours => Set<SlaHourRow>();
+    public DbSet<SlaDayRow> SlaDays => Set<SlaDayRow>();
+    public DbSet<SlaBreachRow> SlaBreaches => Set<SlaBreachRow>();
+    public DbSet<SlaDoorRow> SlaDoors => Set<SlaDoorRow>();
+    public DbSet<SlaCallbackRow> SlaCallbacks => Set<SlaCallbackRow>();
+    public DbSet<SlaExclusionRow> SlaExclusions => Set<SlaExclusionRow>();
+    public DbSet<ReportRow> Reports => Set<ReportRow>();
     public DbSet<FileRow> Files => Set<FileRow>();
     public DbSet<FilePartRow> FileParts => Set<FilePartRow>();
     public DbSet<OpenAiBatchRow> OpenAiBatches => Set<OpenAiBatchRow>();

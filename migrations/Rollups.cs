@@ -41,8 +41,8 @@ public enum RollupTurn
 }
 
 /// <summary>
-/// Keeps <c>usage_days</c>, <c>device_days</c> and <c>allocated_days</c>, <c>groups</c> and <c>calibration_days</c> up to date with
-/// <c>endings</c>, <c>ledger</c> and the ends of jobs in <c>events</c>. Work is taken
+/// Keeps <c>usage_days</c>, <c>device_days</c> and <c>allocated_days</c>, <c>groups</c>, <c>calibration_days</c>, the sums of
+/// <see cref="SlaTables"/> and <c>sla_breaches</c> up to date with <c>endings</c>, <c>ledger</c> and the ends of jobs in <c>events</c>. Work is taken
 /// by the number of its transaction, below the oldest that is still open: nothing can commit there any more, so each transaction is
 /// counted once and none is skipped, however late it commits. Sums and the mark move in one transaction, so a crash undoes both.
 /// A task's result and its device time are written in one transaction (the worker's), hence are always rolled up together.
@@ -60,14 +60,16 @@ public static class Rollups
             return RollupTurn.Nothing;
         }
 
+        var ended = await ReadEndedAsync(connection, transaction, after, through, cancellationToken);
+        await SlaStore.MergeAsync(connection, transaction, ended.Added, cancellationToken);
         await using var batch = new NpgsqlBatch(connection, transaction)
         {
             BatchCommands =
             {
-                Windowed(TasksSql, after, through),
                 Windowed(DevicesSql, after, through),
                 Windowed(GroupsSql, after, through),
                 Windowed(CalibrationSql, after, through),
+                Windowed(SlaRollup.BreachesSql, after, through, SlaRollup.Classes, SlaRollup.TargetsUs),
                 Windowed(MoveSql, after, through),
             },
         };
@@ -109,8 +111,30 @@ public static class Rollups
             : null;
     }
 
-    private static NpgsqlBatchCommand Windowed(string sql, ulong after, ulong through) =>
-        new(sql)
+    /// <summary>Rolls tasks up, and reads by the minute what ended: each result is looked at once for all of it.</summary>
+    private static async Task<SlaRollup> ReadEndedAsync(
+        NpgsqlConnection connection,
+        NpgsqlTransaction transaction,
+        ulong after,
+        ulong through,
+        CancellationToken cancellationToken
+    )
+    {
+        await using var batch = new NpgsqlBatch(connection, transaction)
+        {
+            BatchCommands = { Windowed(TasksSql, after, through, SlaRollup.ClientFaults), Windowed(SlaRollup.JobsSql, after, through) },
+        };
+        await using var reader = await batch.ExecuteReaderAsync(cancellationToken);
+        var ended = new SlaRollup();
+        await ended.ReadTasksAsync(reader, cancellationToken);
+        await reader.NextResultAsync(cancellationToken);
+        await ended.ReadJobsAsync(reader, cancellationToken);
+        return ended;
+    }
+
+    private static NpgsqlBatchCommand Windowed(string sql, ulong after, ulong through, params IReadOnlyList<Array> values)
+    {
+        var command = new NpgsqlBatchCommand(sql)
         {
             Parameters =
             {
@@ -118,6 +142,13 @@ public static class Rollups
                 new() { Value = through, NpgsqlDbType = NpgsqlDbType.Xid8 },
             },
         };
+        foreach (var value in values)
+        {
+            command.Parameters.Add(new() { Value = value });
+        }
+
+        return command;
+    }
 
     // No row when nothing waits: an idle database is left alone. There are no aggregates of xid8 before PostgreSQL 16, hence the sorting.
     private const string WindowSql = """
@@ -150,11 +181,13 @@ public static class Rollups
     /// </para>
     /// </summary>
     private const string TasksSql = """
-        WITH ended AS MATERIALIZED (
-          SELECT e.job, e.xid, r.batch, r.model, (r.finished_at AT TIME ZONE 'UTC')::date AS day,
+        WITH timed AS MATERIALIZED (
+          SELECT e.job, e.xid, e.chunk, r.batch, r.model, r.finished_at, r.queued_us, r.staged_us, r.device_us, r.total_us,
                  count(*) FILTER (WHERE r.status = 'succeeded') AS succeeded, count(*) FILTER (WHERE r.status = 'failed') AS failed,
+                 count(*) FILTER (WHERE r.status = 'failed' AND r.error_code = ANY ($3)) AS client_faults,
                  count(*) FILTER (WHERE r.status = 'expired') AS expired, count(*) FILTER (WHERE r.status = 'cancelled') AS cancelled,
-                 sum(r.units) AS units, sum(r.turns - (c.turn - 1)) AS turns, sum(r.cost_pico - coalesce(t.cost_pico, 0)) AS cost_pico,
+                 sum(r.units) AS units, coalesce(sum(r.units) FILTER (WHERE r.status = 'succeeded'), 0) AS units_done,
+                 sum(r.turns - (c.turn - 1)) AS turns, sum(r.cost_pico - coalesce(t.cost_pico, 0)) AS cost_pico,
                  count(*) FILTER (WHERE r.reused = 'job') AS reused_job, count(*) FILTER (WHERE r.reused = 'cache') AS reused_cache,
                  coalesce(sum(r.saved_pico), 0) AS saved_pico
           FROM endings e
@@ -162,27 +195,40 @@ public static class Rollups
             SELECT c.first_seq, octet_length(e.tasks) * 8 AS span, c.turn FROM chunks c WHERE c.job = e.job AND c.no = e.chunk OFFSET 0
           ) c
           CROSS JOIN LATERAL (
-            SELECT seq, status, model, finished_at, units, turns, cost_pico, batch, reused, saved_pico FROM results
-            WHERE job = e.job AND seq >= c.first_seq AND seq < c.first_seq + c.span OFFSET 0
+            SELECT seq, status, error_code, model, finished_at, queued_us, staged_us, device_us, total_us, units, turns, cost_pico, batch,
+                   reused, saved_pico
+            FROM results WHERE job = e.job AND seq >= c.first_seq AND seq < c.first_seq + c.span OFFSET 0
           ) r
           LEFT JOIN LATERAL (
             SELECT sum(cost_pico) AS cost_pico FROM turns WHERE c.turn > 1 AND job = e.job AND seq = r.seq
           ) t ON true
           WHERE e.xid > $1 AND e.xid <= $2 AND get_bit(e.tasks, r.seq - c.first_seq) = 1
-          GROUP BY e.job, e.xid, e.chunk, r.batch, r.model, 5
+          GROUP BY e.job, e.xid, e.chunk, r.batch, r.model, r.finished_at, r.queued_us, r.staged_us, r.device_us, r.total_us
+        ), ended AS MATERIALIZED (
+          SELECT job, xid, batch, model, finished_at, (finished_at AT TIME ZONE 'UTC')::date AS day, sum(succeeded)::bigint AS succeeded,
+                 sum(failed)::bigint AS failed, sum(client_faults)::bigint AS client_faults, sum(expired)::bigint AS expired,
+                 sum(cancelled)::bigint AS cancelled, sum(units)::bigint AS units, sum(units_done)::bigint AS units_done,
+                 sum(turns)::bigint AS turns, sum(cost_pico)::bigint AS cost_pico, sum(reused_job)::bigint AS reused_job,
+                 sum(reused_cache)::bigint AS reused_cache, sum(saved_pico)::bigint AS saved_pico, array_agg(succeeded) AS tasks,
+                 array_agg(queued_us) AS queued_us, array_agg(staged_us::bigint) AS staged_us, array_agg(device_us::bigint) AS device_us,
+                 array_agg(total_us) AS total_us
+          FROM timed GROUP BY job, xid, chunk, batch, model, finished_at
           UNION ALL
-          SELECT t.job, t.xid, t.batch, t.model, (t.finished_at AT TIME ZONE 'UTC')::date, 0, 0, 0, 0, sum(t.units), count(*), sum(t.cost_pico),
-                 0, 0, 0
+          SELECT t.job, t.xid, t.batch, t.model, t.finished_at, (t.finished_at AT TIME ZONE 'UTC')::date, 0, 0, 0, 0, 0, sum(t.units), 0,
+                 count(*), sum(t.cost_pico)::bigint, 0, 0, 0, '{}', '{}', '{}', '{}', '{}'
           FROM turns t
           WHERE t.xid > $1 AND t.xid <= $2
-          GROUP BY t.job, t.xid, t.chunk, t.batch, t.model, 5
+          GROUP BY t.job, t.xid, t.chunk, t.batch, t.model, t.finished_at
         ), placed AS MATERIALIZED (
-          SELECT n.*, j.tenant, j.class, b.pool, b.price_per_hour_pico, coalesce(b.booked, n.day) AS booked,
-                 coalesce(b.device_ns / b.padded_units * n.units + b.device_ns % b.padded_units * n.units / b.padded_units, 0) AS device_ns
+          SELECT n.*, j.tenant, j.class, j.per_million, b.pool, b.price_per_hour_pico, coalesce(b.booked, n.day) AS booked,
+                 coalesce(b.device_ns / b.padded_units * n.units + b.device_ns % b.padded_units * n.units / b.padded_units, 0) AS device_ns,
+                 coalesce(b.padded_units::numeric * n.units / nullif(b.units, 0), 0)::bigint AS padded_units, coalesce(b.rows, 0) AS rows
           FROM ended n
-          CROSS JOIN LATERAL (SELECT tenant, class FROM jobs WHERE id = n.job OFFSET 0) j
+          CROSS JOIN LATERAL (
+            SELECT tenant, class, coalesce(per_million_units_pico, 0) AS per_million FROM jobs WHERE id = n.job OFFSET 0
+          ) j
           LEFT JOIN LATERAL (
-            SELECT w.pool, p.price_per_hour_pico, b.device_ns, nullif(b.padded_units, 0) AS padded_units,
+            SELECT w.pool, p.price_per_hour_pico, b.device_ns, b.rows, b.units, nullif(b.padded_units, 0) AS padded_units,
                    (i.at AT TIME ZONE 'UTC')::date AS booked
             FROM batches b JOIN workers w ON w.id = b.worker
             LEFT JOIN LATERAL (SELECT l.at, l.from_ns FROM ledger l WHERE l.xid = n.xid AND l.worker = w.id LIMIT 1) i ON true
@@ -204,13 +250,18 @@ public static class Rollups
             device_ns = u.device_ns + excluded.device_ns, cost_pico = u.cost_pico + excluded.cost_pico,
             reused_job = u.reused_job + excluded.reused_job, reused_cache = u.reused_cache + excluded.reused_cache,
             saved_pico = u.saved_pico + excluded.saved_pico
+        ), allocated AS (
+          INSERT INTO allocated_days AS a (day, pool, price_per_hour_pico, tenant, class, model, tasks, units, cost_pico)
+          SELECT booked, pool, price_per_hour_pico, tenant, class, model, sum(succeeded + failed + expired + cancelled), sum(units),
+                 sum(cost_pico)
+          FROM placed WHERE pool IS NOT NULL GROUP BY booked, pool, price_per_hour_pico, tenant, class, model
+          ON CONFLICT (day, pool, price_per_hour_pico, tenant, class, model) DO UPDATE SET
+            tasks = a.tasks + excluded.tasks, units = a.units + excluded.units, cost_pico = a.cost_pico + excluded.cost_pico
         )
-        INSERT INTO allocated_days AS a (day, pool, price_per_hour_pico, tenant, class, model, tasks, units, cost_pico)
-        SELECT booked, pool, price_per_hour_pico, tenant, class, model, sum(succeeded + failed + expired + cancelled), sum(units),
-               sum(cost_pico)
-        FROM placed WHERE pool IS NOT NULL GROUP BY booked, pool, price_per_hour_pico, tenant, class, model
-        ON CONFLICT (day, pool, price_per_hour_pico, tenant, class, model) DO UPDATE SET
-          tasks = a.tasks + excluded.tasks, units = a.units + excluded.units, cost_pico = a.cost_pico + excluded.cost_pico
+        SELECT finished_at, tenant, class, model, succeeded, failed, client_faults, expired, cancelled, reused_job, reused_cache, turns,
+               units, padded_units, rows * turns, cost_pico, div(units_done::numeric * per_million, 1000000)::bigint, saved_pico,
+               tasks, queued_us, staged_us, device_us, total_us
+        FROM placed
         """;
 
     private const string DevicesSql = """

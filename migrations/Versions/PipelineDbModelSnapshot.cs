@@ -1360,6 +1360,66 @@ namespace Pipeline.Migrations.Versions
                         });
                 });
 
+            modelBuilder.Entity("Pipeline.Migrations.ReportRow", b =>
+                {
+                    b.Property<Guid>("Id")
+                        .ValueGeneratedOnAdd()
+                        .HasColumnType("uuid")
+                        .HasColumnName("id");
+
+                    b.Property<bool>("AllTenants")
+                        .HasColumnType("boolean")
+                        .HasColumnName("all_tenants");
+
+                    b.Property<byte[]>("Body")
+                        .IsRequired()
+                        .HasColumnType("bytea")
+                        .HasColumnName("body");
+
+                    b.Property<DateTimeOffset>("CreatedAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("created_at");
+
+                    b.Property<DateTimeOffset>("FromAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("from_at");
+
+                    b.Property<string>("Occasion")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("occasion");
+
+                    b.Property<Guid>("Tenant")
+                        .HasColumnType("uuid")
+                        .HasColumnName("tenant");
+
+                    b.Property<string>("TimeZone")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("time_zone");
+
+                    b.Property<DateTimeOffset>("ToAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("to_at");
+
+                    b.HasKey("Id")
+                        .HasName("pk_reports");
+
+                    b.HasIndex(new[] { "Tenant", "Id" }, "ix_reports_tenant")
+                        .IsDescending(false, true);
+
+                    b.HasIndex(new[] { "Tenant", "AllTenants", "Occasion", "FromAt", "TimeZone" }, "ux_reports_period")
+                        .IsUnique()
+                        .HasFilter("occasion <> 'request'");
+
+                    b.ToTable("reports", null, t =>
+                        {
+                            t.HasCheckConstraint("ck_reports_occasion", "occasion IN ('request', 'week', 'month')");
+
+                            t.HasCheckConstraint("ck_reports_window", "from_at < to_at");
+                        });
+                });
+
             modelBuilder.Entity("Pipeline.Migrations.ResultRow", b =>
                 {
                     b.Property<Guid>("Job")
@@ -1553,6 +1613,687 @@ namespace Pipeline.Migrations.Versions
                             t.HasCheckConstraint("ck_scheduler_epoch_epoch", "epoch >= 0");
 
                             t.HasCheckConstraint("ck_scheduler_epoch_one", "one");
+                        });
+                });
+
+            modelBuilder.Entity("Pipeline.Migrations.SlaBreachRow", b =>
+                {
+                    b.Property<Guid>("Job")
+                        .HasColumnType("uuid")
+                        .HasColumnName("job");
+
+                    b.Property<string>("Kind")
+                        .HasColumnType("text")
+                        .HasColumnName("kind");
+
+                    b.Property<DateTimeOffset>("At")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("at");
+
+                    b.Property<string>("Class")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("class");
+
+                    b.Property<DateTimeOffset>("Deadline")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("deadline");
+
+                    b.Property<long>("DeviceUs")
+                        .HasColumnType("bigint")
+                        .HasColumnName("device_us");
+
+                    b.Property<int>("Expired")
+                        .HasColumnType("integer")
+                        .HasColumnName("expired");
+
+                    b.Property<int>("Failed")
+                        .HasColumnType("integer")
+                        .HasColumnName("failed");
+
+                    b.Property<string>("Model")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("model");
+
+                    b.Property<DateTimeOffset?>("PredictedAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("predicted_at");
+
+                    b.Property<DateTimeOffset>("QueuedAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("queued_at");
+
+                    b.Property<long>("QueuedUs")
+                        .HasColumnType("bigint")
+                        .HasColumnName("queued_us");
+
+                    b.Property<long>("StagedUs")
+                        .HasColumnType("bigint")
+                        .HasColumnName("staged_us");
+
+                    b.Property<string>("State")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("state");
+
+                    b.Property<long>("TargetUs")
+                        .HasColumnType("bigint")
+                        .HasColumnName("target_us");
+
+                    b.Property<int>("Tasks")
+                        .HasColumnType("integer")
+                        .HasColumnName("tasks");
+
+                    b.Property<Guid>("Tenant")
+                        .HasColumnType("uuid")
+                        .HasColumnName("tenant");
+
+                    b.Property<long>("TotalUs")
+                        .HasColumnType("bigint")
+                        .HasColumnName("total_us");
+
+                    b.Property<int>("WorkerLosses")
+                        .HasColumnType("integer")
+                        .HasColumnName("worker_losses");
+
+                    b.HasKey("Job", "Kind")
+                        .HasName("pk_sla_breaches");
+
+                    b.HasIndex(new[] { "At" }, "ix_sla_breaches_at");
+
+                    b.ToTable("sla_breaches", null, t =>
+                        {
+                            t.HasCheckConstraint("ck_sla_breaches_class", "class IN ('express', 'standard', 'bulk')");
+
+                            t.HasCheckConstraint("ck_sla_breaches_kind", "kind IN ('job', 'callback')");
+                        });
+                });
+
+            modelBuilder.Entity("Pipeline.Migrations.SlaCallbackRow", b =>
+                {
+                    b.Property<DateTimeOffset>("At")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("at");
+
+                    b.Property<Guid>("Tenant")
+                        .HasColumnType("uuid")
+                        .HasColumnName("tenant");
+
+                    b.Property<long>("Delivered")
+                        .HasColumnType("bigint")
+                        .HasColumnName("delivered");
+
+                    b.Property<long>("Failed")
+                        .HasColumnType("bigint")
+                        .HasColumnName("failed");
+
+                    b.Property<long>("Punctual")
+                        .HasColumnType("bigint")
+                        .HasColumnName("punctual");
+
+                    b.HasKey("At", "Tenant")
+                        .HasName("pk_sla_callbacks");
+
+                    b.ToTable("sla_callbacks", null, t =>
+                        {
+                            t.HasCheckConstraint("ck_sla_callbacks_punctual", "punctual BETWEEN 0 AND delivered AND failed >= 0");
+                        });
+                });
+
+            modelBuilder.Entity("Pipeline.Migrations.SlaDayRow", b =>
+                {
+                    b.Property<DateTimeOffset>("At")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("at");
+
+                    b.Property<Guid>("Tenant")
+                        .HasColumnType("uuid")
+                        .HasColumnName("tenant");
+
+                    b.Property<string>("Class")
+                        .HasColumnType("text")
+                        .HasColumnName("class");
+
+                    b.Property<string>("Model")
+                        .HasColumnType("text")
+                        .HasColumnName("model")
+                        .UseCollation("C");
+
+                    b.Property<long>("Band100")
+                        .HasColumnType("bigint")
+                        .HasColumnName("band100");
+
+                    b.Property<long>("Band1000")
+                        .HasColumnType("bigint")
+                        .HasColumnName("band1000");
+
+                    b.Property<long>("Band500")
+                        .HasColumnType("bigint")
+                        .HasColumnName("band500");
+
+                    b.Property<long>("Band800")
+                        .HasColumnType("bigint")
+                        .HasColumnName("band800");
+
+                    b.Property<long>("BandMore")
+                        .HasColumnType("bigint")
+                        .HasColumnName("band_more");
+
+                    b.Property<long>("BatchRows")
+                        .HasColumnType("bigint")
+                        .HasColumnName("batch_rows");
+
+                    b.Property<long>("Cancelled")
+                        .HasColumnType("bigint")
+                        .HasColumnName("cancelled");
+
+                    b.Property<long>("ClientFaults")
+                        .HasColumnType("bigint")
+                        .HasColumnName("client_faults");
+
+                    b.Property<long>("CostPico")
+                        .HasColumnType("bigint")
+                        .HasColumnName("cost_pico");
+
+                    b.Property<byte[]>("Device")
+                        .IsRequired()
+                        .HasColumnType("bytea")
+                        .HasColumnName("device");
+
+                    b.Property<long>("Expired")
+                        .HasColumnType("bigint")
+                        .HasColumnName("expired");
+
+                    b.Property<long>("Failed")
+                        .HasColumnType("bigint")
+                        .HasColumnName("failed");
+
+                    b.Property<byte[]>("FirstResult")
+                        .IsRequired()
+                        .HasColumnType("bytea")
+                        .HasColumnName("first_result");
+
+                    b.Property<byte[]>("JobTotal")
+                        .IsRequired()
+                        .HasColumnType("bytea")
+                        .HasColumnName("job_total");
+
+                    b.Property<long>("JobsCompleted")
+                        .HasColumnType("bigint")
+                        .HasColumnName("jobs_completed");
+
+                    b.Property<long>("JobsExpired")
+                        .HasColumnType("bigint")
+                        .HasColumnName("jobs_expired");
+
+                    b.Property<long>("JobsWithin")
+                        .HasColumnType("bigint")
+                        .HasColumnName("jobs_within");
+
+                    b.Property<long>("PaddedUnits")
+                        .HasColumnType("bigint")
+                        .HasColumnName("padded_units");
+
+                    b.Property<long>("PricePico")
+                        .HasColumnType("bigint")
+                        .HasColumnName("price_pico");
+
+                    b.Property<byte[]>("Queued")
+                        .IsRequired()
+                        .HasColumnType("bytea")
+                        .HasColumnName("queued");
+
+                    b.Property<long>("Ran")
+                        .HasColumnType("bigint")
+                        .HasColumnName("ran");
+
+                    b.Property<long>("ReusedCache")
+                        .HasColumnType("bigint")
+                        .HasColumnName("reused_cache");
+
+                    b.Property<long>("ReusedJob")
+                        .HasColumnType("bigint")
+                        .HasColumnName("reused_job");
+
+                    b.Property<long>("SavedPico")
+                        .HasColumnType("bigint")
+                        .HasColumnName("saved_pico");
+
+                    b.Property<byte[]>("Staged")
+                        .IsRequired()
+                        .HasColumnType("bytea")
+                        .HasColumnName("staged");
+
+                    b.Property<long>("Succeeded")
+                        .HasColumnType("bigint")
+                        .HasColumnName("succeeded");
+
+                    b.Property<byte[]>("Total")
+                        .IsRequired()
+                        .HasColumnType("bytea")
+                        .HasColumnName("total");
+
+                    b.Property<long>("Units")
+                        .HasColumnType("bigint")
+                        .HasColumnName("units");
+
+                    b.Property<long>("Within")
+                        .HasColumnType("bigint")
+                        .HasColumnName("within");
+
+                    b.Property<byte[]>("Writing")
+                        .IsRequired()
+                        .HasColumnType("bytea")
+                        .HasColumnName("writing");
+
+                    b.HasKey("At", "Tenant", "Class", "Model")
+                        .HasName("pk_sla_days");
+
+                    b.ToTable("sla_days", null, t =>
+                        {
+                            t.HasCheckConstraint("ck_sla_days_class", "class IN ('express', 'standard', 'bulk')");
+                        });
+                });
+
+            modelBuilder.Entity("Pipeline.Migrations.SlaDoorRow", b =>
+                {
+                    b.Property<DateTimeOffset>("At")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("at");
+
+                    b.Property<Guid>("Tenant")
+                        .HasColumnType("uuid")
+                        .HasColumnName("tenant");
+
+                    b.Property<string>("Class")
+                        .HasColumnType("text")
+                        .HasColumnName("class");
+
+                    b.Property<Guid>("Instance")
+                        .HasColumnType("uuid")
+                        .HasColumnName("instance");
+
+                    b.Property<long>("Accepted")
+                        .HasColumnType("bigint")
+                        .HasColumnName("accepted");
+
+                    b.Property<long>("ClientFaults")
+                        .HasColumnType("bigint")
+                        .HasColumnName("client_faults");
+
+                    b.PrimitiveCollection<long[]>("Disconnects")
+                        .IsRequired()
+                        .HasColumnType("bigint[]")
+                        .HasColumnName("disconnects");
+
+                    b.Property<long>("Failed")
+                        .HasColumnType("bigint")
+                        .HasColumnName("failed");
+
+                    b.Property<long>("Limited")
+                        .HasColumnType("bigint")
+                        .HasColumnName("limited");
+
+                    b.HasKey("At", "Tenant", "Class", "Instance")
+                        .HasName("pk_sla_doors");
+
+                    b.ToTable("sla_doors", null, t =>
+                        {
+                            t.HasCheckConstraint("ck_sla_doors_class", "class IN ('express', 'standard', 'bulk')");
+
+                            t.HasCheckConstraint("ck_sla_doors_disconnects", "cardinality(disconnects) = 5");
+                        });
+                });
+
+            modelBuilder.Entity("Pipeline.Migrations.SlaExclusionRow", b =>
+                {
+                    b.Property<Guid>("Id")
+                        .ValueGeneratedOnAdd()
+                        .HasColumnType("uuid")
+                        .HasColumnName("id");
+
+                    b.Property<DateTimeOffset>("CreatedAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("created_at");
+
+                    b.Property<DateTimeOffset>("FromAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("from_at");
+
+                    b.Property<string>("Reason")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("reason");
+
+                    b.Property<DateTimeOffset>("ToAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("to_at");
+
+                    b.Property<DateTimeOffset?>("WithdrawnAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("withdrawn_at");
+
+                    b.HasKey("Id")
+                        .HasName("pk_sla_exclusions");
+
+                    b.HasIndex(new[] { "FromAt" }, "ix_sla_exclusions_from_at");
+
+                    b.ToTable("sla_exclusions", null, t =>
+                        {
+                            t.HasCheckConstraint("ck_sla_exclusions_minutes", "from_at < to_at AND extract(second FROM from_at) = 0 AND extract(second FROM to_at) = 0");
+
+                            t.HasCheckConstraint("ck_sla_exclusions_reason", "reason <> ''");
+                        });
+                });
+
+            modelBuilder.Entity("Pipeline.Migrations.SlaHourRow", b =>
+                {
+                    b.Property<DateTimeOffset>("At")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("at");
+
+                    b.Property<Guid>("Tenant")
+                        .HasColumnType("uuid")
+                        .HasColumnName("tenant");
+
+                    b.Property<string>("Class")
+                        .HasColumnType("text")
+                        .HasColumnName("class");
+
+                    b.Property<string>("Model")
+                        .HasColumnType("text")
+                        .HasColumnName("model")
+                        .UseCollation("C");
+
+                    b.Property<long>("Band100")
+                        .HasColumnType("bigint")
+                        .HasColumnName("band100");
+
+                    b.Property<long>("Band1000")
+                        .HasColumnType("bigint")
+                        .HasColumnName("band1000");
+
+                    b.Property<long>("Band500")
+                        .HasColumnType("bigint")
+                        .HasColumnName("band500");
+
+                    b.Property<long>("Band800")
+                        .HasColumnType("bigint")
+                        .HasColumnName("band800");
+
+                    b.Property<long>("BandMore")
+                        .HasColumnType("bigint")
+                        .HasColumnName("band_more");
+
+                    b.Property<long>("BatchRows")
+                        .HasColumnType("bigint")
+                        .HasColumnName("batch_rows");
+
+                    b.Property<long>("Cancelled")
+                        .HasColumnType("bigint")
+                        .HasColumnName("cancelled");
+
+                    b.Property<long>("ClientFaults")
+                        .HasColumnType("bigint")
+                        .HasColumnName("client_faults");
+
+                    b.Property<long>("CostPico")
+                        .HasColumnType("bigint")
+                        .HasColumnName("cost_pico");
+
+                    b.Property<byte[]>("Device")
+                        .IsRequired()
+                        .HasColumnType("bytea")
+                        .HasColumnName("device");
+
+                    b.Property<long>("Expired")
+                        .HasColumnType("bigint")
+                        .HasColumnName("expired");
+
+                    b.Property<long>("Failed")
+                        .HasColumnType("bigint")
+                        .HasColumnName("failed");
+
+                    b.Property<byte[]>("FirstResult")
+                        .IsRequired()
+                        .HasColumnType("bytea")
+                        .HasColumnName("first_result");
+
+                    b.Property<byte[]>("JobTotal")
+                        .IsRequired()
+                        .HasColumnType("bytea")
+                        .HasColumnName("job_total");
+
+                    b.Property<long>("JobsCompleted")
+                        .HasColumnType("bigint")
+                        .HasColumnName("jobs_completed");
+
+                    b.Property<long>("JobsExpired")
+                        .HasColumnType("bigint")
+                        .HasColumnName("jobs_expired");
+
+                    b.Property<long>("JobsWithin")
+                        .HasColumnType("bigint")
+                        .HasColumnName("jobs_within");
+
+                    b.Property<long>("PaddedUnits")
+                        .HasColumnType("bigint")
+                        .HasColumnName("padded_units");
+
+                    b.Property<long>("PricePico")
+                        .HasColumnType("bigint")
+                        .HasColumnName("price_pico");
+
+                    b.Property<byte[]>("Queued")
+                        .IsRequired()
+                        .HasColumnType("bytea")
+                        .HasColumnName("queued");
+
+                    b.Property<long>("Ran")
+                        .HasColumnType("bigint")
+                        .HasColumnName("ran");
+
+                    b.Property<long>("ReusedCache")
+                        .HasColumnType("bigint")
+                        .HasColumnName("reused_cache");
+
+                    b.Property<long>("ReusedJob")
+                        .HasColumnType("bigint")
+                        .HasColumnName("reused_job");
+
+                    b.Property<long>("SavedPico")
+                        .HasColumnType("bigint")
+                        .HasColumnName("saved_pico");
+
+                    b.Property<byte[]>("Staged")
+                        .IsRequired()
+                        .HasColumnType("bytea")
+                        .HasColumnName("staged");
+
+                    b.Property<long>("Succeeded")
+                        .HasColumnType("bigint")
+                        .HasColumnName("succeeded");
+
+                    b.Property<byte[]>("Total")
+                        .IsRequired()
+                        .HasColumnType("bytea")
+                        .HasColumnName("total");
+
+                    b.Property<long>("Units")
+                        .HasColumnType("bigint")
+                        .HasColumnName("units");
+
+                    b.Property<long>("Within")
+                        .HasColumnType("bigint")
+                        .HasColumnName("within");
+
+                    b.Property<byte[]>("Writing")
+                        .IsRequired()
+                        .HasColumnType("bytea")
+                        .HasColumnName("writing");
+
+                    b.HasKey("At", "Tenant", "Class", "Model")
+                        .HasName("pk_sla_hours");
+
+                    b.ToTable("sla_hours", null, t =>
+                        {
+                            t.HasCheckConstraint("ck_sla_hours_class", "class IN ('express', 'standard', 'bulk')");
+                        });
+                });
+
+            modelBuilder.Entity("Pipeline.Migrations.SlaMinuteRow", b =>
+                {
+                    b.Property<DateTimeOffset>("At")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("at");
+
+                    b.Property<Guid>("Tenant")
+                        .HasColumnType("uuid")
+                        .HasColumnName("tenant");
+
+                    b.Property<string>("Class")
+                        .HasColumnType("text")
+                        .HasColumnName("class");
+
+                    b.Property<string>("Model")
+                        .HasColumnType("text")
+                        .HasColumnName("model")
+                        .UseCollation("C");
+
+                    b.Property<long>("Band100")
+                        .HasColumnType("bigint")
+                        .HasColumnName("band100");
+
+                    b.Property<long>("Band1000")
+                        .HasColumnType("bigint")
+                        .HasColumnName("band1000");
+
+                    b.Property<long>("Band500")
+                        .HasColumnType("bigint")
+                        .HasColumnName("band500");
+
+                    b.Property<long>("Band800")
+                        .HasColumnType("bigint")
+                        .HasColumnName("band800");
+
+                    b.Property<long>("BandMore")
+                        .HasColumnType("bigint")
+                        .HasColumnName("band_more");
+
+                    b.Property<long>("BatchRows")
+                        .HasColumnType("bigint")
+                        .HasColumnName("batch_rows");
+
+                    b.Property<long>("Cancelled")
+                        .HasColumnType("bigint")
+                        .HasColumnName("cancelled");
+
+                    b.Property<long>("ClientFaults")
+                        .HasColumnType("bigint")
+                        .HasColumnName("client_faults");
+
+                    b.Property<long>("CostPico")
+                        .HasColumnType("bigint")
+                        .HasColumnName("cost_pico");
+
+                    b.Property<byte[]>("Device")
+                        .IsRequired()
+                        .HasColumnType("bytea")
+                        .HasColumnName("device");
+
+                    b.Property<long>("Expired")
+                        .HasColumnType("bigint")
+                        .HasColumnName("expired");
+
+                    b.Property<long>("Failed")
+                        .HasColumnType("bigint")
+                        .HasColumnName("failed");
+
+                    b.Property<byte[]>("FirstResult")
+                        .IsRequired()
+                        .HasColumnType("bytea")
+                        .HasColumnName("first_result");
+
+                    b.Property<byte[]>("JobTotal")
+                        .IsRequired()
+                        .HasColumnType("bytea")
+                        .HasColumnName("job_total");
+
+                    b.Property<long>("JobsCompleted")
+                        .HasColumnType("bigint")
+                        .HasColumnName("jobs_completed");
+
+                    b.Property<long>("JobsExpired")
+                        .HasColumnType("bigint")
+                        .HasColumnName("jobs_expired");
+
+                    b.Property<long>("JobsWithin")
+                        .HasColumnType("bigint")
+                        .HasColumnName("jobs_within");
+
+                    b.Property<long>("PaddedUnits")
+                        .HasColumnType("bigint")
+                        .HasColumnName("padded_units");
+
+                    b.Property<long>("PricePico")
+                        .HasColumnType("bigint")
+                        .HasColumnName("price_pico");
+
+                    b.Property<byte[]>("Queued")
+                        .IsRequired()
+                        .HasColumnType("bytea")
+                        .HasColumnName("queued");
+
+                    b.Property<long>("Ran")
+                        .HasColumnType("bigint")
+                        .HasColumnName("ran");
+
+                    b.Property<long>("ReusedCache")
+                        .HasColumnType("bigint")
+                        .HasColumnName("reused_cache");
+
+                    b.Property<long>("ReusedJob")
+                        .HasColumnType("bigint")
+                        .HasColumnName("reused_job");
+
+                    b.Property<long>("SavedPico")
+                        .HasColumnType("bigint")
+                        .HasColumnName("saved_pico");
+
+                    b.Property<byte[]>("Staged")
+                        .IsRequired()
+                        .HasColumnType("bytea")
+                        .HasColumnName("staged");
+
+                    b.Property<long>("Succeeded")
+                        .HasColumnType("bigint")
+                        .HasColumnName("succeeded");
+
+                    b.Property<byte[]>("Total")
+                        .IsRequired()
+                        .HasColumnType("bytea")
+                        .HasColumnName("total");
+
+                    b.Property<long>("Units")
+                        .HasColumnType("bigint")
+                        .HasColumnName("units");
+
+                    b.Property<long>("Within")
+                        .HasColumnType("bigint")
+                        .HasColumnName("within");
+
+                    b.Property<byte[]>("Writing")
+                        .IsRequired()
+                        .HasColumnType("bytea")
+                        .HasColumnName("writing");
+
+                    b.HasKey("At", "Tenant", "Class", "Model")
+                        .HasName("pk_sla_minutes");
+
+                    b.ToTable("sla_minutes", null, t =>
+                        {
+                            t.HasCheckConstraint("ck_sla_minutes_class", "class IN ('express', 'standard', 'bulk')");
                         });
                 });
 
@@ -2297,6 +3038,16 @@ namespace Pipeline.Migrations.Versions
                         .OnDelete(DeleteBehavior.Restrict)
                         .IsRequired()
                         .HasConstraintName("fk_openai_batches_tenants");
+                });
+
+            modelBuilder.Entity("Pipeline.Migrations.ReportRow", b =>
+                {
+                    b.HasOne("Pipeline.Migrations.TenantRow", null)
+                        .WithMany()
+                        .HasForeignKey("Tenant")
+                        .OnDelete(DeleteBehavior.Cascade)
+                        .IsRequired()
+                        .HasConstraintName("fk_reports_tenants");
                 });
 
             modelBuilder.Entity("Pipeline.Migrations.TaskGroupRow", b =>

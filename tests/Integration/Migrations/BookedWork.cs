@@ -295,10 +295,10 @@ internal sealed class BookedWork(TestDatabase db, int seed)
             turns: (short)(reused is null ? 1 : 0),
             cost,
             reused is null ? batch : null,
-            queuedUs: 12_000,
+            queuedUs: 12_000 + (seq % 5 * 210_000),
             stagedUs: 800,
-            deviceUs: 400,
-            totalUs: 15_000,
+            deviceUs: reused is null ? 400 : 0,
+            totalUs: 15_000 + (seq % 5 * 211_000),
             reused is null ? units : 77,
             reused,
             savedPico: reused is null ? 0 : 1_000 + seq

@@ -33,6 +33,7 @@ public sealed class RollupsTests : IAsyncLifetime
         Assert.Equal(2, await _db.ScalarAsync<long>("SELECT succeeded FROM usage_days WHERE day = '2026-01-01'"));
         Assert.Equal(1, await _db.ScalarAsync<long>("SELECT failed FROM usage_days WHERE day = '2026-01-02'"));
         await Recount.AssertEqualAsync(_db);
+        await SlaRecount.AssertEqualAsync(_db);
     }
 
     [Fact]
@@ -55,6 +56,7 @@ public sealed class RollupsTests : IAsyncLifetime
         await UntilIdleAsync();
 
         await Recount.AssertEqualAsync(_db);
+        await SlaRecount.AssertEqualAsync(_db);
         Assert.Equal(4, await _db.ScalarAsync<decimal>("SELECT sum(succeeded) FROM usage_days"));
     }
 
@@ -78,6 +80,7 @@ public sealed class RollupsTests : IAsyncLifetime
         await UntilIdleAsync();
 
         await Recount.AssertEqualAsync(_db);
+        await SlaRecount.AssertEqualAsync(_db);
     }
 
     [Fact]
@@ -101,6 +104,7 @@ public sealed class RollupsTests : IAsyncLifetime
         await UntilIdleAsync();
 
         await Recount.AssertEqualAsync(_db);
+        await SlaRecount.AssertEqualAsync(_db);
     }
 
     [Theory]
@@ -118,6 +122,7 @@ public sealed class RollupsTests : IAsyncLifetime
         await UntilIdleAsync();
 
         await Recount.AssertEqualAsync(_db);
+        await SlaRecount.AssertEqualAsync(_db);
         Assert.True(await _db.ScalarAsync<decimal>("SELECT sum(succeeded) FROM usage_days") > 0);
     }
 
