@@ -37,6 +37,9 @@ public sealed class AlertRow
     public bool Told { get; set; }
     public string? SilencedBy { get; set; }
 
+    /// <summary>True when an operator ended it: what it found is taken for normal from then on.</summary>
+    public bool ByHand { get; set; }
+
     /// <summary>What was said when it was acknowledged or resolved by hand.</summary>
     public string? Note { get; set; }
 }
@@ -84,6 +87,7 @@ internal sealed class AlertsTable : IEntityTypeConfiguration<AlertRow>
         );
         builder.HasKey(a => a.Id);
         builder.Property(a => a.Labels).HasColumnType("jsonb");
+        builder.Property(a => a.ByHand).HasDefaultValue(false);
         builder.Property(a => a.Evidence).HasColumnType("jsonb");
         builder.HasIndex(a => a.Fingerprint, "ux_alerts_open").IsUnique().HasFilter("state <> 'resolved'");
         builder.HasIndex(a => a.ResolvedAt, "ix_alerts_resolved").HasFilter("state = 'resolved'");

@@ -54,7 +54,10 @@ public static class ResultsApiServices
     private static void AddAlerts(this IServiceCollection services, IConfiguration configuration)
     {
         services.AddSingleton(ProbeOptions.Read(configuration));
+        services.AddSingleton(AlertOptions.Read(configuration));
         services.AddSingleton<AlertStore>();
+        services.AddSingleton<AlertReader>();
+        services.AddHostedService<Alerter>();
         services.AddSingleton<ProbeStore>();
         services.AddHostedService<Prober>();
     }

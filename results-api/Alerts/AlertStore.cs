@@ -63,6 +63,55 @@ internal sealed class AlertStore(NpgsqlDataSource database, TimeProvider time)
         }
     }
 
+    /// <summary>What keeps alerts quiet at a moment: silences, and the maintenance windows that reports leave out.</summary>
+    public static async Task<List<Quiet>> QuietAsync(
+        NpgsqlConnection connection,
+        NpgsqlTransaction transaction,
+        DateTimeOffset now,
+        CancellationToken stop
+    )
+    {
+        await using var command = new NpgsqlCommand(
+            """
+            SELECT id::text, rule, labels::text, starts_at, ends_at FROM alert_silences WHERE starts_at <= $1 AND ends_at > $1
+            UNION ALL
+            SELECT id::text, NULL, '{}', from_at, to_at FROM sla_exclusions WHERE from_at <= $1 AND to_at > $1 AND withdrawn_at IS NULL
+            ORDER BY 4, 1
+            """,
+            connection,
+            transaction
+        );
+        command.Parameters.Add(DeliveryQueue.Moment(now));
+        await using var reader = await command.ExecuteReaderAsync(stop);
+        var quiet = new List<Quiet>();
+        while (await reader.ReadAsync(stop))
+        {
+            quiet.Add(
+                new Quiet(
+                    reader.GetString(0),
+                    Text(reader, 1),
+                    Labels(reader.GetString(2)),
+                    reader.GetFieldValue<DateTimeOffset>(3),
+                    reader.GetFieldValue<DateTimeOffset>(4)
+                )
+            );
+        }
+
+        return quiet;
+    }
+
+    /// <summary>Removes what ended long ago.</summary>
+    public static async Task SweepAsync(NpgsqlConnection connection, NpgsqlTransaction transaction, DateTimeOffset before, CancellationToken stop)
+    {
+        await using var batch = new NpgsqlBatch(connection, transaction);
+        foreach (var sql in (string[])["alerts WHERE state = 'resolved' AND resolved_at < $1", "alert_silences WHERE ends_at < $1"])
+        {
+            batch.BatchCommands.Add(new($"DELETE FROM {sql}") { Parameters = { DeliveryQueue.Moment(before) } });
+        }
+
+        await batch.ExecuteNonQueryAsync(stop);
+    }
+
     /// <summary>Alerts, newest first.</summary>
     public async Task<List<AlertView>> ListAsync(AlertFilter filter, int rows, CancellationToken stop)
     {
@@ -121,7 +170,7 @@ internal sealed class AlertStore(NpgsqlDataSource database, TimeProvider time)
         await using var transaction = await connection.BeginTransactionAsync(stop);
         await using var command = new NpgsqlCommand(
             $"""
-            UPDATE alerts SET state = 'resolved', resolved_at = $2, note = coalesce($3, note) WHERE id = $1 AND state = 'firing'
+            UPDATE alerts SET state = 'resolved', by_hand = true, resolved_at = $2, note = coalesce($3, note) WHERE id = $1 AND state = 'firing'
             RETURNING {Columns}
             """,
             connection,
