@@ -45,6 +45,9 @@ public sealed class SlaBreachRow
 
     /// <summary>How often a worker was lost while it ran one of its chunks; of a callback how often it was tried in vain.</summary>
     public required int WorkerLosses { get; set; }
+
+    /// <summary>True where its owner held it back for a while.</summary>
+    public required bool Paused { get; set; }
 }
 
 internal sealed class SlaBreachesTable : IEntityTypeConfiguration<SlaBreachRow>

@@ -99,10 +99,11 @@ internal sealed class SlaRollup
     /// </summary>
     public const string BreachesSql = """
         INSERT INTO sla_breaches (job, kind, at, tenant, class, model, state, queued_at, deadline, predicted_at, target_us, total_us, tasks,
-                                  failed, expired, queued_us, staged_us, device_us, worker_losses)
+                                  failed, expired, queued_us, staged_us, device_us, worker_losses, paused)
         SELECT j.id, 'job', j.finished_at, j.tenant, j.class, j.model || '@' || j.model_version, j.state, j.queued_at, j.deadline,
                j.predicted_at, t.target_us, l.late_us, j.tasks, coalesce(j.failed, 0), coalesce(j.expired, 0), coalesce(r.queued_us, 0),
-               coalesce(r.staged_us, 0), coalesce(r.device_us, 0), (SELECT coalesce(max(attempts), 0) FROM chunks WHERE job = j.id)
+               coalesce(r.staged_us, 0), coalesce(r.device_us, 0), (SELECT coalesce(max(attempts), 0) FROM chunks WHERE job = j.id),
+               EXISTS (SELECT FROM events p WHERE p.job = j.id AND p.type = 'job.paused')
         FROM events e
         JOIN jobs j ON j.id = e.job
         JOIN unnest($3, $4) AS t (class, target_us) ON t.class = j.class
