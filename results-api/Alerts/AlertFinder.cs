@@ -139,7 +139,12 @@ public sealed class AlertFinder(AlertFacts facts, IReadOnlyDictionary<string, Ru
                 set,
                 Labels(key),
                 $"{total.Count} express tasks of {key.Model} in 5 minutes: p95 {Show(p95)}, the limit is {set.Threshold:0.###} s.",
-                new JsonObject { ["tasks"] = total.Count, ["p95_s"] = Seconds(p95), ["limit_s"] = set.Threshold }
+                new JsonObject
+                {
+                    ["tasks"] = total.Count,
+                    ["p95_s"] = Seconds(p95),
+                    ["limit_s"] = set.Threshold,
+                }
             );
         }
     }
@@ -184,7 +189,10 @@ public sealed class AlertFinder(AlertFacts facts, IReadOnlyDictionary<string, Ru
             if (burning is { Windows: var windows })
             {
                 Add(
-                    set with { Severity = windows.Severity },
+                    set with
+                    {
+                        Severity = windows.Severity,
+                    },
                     new() { ["class"] = objective.Class.Name(), ["objective"] = objective.Name },
                     $"The error budget of {objective.Name} ({objective.Class.Name()}, {objective.Target:P2}) goes at {burning.LongBurn:0.#} times the "
                         + $"allowed rate over {Length(windows.Long)} and {burning.ShortBurn:0.#} over {Length(windows.Short)}; the limit is {windows.Factor}.",
@@ -293,20 +301,18 @@ public sealed class AlertFinder(AlertFacts facts, IReadOnlyDictionary<string, Ru
                 {
                     ["jobs"] = jobs.Count,
                     ["latest_by_s"] = Math.Round(worst.TotalSeconds, 3),
-                    ["first"] = new JsonArray(
-                        [
-                            .. jobs.Take(JobsShown)
-                                .Select(j =>
-                                    (JsonNode)
-                                        new JsonObject
-                                        {
-                                            ["job"] = j.Job.ToString(),
-                                            ["deadline"] = Moment(j.Deadline),
-                                            ["predicted_at"] = Moment(j.Predicted),
-                                        }
-                                ),
-                        ]
-                    ),
+                    ["first"] = new JsonArray([
+                        .. jobs.Take(JobsShown)
+                            .Select(j =>
+                                (JsonNode)
+                                    new JsonObject
+                                    {
+                                        ["job"] = j.Job.ToString(),
+                                        ["deadline"] = Moment(j.Deadline),
+                                        ["predicted_at"] = Moment(j.Predicted),
+                                    }
+                            ),
+                    ]),
                 }
             );
         }
@@ -323,7 +329,9 @@ public sealed class AlertFinder(AlertFacts facts, IReadOnlyDictionary<string, Ru
         var fingerprint = AlertLabels.Fingerprint(rule, labels);
         var bounds = RegressionBounds.Default with { ShiftMin = set.Threshold!.Value };
         var accepted = facts.Accepted.GetValueOrDefault(fingerprint, DateTimeOffset.MinValue);
-        DateTimeOffset? began = facts.Open.TryGetValue(fingerprint, out var since) ? SlaTables.Floor(SlaGrain.Minute, since) - bounds.Window : null;
+        DateTimeOffset? began = facts.Open.TryGetValue(fingerprint, out var since)
+            ? SlaTables.Floor(SlaGrain.Minute, since) - bounds.Window
+            : null;
         var regressed = Regression.Of(
             (from, to) => facts.Minutes.Between(key, time, from > accepted ? from : accepted, to),
             facts.Now,
@@ -447,7 +455,8 @@ public sealed class AlertFinder(AlertFacts facts, IReadOnlyDictionary<string, Ru
             var (old, young) = (Whole(before.Key), Whole(now.Key));
             var compared = RankComparison.Of(SlaHistory.Bins(old[SlaTime.Device]), SlaHistory.Bins(young[SlaTime.Device]));
             var (oldCost, youngCost) = (TaskCost(old), TaskCost(young));
-            var dearer = Math.Min(old[SlaCount.Ran], young[SlaCount.Ran]) >= bounds.EventsMin && youngCost >= oldCost * (1 + set.Threshold.Value);
+            var dearer =
+                Math.Min(old[SlaCount.Ran], young[SlaCount.Ran]) >= bounds.EventsMin && youngCost >= oldCost * (1 + set.Threshold.Value);
             var slower = compared is not null && Regression.IsHigher(compared, bounds);
             if (slower || dearer)
             {
@@ -548,7 +557,8 @@ public sealed class AlertFinder(AlertFacts facts, IReadOnlyDictionary<string, Ru
 
     private static double Seconds(double microseconds) => Math.Round(microseconds / 1e6, 6);
 
-    private static string Show(double microseconds) => microseconds < 1e6 ? $"{microseconds / 1000:0.#} ms" : $"{microseconds / 1e6:0.##} s";
+    private static string Show(double microseconds) =>
+        microseconds < 1e6 ? $"{microseconds / 1000:0.#} ms" : $"{microseconds / 1e6:0.##} s";
 
     private static string Percent(long part, long whole) => ((double)part / whole).ToString("P1", CultureInfo.InvariantCulture);
 

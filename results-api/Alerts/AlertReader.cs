@@ -29,9 +29,9 @@ internal sealed class AlertReader(NpgsqlDataSource database, Forecasts forecasts
     private readonly SlaHistory _minutes = new();
     private readonly SlaHistory _hours = new();
     private readonly Dictionary<(LatencyClass Class, TimeSpan Length), SlaSums> _windows = [];
-    private DateTimeOffset _minutesUntil;
-    private DateTimeOffset _hoursUntil;
-    private DateTimeOffset _slowAt;
+    private DateTimeOffset _minutesUntil = DateTimeOffset.UnixEpoch;
+    private DateTimeOffset _hoursUntil = DateTimeOffset.UnixEpoch;
+    private DateTimeOffset _slowAt = DateTimeOffset.UnixEpoch;
 
     public async Task<AlertFacts> ReadAsync(CancellationToken stop)
     {
@@ -97,6 +97,7 @@ internal sealed class AlertReader(NpgsqlDataSource database, Forecasts forecasts
 
         var first = end - AlertFinder.HoursBack;
         var begin = _hoursUntil > first ? _hoursUntil : first;
+        _hours.Forget(begin, end);
         await SlaStore.ReadAsync(
             connection,
             new SlaSpan(SlaGrain.Hour, begin, end),

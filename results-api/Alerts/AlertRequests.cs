@@ -67,7 +67,7 @@ internal static class AlertRequests
         Func<Guid, string?, CancellationToken, Task<bool>> act
     )
     {
-        var (body, problem) = await RequestBody.ReadAsync(http);
+        var (body, problem) = await JsonBody.ReadAsync(http);
         var note = body.Text("note", NoteMax);
         if ((problem ?? body.Refusal()) is { } refusal)
         {
@@ -94,7 +94,7 @@ internal static class AlertRequests
     private static async Task<IResult> SetRuleAsync(string name, HttpContext http, AlertStore store)
     {
         var rule = AlertRules.Find(name);
-        var (body, problem) = await RequestBody.ReadAsync(http);
+        var (body, problem) = await JsonBody.ReadAsync(http);
         var enabled = body.Flag("enabled");
         var severity = body.Word("severity", Severities);
         var threshold = body.Number("threshold", 0, rule?.ThresholdMax ?? double.MaxValue);
@@ -152,7 +152,7 @@ internal static class AlertRequests
     private static async Task<IResult> SilenceAsync(HttpContext http, AlertStore store, TimeProvider time)
     {
         var now = time.GetUtcNow();
-        var (body, problem) = await RequestBody.ReadAsync(http);
+        var (body, problem) = await JsonBody.ReadAsync(http);
         var rule = body.Word("rule", [.. AlertRules.All.Select(r => r.Name)]);
         var labels = body.Labels("labels", LabelsMax) ?? [];
         var starts = body.Time("starts_at") ?? now;

@@ -101,7 +101,12 @@ internal sealed class AlertStore(NpgsqlDataSource database, TimeProvider time)
     }
 
     /// <summary>Removes what ended long ago.</summary>
-    public static async Task SweepAsync(NpgsqlConnection connection, NpgsqlTransaction transaction, DateTimeOffset before, CancellationToken stop)
+    public static async Task SweepAsync(
+        NpgsqlConnection connection,
+        NpgsqlTransaction transaction,
+        DateTimeOffset before,
+        CancellationToken stop
+    )
     {
         await using var batch = new NpgsqlBatch(connection, transaction);
         foreach (var sql in (string[])["alerts WHERE state = 'resolved' AND resolved_at < $1", "alert_silences WHERE ends_at < $1"])

@@ -31,7 +31,7 @@ internal sealed partial class Alerter(
                 {
                     LogAway(log, e.Message);
                 }
-                catch (PostgresException e)
+                catch (Exception e) when (e is PostgresException or InvalidDataException)
                 {
                     LogFailed(log, e);
                 }

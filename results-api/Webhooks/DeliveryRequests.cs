@@ -122,7 +122,7 @@ internal static class DeliveryRequests
         WebhookSender sender
     )
     {
-        var (body, problem) = await RequestBody.ReadAsync(http);
+        var (body, problem) = await JsonBody.ReadAsync(http);
         var state = body.Word("state", ReplayStates) ?? DeliveryStates.Failed;
         var (since, until) = (body.Time("since"), body.Time("until"));
         var after = body.Text("after", 36) is { } text ? ParseId(text) ?? Guid.Empty : (Guid?)null;

@@ -36,7 +36,7 @@ internal static class EndpointRequests
 
     private static async Task<IResult> AddAsync(HttpContext http, EndpointStore store, WebhookAddresses addresses, WebhookOptions options)
     {
-        var (body, problem) = await RequestBody.ReadAsync(http);
+        var (body, problem) = await JsonBody.ReadAsync(http);
         var url = ReadUrl(body, addresses);
         var description = body.Text("description", DescriptionMax) ?? "";
         var types = body.Words("event_types", EventTypes.All) ?? [.. EventTypes.Default];
@@ -82,7 +82,7 @@ internal static class EndpointRequests
 
     private static async Task<IResult> ChangeAsync(string id, HttpContext http, EndpointStore store, WebhookAddresses addresses)
     {
-        var (body, problem) = await RequestBody.ReadAsync(http);
+        var (body, problem) = await JsonBody.ReadAsync(http);
         var url = ReadUrl(body, addresses);
         var description = body.Text("description", DescriptionMax);
         var types = body.Words("event_types", EventTypes.All);
@@ -120,7 +120,7 @@ internal static class EndpointRequests
 
     private static async Task<IResult> RotateAsync(string id, HttpContext http, EndpointStore store, WebhookOptions options)
     {
-        var (body, problem) = await RequestBody.ReadAsync(http);
+        var (body, problem) = await JsonBody.ReadAsync(http);
         var (key, grace) = ReadRotation(body, options);
         if ((problem ?? body.Refusal()) is { } refusal)
         {
@@ -145,7 +145,7 @@ internal static class EndpointRequests
         TimeProvider time
     )
     {
-        var (body, problem) = await RequestBody.ReadAsync(http);
+        var (body, problem) = await JsonBody.ReadAsync(http);
         var (key, grace) = ReadRotation(body, options);
         if ((problem ?? body.Refusal()) is { } refusal)
         {
@@ -166,7 +166,7 @@ internal static class EndpointRequests
         );
     }
 
-    private static string? ReadUrl(RequestBody body, WebhookAddresses addresses)
+    private static string? ReadUrl(JsonBody body, WebhookAddresses addresses)
     {
         if (body.Text("url", WebhookAddresses.LengthMax) is not { } url)
         {
@@ -181,16 +181,16 @@ internal static class EndpointRequests
         return url;
     }
 
-    private static WebhookKey? ReadKey(RequestBody body) => ReadGivenKey(body) ?? WebhookKey.New(WebhookKey.Hmac);
+    private static WebhookKey? ReadKey(JsonBody body) => ReadGivenKey(body) ?? WebhookKey.New(WebhookKey.Hmac);
 
-    private static (WebhookKey? Key, TimeSpan Grace) ReadRotation(RequestBody body, WebhookOptions options) =>
+    private static (WebhookKey? Key, TimeSpan Grace) ReadRotation(JsonBody body, WebhookOptions options) =>
         (
             ReadGivenKey(body),
             body.Whole("grace_seconds", 0, GraceSecondsMax) is { } seconds ? TimeSpan.FromSeconds(seconds) : options.SecretGrace
         );
 
     /// <summary>The key that the body brings along, or a new one of the kind it names; null where it says nothing.</summary>
-    private static WebhookKey? ReadGivenKey(RequestBody body)
+    private static WebhookKey? ReadGivenKey(JsonBody body)
     {
         var signing = body.Word("signing", WebhookKey.Signings);
         if (body.Text("secret", SecretMax) is not { } secret)

@@ -36,7 +36,7 @@ internal static partial class ProbeRequests
 
     private static async Task<IResult> PutAsync(string name, HttpContext http, ProbeStore store, ProbeOptions options, TimeProvider time)
     {
-        var (body, problem) = await RequestBody.ReadAsync(http);
+        var (body, problem) = await JsonBody.ReadAsync(http);
         var model = body.Text("model", ModelMax);
         var latencyClass = body.Word("class", [.. Enum.GetValues<LatencyClass>().Select(c => c.Name())]) ?? LatencyClass.Express.Name();
         var input = body.Any("input");

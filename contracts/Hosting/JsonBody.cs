@@ -6,7 +6,7 @@ using Pipeline.Contracts;
 namespace Pipeline.Hosting;
 
 /// <summary>Reads the small JSON object of a request member by member, and says everything that is wrong with it at once.</summary>
-public sealed class RequestBody
+public sealed class JsonBody
 {
     private const int BytesMax = 64 * 1024;
     private const int GivenMax = 100;
@@ -14,12 +14,12 @@ public sealed class RequestBody
     private readonly HashSet<string> _asked = new(StringComparer.Ordinal);
     private readonly List<Mistake> _mistakes = [];
 
-    private RequestBody(JsonElement json) => _json = json;
+    private JsonBody(JsonElement json) => _json = json;
 
     /// <summary>Reads a request's body; none stands for an object without members.</summary>
-    public static async Task<(RequestBody Body, IResult? Problem)> ReadAsync(HttpContext http)
+    public static async Task<(JsonBody Body, IResult? Problem)> ReadAsync(HttpContext http)
     {
-        var empty = new RequestBody(JsonElement.Parse("{}"));
+        var empty = new JsonBody(JsonElement.Parse("{}"));
         var bytes = new byte[BytesMax + 1];
         var length = await http.Request.Body.ReadAtLeastAsync(bytes, bytes.Length, throwOnEndOfStream: false, http.RequestAborted);
         if (length > BytesMax)
@@ -37,7 +37,7 @@ public sealed class RequestBody
             var json = JsonElement.Parse(bytes.AsSpan(0, length));
             if (json.ValueKind == JsonValueKind.Object)
             {
-                return (new RequestBody(json), null);
+                return (new JsonBody(json), null);
             }
 
             empty.Refuse(null, "a JSON object", json.ValueKind.ToString().ToLowerInvariant());
