@@ -119,14 +119,19 @@ internal sealed class PipelineClient : IDisposable
         return await ReadAsync<T>(response, stop);
     }
 
-    /// <summary>A list below <c>/v1/</c> that has to do with webhooks, which results-api serves.</summary>
-    public Task<ApiList<JsonElement>> ListWebhooksAsync(string path, CancellationToken stop) =>
-        GetAsync<ApiList<JsonElement>>($"v1/{path}", stop);
+    /// <summary>A list below <c>/v1/</c> of results-api.</summary>
+    public Task<ApiList<JsonElement>> ListAsync(string path, CancellationToken stop) => GetAsync<ApiList<JsonElement>>($"v1/{path}", stop);
 
-    /// <summary>Sends a command about webhooks to results-api.</summary>
-    public async Task<JsonElement> PostWebhooksAsync(string path, object? body, CancellationToken stop)
+    /// <summary>Sends a command to results-api.</summary>
+    public Task<JsonElement> PostToResultsAsync(string path, object? body, CancellationToken stop) =>
+        SendToResultsAsync(HttpMethod.Post, path, body ?? new { }, stop);
+
+    /// <summary>Sends anything to results-api, below <c>/v1/</c>.</summary>
+    public async Task<JsonElement> SendToResultsAsync(HttpMethod method, string path, object? body, CancellationToken stop)
     {
-        using var response = await _reads.PostAsJsonAsync($"v1/{path}", body ?? new { }, ApiJson.Options, stop);
+        using var request = new HttpRequestMessage(method, $"v1/{path}");
+        request.Content = body is null ? null : JsonContent.Create(body, options: ApiJson.Options);
+        using var response = await _reads.SendAsync(request, stop);
         return await ReadAsync<JsonElement>(response, stop);
     }
 

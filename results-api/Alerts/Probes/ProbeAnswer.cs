@@ -7,7 +7,8 @@ internal static class ProbeAnswer
 {
     /// <summary>
     /// What differs, a sentence; null when the answer is right: every member that is expected is there and equal, down to the leaves. Members
-    /// that nobody expects are ignored; lists must have the same length; numbers may differ by <paramref name="tolerance"/>.
+    /// that nobody expects are ignored, and so is what a list has after what is expected of it; numbers may differ by
+    /// <paramref name="tolerance"/>. Of a classifier's output <c>label</c> is the likeliest, short for the first of <c>labels</c>.
     /// </summary>
     public static string? Mistake(JsonElement expected, JsonElement given, double tolerance, string path = "output")
     {
@@ -17,7 +18,7 @@ internal static class ProbeAnswer
                 foreach (var member in expected.EnumerateObject())
                 {
                     var at = $"{path}.{member.Name}";
-                    var mistake = given.TryGetProperty(member.Name, out var value)
+                    var mistake = Member(given, member.Name) is { } value
                         ? Mistake(member.Value, value, tolerance, at)
                         : $"{at}: expected {Show(member.Value)}, given nothing.";
                     if (mistake is not null)
@@ -27,7 +28,7 @@ internal static class ProbeAnswer
                 }
 
                 return null;
-            case JsonValueKind.Array when given.ValueKind == JsonValueKind.Array && expected.GetArrayLength() == given.GetArrayLength():
+            case JsonValueKind.Array when given.ValueKind == JsonValueKind.Array && expected.GetArrayLength() <= given.GetArrayLength():
                 return expected
                     .EnumerateArray()
                     .Zip(given.EnumerateArray())
@@ -41,6 +42,15 @@ internal static class ProbeAnswer
 
         string Differs() => $"{path}: expected {Show(expected)}, given {Show(given)}.";
     }
+
+    private static JsonElement? Member(JsonElement given, string name) =>
+        given.TryGetProperty(name, out var value) ? value
+        : name == "label"
+        && given.TryGetProperty("labels", out var labels)
+        && labels is { ValueKind: JsonValueKind.Array }
+        && labels.GetArrayLength() > 0
+            ? Member(labels[0], name)
+        : null;
 
     private static string Show(JsonElement value) => value.GetRawText() is { Length: <= 200 } text ? text : $"{value.GetRawText()[..200]}…";
 }

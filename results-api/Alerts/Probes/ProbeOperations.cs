@@ -31,7 +31,8 @@ internal static class ProbeOperations
         "Ask the service again and again what is known.",
         """
         For operators. Sent through the public door as a client would, paid for by the tenant of results-api's probe key, and counted in
-        availability. The output is right when it has all members of `expect`; numbers may differ by `tolerance` (0.001). Two wrong or missing
+        availability. The output is right when it has all members of `expect`, where `label` stands for the likeliest of `labels`; numbers may
+        differ by `tolerance` (0.001). Two wrong or missing
         answers of three raise `probe_failing`, two slow ones `probe_slow`.
         """
     )

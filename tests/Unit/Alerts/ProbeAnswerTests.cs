@@ -45,6 +45,14 @@ public class ProbeAnswerTests
     [InlineData("[1, 2, 3]", "[1, 2, 3.01]", null)]
     [InlineData("[1, 2, 3]", "[1, 2, 4]", "output[2]: expected 3, given 4.")]
     [InlineData("[1, 2, 3]", "[1, 2]", "output: expected [1, 2, 3], given [1, 2].")]
+    [InlineData("[1, 2]", "[1, 2, 9]", null)]
+    [InlineData("""{"label": "de"}""", """{"labels": [{"label": "de", "score": 0.8}, {"label": "nl", "score": 0.1}]}""", null)]
+    [InlineData(
+        """{"label": "nl"}""",
+        """{"labels": [{"label": "de"}, {"label": "nl"}]}""",
+        "output.label: expected \"nl\", given \"de\"."
+    )]
+    [InlineData("""{"label": "nl"}""", """{"labels": []}""", "output.label: expected \"nl\", given nothing.")]
     [InlineData("""{"a": [{"b": true}]}""", """{"a": [{"b": false}]}""", "output.a[0].b: expected true, given false.")]
     public void Lists_and_objects_are_compared_down_to_their_leaves(string expected, string given, string? mistake) =>
         Assert.Equal(mistake, ProbeAnswer.Mistake(JsonElement.Parse(expected), JsonElement.Parse(given), 0.05));
