@@ -912,6 +912,13 @@ namespace Pipeline.Migrations.Versions
                         .HasDefaultValue(0L)
                         .HasColumnName("requests");
 
+                    b.PrimitiveCollection<string[]>("Routes")
+                        .IsRequired()
+                        .ValueGeneratedOnAdd()
+                        .HasColumnType("text[]")
+                        .HasColumnName("routes")
+                        .HasDefaultValueSql("'{}'");
+
                     b.Property<long>("Succeeded")
                         .ValueGeneratedOnAdd()
                         .HasColumnType("bigint")

@@ -12,8 +12,8 @@ using Pipeline.Migrations;
 namespace Pipeline.Migrations.Versions
 {
     [DbContext(typeof(PipelineDb))]
-    [Migration("20261126225414_AddAlerts")]
-    partial class AddAlerts
+    [Migration("20261126234913_AddAlertsAndGroupRoutes")]
+    partial class AddAlertsAndGroupRoutes
     {
         /// <inheritdoc />
         protected override void BuildTargetModel(ModelBuilder modelBuilder)
@@ -914,6 +914,13 @@ namespace Pipeline.Migrations.Versions
                         .HasColumnType("bigint")
                         .HasDefaultValue(0L)
                         .HasColumnName("requests");
+
+                    b.PrimitiveCollection<string[]>("Routes")
+                        .IsRequired()
+                        .ValueGeneratedOnAdd()
+                        .HasColumnType("text[]")
+                        .HasColumnName("routes")
+                        .HasDefaultValueSql("'{}'");
 
                     b.Property<long>("Succeeded")
                         .ValueGeneratedOnAdd()

@@ -7,11 +7,18 @@ using Npgsql.EntityFrameworkCore.PostgreSQL.Metadata;
 namespace Pipeline.Migrations.Versions
 {
     /// <inheritdoc />
-    public partial class AddAlerts : Migration
+    public partial class AddAlertsAndGroupRoutes : Migration
     {
         /// <inheritdoc />
         protected override void Up(MigrationBuilder migrationBuilder)
         {
+            migrationBuilder.AddColumn<string[]>(
+                name: "routes",
+                table: "groups",
+                type: "text[]",
+                nullable: false,
+                defaultValueSql: "'{}'");
+
             migrationBuilder.CreateTable(
                 name: "alert_rules",
                 columns: table => new
@@ -180,6 +187,10 @@ namespace Pipeline.Migrations.Versions
 
             migrationBuilder.DropTable(
                 name: "probes");
+
+            migrationBuilder.DropColumn(
+                name: "routes",
+                table: "groups");
         }
     }
 }
