@@ -27,6 +27,7 @@ public enum FailureKind
     IdempotencyConflict,
     IdempotencyInProgress,
     InvalidState,
+    DataRemoved,
     InvalidModel,
     ModelFailed,
     WorkerCrashed,
@@ -237,6 +238,14 @@ public static class FailureKinds
                 409,
                 "The present state does not allow this",
                 "Read the current state, and wait for one that allows this, or leave it."
+            ),
+            FailureKind.DataRemoved => new(
+                "data_removed",
+                Fault.Client,
+                false,
+                410,
+                "The data is no longer kept",
+                "Nothing brings it back: it was kept for as long as agreed, or erased on request. The job's counts and costs are still there."
             ),
             FailureKind.InvalidModel => new(
                 "invalid_model",

@@ -4,6 +4,11 @@ using Pipeline.GpuWorker;
 using Pipeline.GpuWorker.OnnxRuntime;
 using Pipeline.Hosting;
 
+if (HealthProbe.IsAsked(args))
+{
+    return await HealthProbe.RunAsync();
+}
+
 var builder = WebApplication.CreateBuilder(args);
 try
 {

@@ -72,14 +72,6 @@ internal sealed class Idempotency(NpgsqlDataSource database, UploadLeases leases
         }
     }
 
-    /// <summary>Forgets keys past their life. Gives how many.</summary>
-    public async Task<int> SweepOnceAsync(CancellationToken stop)
-    {
-        await using var command = database.CreateCommand("DELETE FROM idempotency_keys WHERE created_at < $1");
-        command.Parameters.Add(OldestAlive());
-        return await command.ExecuteNonQueryAsync(stop);
-    }
-
     internal async Task ForgetAsync(TenantId tenant, string key)
     {
         await using var command = database.CreateCommand(

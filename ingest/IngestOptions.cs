@@ -42,9 +42,6 @@ internal sealed record IngestOptions
     /// <summary>Batches of OpenAI's API whose lines are read at the same time; others wait as <c>validating</c>.</summary>
     public int BatchIntakesMax { get; init; } = 2;
 
-    /// <summary>Age at which a file that is still not whole is taken for a broken upload.</summary>
-    public TimeSpan FileUploadMax { get; init; } = TimeSpan.FromHours(24);
-
     /// <summary>Mistakes of a body that are told in full; the rest is counted.</summary>
     public int MistakesMax { get; init; } = 100;
 
@@ -116,15 +113,12 @@ internal sealed record IngestOptions
     /// <summary>Pace of the sweeps, and how old what they take up must be.</summary>
     public TimeSpan SweepEvery { get; init; } = TimeSpan.FromSeconds(5);
 
-    /// <summary>Cached results that one statement removes at most.</summary>
-    public int CacheSweepMax { get; init; } = 5000;
-
     /// <summary>How often predictions learn from jobs that have ended, from how many at once, and how many of a class and model are kept.</summary>
     public TimeSpan CalibrationEvery { get; init; } = TimeSpan.FromSeconds(5);
     public int CalibrationRowsMax { get; init; } = 2000;
     public int CalibrationJobsMax { get; init; } = 200;
 
-    /// <summary>How long an <c>Idempotency-Key</c> is remembered.</summary>
+    /// <summary>How long an <c>Idempotency-Key</c> is remembered: no longer than recurring work keeps it (<c>Recurring:IdempotencyKeyLife</c>).</summary>
     public TimeSpan IdempotencyKeyLife { get; init; } = TimeSpan.FromHours(24);
 
     /// <summary>How far ahead a deadline may lie.</summary>
@@ -176,7 +170,6 @@ internal sealed record IngestOptions
         mistakes.Expect(FileBytesMax is >= 1 and <= 64L * 1024 * MiB, nameof(FileBytesMax), "1 to 68719476736 (64 GiB)", FileBytesMax);
         ExpectTime(mistakes, OpenAiWaitMax, nameof(OpenAiWaitMax), TimeSpan.FromMilliseconds(100), TimeSpan.FromHours(1));
         mistakes.Expect(BatchIntakesMax is >= 1 and <= 64, nameof(BatchIntakesMax), "1 to 64", BatchIntakesMax);
-        ExpectTime(mistakes, FileUploadMax, nameof(FileUploadMax), TimeSpan.FromMinutes(10), TimeSpan.FromDays(30));
         mistakes.Expect(MistakesMax is >= 1 and <= 10_000, nameof(MistakesMax), "1 to 10000", MistakesMax);
         mistakes.Expect(UploadsMax is >= 1 and <= 100_000, nameof(UploadsMax), "1 to 100000", UploadsMax);
         mistakes.Expect(StoreChunksMax is >= 1 and <= 1024, nameof(StoreChunksMax), "1 to 1024", StoreChunksMax);
@@ -218,7 +211,6 @@ internal sealed record IngestOptions
         ExpectTime(mistakes, AnswerLookPauseMax, nameof(AnswerLookPauseMax), TimeSpan.FromMilliseconds(10), TimeSpan.FromMinutes(1));
         ExpectTime(mistakes, PublishWaitMax, nameof(PublishWaitMax), TimeSpan.FromMilliseconds(100), TimeSpan.FromMinutes(10));
         ExpectTime(mistakes, SweepEvery, nameof(SweepEvery), TimeSpan.FromMilliseconds(10), TimeSpan.FromHours(1));
-        mistakes.Expect(CacheSweepMax is >= 1 and <= 1_000_000, nameof(CacheSweepMax), "1 to 1000000", CacheSweepMax);
         ExpectTime(mistakes, IdempotencyKeyLife, nameof(IdempotencyKeyLife), TimeSpan.FromSeconds(1), TimeSpan.FromDays(365));
         ExpectTime(mistakes, DeadlineMax, nameof(DeadlineMax), TimeSpan.FromMinutes(1), TimeSpan.FromDays(3650));
         ExpectTime(mistakes, ForecastAgeMax, nameof(ForecastAgeMax), TimeSpan.FromMilliseconds(100), TimeSpan.FromHours(1));

@@ -3,20 +3,18 @@ using Microsoft.Extensions.Logging;
 using Npgsql;
 using Pipeline.Hosting;
 using Pipeline.Ingest.Storage;
-using Pipeline.Migrations;
-using Pipeline.OpenAi.Files;
 
 namespace Pipeline.Ingest;
 
-/// <summary>Turns the sweeps every few seconds, each by itself: one that fails does not hold up the others, and all are tried again.</summary>
+/// <summary>
+/// Turns the sweeps that somebody waits for every few seconds, each by itself: one that fails does not hold up the others, and all are tried
+/// again. What nobody waits for is recurring work of results-api.
+/// </summary>
 internal sealed partial class IngestSweeper(
     ChunkPublisher publisher,
     JobCommands commands,
     UploadSweep uploads,
     UploadLeases leases,
-    Idempotency keys,
-    FileStore files,
-    NpgsqlDataSource database,
     IngestOptions options,
     TimeProvider time,
     ILogger<IngestSweeper> log
@@ -44,9 +42,6 @@ internal sealed partial class IngestSweeper(
         await SweepAsync("unannounced chunks", publisher.SweepOnceAsync, stop);
         await SweepAsync("cancelled jobs", commands.SweepOnceAsync, stop);
         await SweepAsync("broken uploads", uploads.SweepOnceAsync, stop);
-        await SweepAsync("old idempotency keys", keys.SweepOnceAsync, stop);
-        await SweepAsync("files past their time", turn => files.SweepOnceAsync(options.FileUploadMax, turn), stop);
-        await SweepAsync("cached results", SweepCachesAsync, stop);
         await SweepAsync("leases", KeepLeasesAsync, stop);
     }
 
@@ -54,17 +49,6 @@ internal sealed partial class IngestSweeper(
     {
         await leases.KeepAsync(stop);
         return 0;
-    }
-
-    private async Task<int> SweepCachesAsync(CancellationToken stop)
-    {
-        var removed = 0;
-        while (await ResultCache.SweepAsync(database, options.CacheSweepMax, stop) is var count and > 0)
-        {
-            removed += count;
-        }
-
-        return removed;
     }
 
     private async Task SweepAsync(string what, Func<CancellationToken, Task<int>> sweep, CancellationToken stop)

@@ -231,6 +231,7 @@ internal static class JobOperations
         Errors =
         [
             FailureKind.InvalidRequest,
+            FailureKind.DataRemoved,
             FailureKind.UnknownModel,
             FailureKind.UnknownModelRoute,
             FailureKind.QualityUnmet,

@@ -5,6 +5,11 @@ using Pipeline.Hosting.Api;
 using Pipeline.Ingest;
 using Pipeline.OpenAi;
 
+if (HealthProbe.IsAsked(args))
+{
+    return await HealthProbe.RunAsync();
+}
+
 try
 {
     var builder = WebApplication.CreateBuilder(args);

@@ -76,6 +76,11 @@ internal sealed class RetryFailed(
             return Problems.Result(FailureKind.InvalidState, $"Nothing to retry: the job {why}.", "state");
         }
 
+        if (JobViews.Removed(old.Id, "inputs", old.InputsRemovedAt ?? old.OutputsRemovedAt) is { } removed)
+        {
+            return removed;
+        }
+
         var sameRoute = parameters[JobParameters.Model] is null && parameters[JobParameters.Route] is null;
         if (parameters[JobParameters.Route] is null)
         {

@@ -122,7 +122,7 @@ public static class ResultCache
     /// </summary>
     /// <param name="rowsMax">Entries one statement removes at most.</param>
     /// <returns>How many were removed; as long as it is not 0, more may wait.</returns>
-    public static async Task<int> SweepAsync(NpgsqlDataSource database, int rowsMax, CancellationToken stop = default)
+    public static async Task<long> SweepAsync(NpgsqlDataSource database, int rowsMax, CancellationToken stop = default)
     {
         await using var batch = database.CreateBatch();
         foreach (var sql in (ReadOnlySpan<string>)[ExpireSql, EvictSql])
@@ -130,12 +130,12 @@ public static class ResultCache
             batch.BatchCommands.Add(new(sql) { Parameters = { new() { Value = (long)rowsMax } } });
         }
 
-        var removed = 0;
+        var removed = 0L;
         await using var reader = await batch.ExecuteReaderAsync(stop);
         do
         {
             await reader.ReadAsync(stop);
-            removed += reader.GetInt32(0);
+            removed += reader.GetInt64(0);
         } while (await reader.NextResultAsync(stop));
 
         return removed;
@@ -163,12 +163,13 @@ public static class ResultCache
         SELECT count(*)::int FROM kept
         """;
 
-    private const string CountRemovedSql = """
+    /// <summary>Ends a statement that has removed entries as <c>gone (tenant, bytes)</c>: takes them off the cache, and says how many they were.</summary>
+    internal const string CountRemovedSql = """
         counted AS (
           UPDATE tenant_caches t SET entries = t.entries - g.entries, bytes = t.bytes - g.bytes
           FROM (SELECT tenant, count(*) AS entries, sum(bytes) AS bytes FROM gone GROUP BY tenant) AS g WHERE t.tenant = g.tenant
         )
-        SELECT count(*)::int FROM gone
+        SELECT count(*) FROM gone
         """;
 
     private const string ExpireSql = $"""

@@ -57,7 +57,10 @@ public sealed class ChunkRow
     /// <summary>When the broker confirmed its message; null until then, and the sweep publishes it again.</summary>
     public DateTimeOffset? AnnouncedAt { get; set; }
 
-    /// <summary>The run's tasks, as <see cref="ChunkPayload"/> packs them. Compressed already, so its storage is <c>EXTERNAL</c>.</summary>
+    /// <summary>
+    /// The run's tasks, as <see cref="ChunkPayload"/> packs them; null where the run is another chunk's, or was removed after the job's end.
+    /// Compressed already, so its storage is <c>EXTERNAL</c>.
+    /// </summary>
     public required byte[]? Payload { get; set; }
 }
 
@@ -77,8 +80,12 @@ internal sealed class ChunksTable : IEntityTypeConfiguration<ChunkRow>
                 );
                 t.HasCheckConstraint(
                     "ck_chunks_turn",
-                    "turn >= 1 AND (turn = 1) = (root IS NULL) AND (root IS NULL) = (own IS NULL) AND (root IS NULL) = (model IS NULL) "
-                        + "AND (root IS NULL) = (payload IS NOT NULL)"
+                    "turn >= 1 AND (turn = 1) = (root IS NULL) AND (root IS NULL) = (own IS NULL) AND (root IS NULL) = (model IS NULL)"
+                );
+                // The payload may go once its tasks have ended or escalated; that the job has ended, too, is seen to by who removes it.
+                t.HasCheckConstraint(
+                    "ck_chunks_payload",
+                    "root IS NULL AND (payload IS NOT NULL OR remaining = 0) OR root IS NOT NULL AND payload IS NULL"
                 );
                 t.HasCheckConstraint("ck_chunks_cost_pico", "cost_pico >= 0");
                 t.HasCheckConstraint("ck_chunks_units_done", "units_done >= 0");

@@ -95,6 +95,11 @@ public sealed class JobRow
     /// <summary>When the first of its tasks ran or ended.</summary>
     public DateTimeOffset? StartedAt { get; set; }
     public DateTimeOffset? FinishedAt { get; set; }
+
+    /// <summary>Since when what its tasks were given, what they gave, and its events and deliveries are gone; see <see cref="JobRemovalRow"/>.</summary>
+    public DateTimeOffset? InputsRemovedAt { get; set; }
+    public DateTimeOffset? OutputsRemovedAt { get; set; }
+    public DateTimeOffset? LogsRemovedAt { get; set; }
 }
 
 /// <summary>
@@ -160,6 +165,10 @@ internal sealed class JobsTable : IEntityTypeConfiguration<JobRow>
                 t.HasCheckConstraint("ck_jobs_group_name", $"group_name ~ '{GroupName.Pattern}'");
                 t.HasCheckConstraint("ck_jobs_cancel_reason", "cancel_reason IS NULL OR state IN ('cancelling', 'cancelled')");
                 t.HasCheckConstraint("ck_jobs_error", "(state = 'failed') = (error IS NOT NULL)");
+                t.HasCheckConstraint(
+                    "ck_jobs_removed",
+                    "num_nonnulls(inputs_removed_at, outputs_removed_at, logs_removed_at) = 0 OR finished_at IS NOT NULL"
+                );
                 // A task that escalates may make a chunk of its own, once a turn.
                 t.HasCheckConstraint(
                     "ck_jobs_counts",
@@ -178,6 +187,22 @@ internal sealed class JobsTable : IEntityTypeConfiguration<JobRow>
 
         // The jobs of a group; those without one are not in it.
         builder.HasIndex(j => new { j.Tenant, j.GroupName }, "ix_jobs_group").HasFilter("group_name IS NOT NULL");
+
+        // What retention walks, oldest first: of each tenant and class what has ended and is still there. A job comes into them once, as it ends.
+        foreach (var kind in (ReadOnlySpan<string>)["inputs", "outputs", "logs"])
+        {
+            builder
+                .HasIndex(
+                    j => new
+                    {
+                        j.Tenant,
+                        j.Class,
+                        j.FinishedAt,
+                    },
+                    $"ix_jobs_{kind}_kept"
+                )
+                .HasFilter($"finished_at IS NOT NULL AND {kind}_removed_at IS NULL");
+        }
 
         builder.Property(j => j.Metadata).HasColumnType("jsonb").HasDefaultValueSql("'{}'");
         builder.Property(j => j.Error).HasColumnType("jsonb");

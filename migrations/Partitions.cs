@@ -16,6 +16,9 @@ public static class Partitions
     private static readonly TimeSpan LockWaitMax = TimeSpan.FromSeconds(2);
     private const int TriesMax = 10;
 
+    // Dropping may wait until the next time.
+    private static readonly TimeSpan DropWaitMax = TimeSpan.FromMilliseconds(200);
+
     /// <summary>Name of the day's partition: <c>results_20260131</c>.</summary>
     public static string NameOf(DateOnly day) => $"results_{day.ToString("yyyyMMdd", CultureInfo.InvariantCulture)}";
 
@@ -48,6 +51,84 @@ public static class Partitions
         }
 
         return made;
+    }
+
+    /// <summary>
+    /// Drops the partitions of days before <paramref name="before"/> whose jobs have all had their outputs removed: at once, where row by row
+    /// would take as long as writing them did. A day with a job that runs, or whose results are kept, stays. Detaching waits for readers, and
+    /// everybody for it, so it gives up soon and is tried again another time. (With a default partition there is no <c>CONCURRENTLY</c>.)
+    /// </summary>
+    /// <returns>The names of those it dropped.</returns>
+    public static async Task<IReadOnlyList<string>> DropRemovedAsync(
+        NpgsqlDataSource dataSource,
+        DateOnly before,
+        CancellationToken cancellationToken = default
+    )
+    {
+        await using var connection = await dataSource.OpenConnectionAsync(cancellationToken);
+        var dropped = new List<string>();
+        foreach (var day in await ReadDaysAsync(connection, cancellationToken))
+        {
+            if (day < before && await TryDropAsync(connection, day, cancellationToken))
+            {
+                dropped.Add(NameOf(day));
+            }
+        }
+
+        return dropped;
+    }
+
+    private static async Task<bool> TryDropAsync(NpgsqlConnection connection, DateOnly day, CancellationToken cancellationToken)
+    {
+        await using var needed = new NpgsqlCommand(
+            "SELECT EXISTS (SELECT FROM jobs WHERE id >= $1 AND id < $2 AND outputs_removed_at IS NULL)",
+            connection
+        );
+        needed.Parameters.Add(new() { Value = LowerBound(day) });
+        needed.Parameters.Add(new() { Value = LowerBound(day.AddDays(1)) });
+        if (await needed.ExecuteScalarAsync(cancellationToken) is true)
+        {
+            return false;
+        }
+
+        await using var transaction = await connection.BeginTransactionAsync(cancellationToken);
+        try
+        {
+            await ExecuteAsync(
+                connection,
+                $"""
+                SET LOCAL lock_timeout = '{DropWaitMax.TotalMilliseconds:F0}ms';
+                ALTER TABLE results DETACH PARTITION {NameOf(day)};
+                DROP TABLE {NameOf(day)};
+                """,
+                cancellationToken
+            );
+            await transaction.CommitAsync(cancellationToken);
+            return true;
+        }
+        catch (PostgresException e) when (e.SqlState is PostgresErrorCodes.LockNotAvailable or PostgresErrorCodes.DeadlockDetected)
+        {
+            return false;
+        }
+    }
+
+    private static async Task<List<DateOnly>> ReadDaysAsync(NpgsqlConnection connection, CancellationToken cancellationToken)
+    {
+        await using var command = new NpgsqlCommand(
+            """
+            SELECT right(c.relname, 8) FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+            WHERE i.inhparent = 'results'::regclass AND c.relname ~ '^results_[0-9]{8}$' ORDER BY 1
+            """,
+            connection
+        );
+        await using var reader = await command.ExecuteReaderAsync(cancellationToken);
+        var days = new List<DateOnly>();
+        while (await reader.ReadAsync(cancellationToken))
+        {
+            days.Add(DateOnly.ParseExact(reader.GetString(0), "yyyyMMdd", CultureInfo.InvariantCulture));
+        }
+
+        return days;
     }
 
     private static async Task<bool> TryMakeAsync(NpgsqlConnection connection, DateOnly day, CancellationToken cancellationToken)

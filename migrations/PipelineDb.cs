@@ -60,6 +60,10 @@ public sealed class PipelineDb(DbContextOptions<PipelineDb> options) : DbContext
     public DbSet<AlertRuleRow> AlertRules => Set<AlertRuleRow>();
     public DbSet<ProbeRow> Probes => Set<ProbeRow>();
     public DbSet<ProbeRunRow> ProbeRuns => Set<ProbeRunRow>();
+    public DbSet<RecurringRunRow> RecurringRuns => Set<RecurringRunRow>();
+    public DbSet<RetentionAgesRow> RetentionAges => Set<RetentionAgesRow>();
+    public DbSet<ErasureRow> Erasures => Set<ErasureRow>();
+    public DbSet<JobRemovalRow> JobRemovals => Set<JobRemovalRow>();
     public DbSet<SchedulerEpochRow> SchedulerEpochs => Set<SchedulerEpochRow>();
 
     /// <summary>Options for a context on the process's shared connection pool.</summary>

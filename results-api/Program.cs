@@ -4,6 +4,11 @@ using Pipeline.Hosting;
 using Pipeline.Hosting.Api;
 using Pipeline.ResultsApi;
 
+if (HealthProbe.IsAsked(args))
+{
+    return await HealthProbe.RunAsync();
+}
+
 var builder = WebApplication.CreateBuilder(args);
 try
 {

@@ -30,7 +30,7 @@ internal static class ReadOperations
             ApiParameter.Query("costs", ApiType.Flag, "Add `costs`: cost per task, by account, and actual against estimate."),
         ],
         Answers = [ApiAnswer.Json<JobView>("The job.")],
-        Errors = OfJob,
+        Errors = [.. OfJob, FailureKind.DataRemoved],
     };
 
     public static readonly ApiOperation GetUsage = new(
@@ -219,7 +219,7 @@ internal static class ReadOperations
                 },
             },
         ],
-        Errors = [.. OfJob, FailureKind.RateLimited],
+        Errors = [.. OfJob, FailureKind.DataRemoved, FailureKind.RateLimited],
     };
 
     public static readonly ApiOperation GetEvents = new(

@@ -10,6 +10,8 @@ using Pipeline.ResultsApi.Jobs;
 using Pipeline.ResultsApi.Outcomes;
 using Pipeline.ResultsApi.OutputFiles;
 using Pipeline.ResultsApi.Prices;
+using Pipeline.ResultsApi.Recurring;
+using Pipeline.ResultsApi.Recurring.Works;
 using Pipeline.ResultsApi.Results;
 using Pipeline.ResultsApi.Usage;
 using Pipeline.ResultsApi.Webhooks;
@@ -33,6 +35,15 @@ public static class ResultsApiServices
         services.AddHostedService<UsageRollup>();
         services.AddWebhooks(configuration);
         services.AddAlerts(configuration);
+        services.AddRecurring(RecurringOptions.Read(configuration));
+        services.AddSingleton(RetentionOptions.Read(configuration));
+        services.AddRecurringWork<ResultPartitions>();
+        services.AddRecurringWork<Retention>();
+        services.AddRecurringWork<ErasureWork>();
+        services.AddRecurringWork<IdempotencyKeyExpiry>();
+        services.AddRecurringWork<FileExpiry>();
+        services.AddRecurringWork<CacheEviction>();
+        services.AddRecurringWork<WebhookLeftovers>();
         return services;
     }
 
@@ -82,6 +93,9 @@ public static class ResultsApiServices
         operators.MapCalibration();
         operators.MapAlerts();
         operators.MapProbes();
+        operators.MapRecurring();
+        v1.MapErasures();
+        v1.MapRetention();
         v1.MapRoutes();
         v1.MapWebhookEndpoints();
         v1.MapWebhookDeliveries();

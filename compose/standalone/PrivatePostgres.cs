@@ -37,7 +37,7 @@ internal sealed partial class PrivatePostgres : IAsyncDisposable
 
     // What a server on a small machine needs for this work. JIT compilation costs more than it saves on short statements, and a large
     // write-ahead log lets checkpoints come by time, not in the middle of a load.
-    private static readonly Dictionary<string, string> Settings = new()
+    internal static readonly IReadOnlyDictionary<string, string> Settings = new Dictionary<string, string>
     {
         ["listen_addresses"] = "127.0.0.1",
         ["unix_socket_directories"] = "",

@@ -21,6 +21,7 @@ var root = new RootCommand("Pipeline: AI inference as asynchronous work. One fle
     JobsCommand.CreateVerb(connection, "resume", "resume", "Let a paused job go on."),
     JobsCommand.CreateVerb(connection, "retry", "retry-failed", "Make a new job of a job's failed tasks."),
     ModelsCommand.Create(connection),
+    KeysCommand.Create(),
     RoutesCommand.Create(connection),
     WebhooksCommand.Create(connection),
     AlertsCommand.Create(connection),
@@ -28,6 +29,8 @@ var root = new RootCommand("Pipeline: AI inference as asynchronous work. One fle
     UsageCommand.Create(),
     PricesCommand.Create(connection),
     BudgetsCommand.Create(connection),
+    RecurringCommand.Create(connection),
+    EraseCommand.Create(connection),
     ReplayCommand.Create(),
     OpenApiCommand.Create(),
 };

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using Npgsql;
@@ -81,6 +82,14 @@ public sealed record JobView
 
     /// <summary>State <c>failed</c>: why the job itself was refused.</summary>
     public required JsonElement? Error { get; init; }
+
+    /// <summary>Since when what its tasks were given is no longer kept; absent while it is.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public DateTimeOffset? InputsRemovedAt { get; init; }
+
+    /// <summary>Since when its results are no longer kept; absent while they are.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public DateTimeOffset? OutputsRemovedAt { get; init; }
     public JobLinks Links => new(Id);
 
     /// <summary>Units of the tasks that have not ended, as estimated at the door.</summary>
@@ -123,6 +132,20 @@ public sealed record JobLinks
 /// </summary>
 public static class JobViews
 {
+    /// <summary>The answer to who asks for data of a job that is no longer kept; null while it is.</summary>
+    /// <param name="what">What it is: <c>results</c>, <c>inputs</c>.</param>
+    public static ProblemResult? Removed(JobId job, string what, DateTimeOffset? at) =>
+        at is { } since
+            ? Problems.Result(
+                FailureKind.DataRemoved,
+                string.Create(
+                    CultureInfo.InvariantCulture,
+                    $"The {what} of job {job} are no longer kept since {since:yyyy-MM-dd'T'HH:mm:ss'Z'}."
+                ),
+                "id"
+            )
+            : null;
+
     /// <summary>
     /// The SELECT that <see cref="Read"/> reads; what follows it calls the jobs <c>j</c>. The sums are not made where the row has the
     /// totals, or is not queued yet.
@@ -138,7 +161,8 @@ public static class JobViews
                    j.max_cost_pico, j.metadata::text, j.webhook, j.retry_of, j.error::text,
                    div(coalesce(j.units_done, c.units_done, 0)::numeric * j.per_million_units_pico, 1000000), j.estimate_pico,
                    j.per_million_units_pico, j.cancel_reason, j.group_name, j.predicted_early_at, j.predicted_late_at,
-                   j.predicted_cost_pico, (j.route ->> 'name') || '@' || (j.route ->> 'version')
+                   j.predicted_cost_pico, (j.route ->> 'name') || '@' || (j.route ->> 'version'),
+                   j.inputs_removed_at, j.outputs_removed_at
             FROM {from} j
             LEFT JOIN LATERAL (
               SELECT sum(succeeded)::int AS succeeded, sum(failed)::int AS failed, sum(expired)::int AS expired,
@@ -195,6 +219,8 @@ public static class JobViews
                     ? new AcceptedPrediction(at, early, late, reader.IsDBNull(31) ? null : reader.GetInt64(31))
                     : null,
             Route = reader.IsDBNull(32) ? null : reader.GetString(32),
+            InputsRemovedAt = Time(33),
+            OutputsRemovedAt = Time(34),
         };
 
         DateTimeOffset? Time(int column) => reader.IsDBNull(column) ? null : reader.GetFieldValue<DateTimeOffset>(column);

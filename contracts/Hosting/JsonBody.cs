@@ -199,6 +199,32 @@ public sealed class JsonBody
         return null;
     }
 
+    /// <summary>Reads a time like <c>30m</c>, <c>24h</c> or <c>7d</c>.</summary>
+    public TimeSpan? Duration(string name, TimeSpan min, TimeSpan max)
+    {
+        if (Find(name) is not { } value)
+        {
+            return null;
+        }
+
+        if (
+            value.ValueKind == JsonValueKind.String
+            && Durations.TryParse(value.GetString()!, out var duration)
+            && duration >= min
+            && duration <= max
+        )
+        {
+            return duration;
+        }
+
+        Refuse(
+            name,
+            string.Create(CultureInfo.InvariantCulture, $"a time like 12h or 30d, from {min.TotalHours:0} h to {max.TotalDays:0} days"),
+            value
+        );
+        return null;
+    }
+
     public void Refuse(string? name, string expected, string given) =>
         _mistakes.Add(
             new Mistake
@@ -214,9 +240,12 @@ public sealed class JsonBody
     {
         if (_json.ValueKind == JsonValueKind.Object)
         {
-            foreach (var member in _json.EnumerateObject().Where(m => !_asked.Contains(m.Name) && _asked.Count > 0))
+            var expected = $"one of {string.Join(", ", _asked.Order(StringComparer.Ordinal))}";
+            foreach (var member in _json.EnumerateObject().Where(m => _asked.Count > 0 && !_asked.Contains(m.Name)).ToList())
             {
-                Refuse(member.Name, $"one of {string.Join(", ", _asked.Order(StringComparer.Ordinal))}", "another member");
+                // Told once, however often it is asked.
+                Refuse(member.Name, expected, "another member");
+                _asked.Add(member.Name);
             }
         }
 

@@ -87,7 +87,7 @@ public static class ServiceDefaults
     public static void MapHealth(this IEndpointRouteBuilder endpoints)
     {
         endpoints.MapGet("/healthz/live", () => Results.Text("alive")).Describe(Live);
-        endpoints.MapHealthChecks("/healthz/ready", new() { Predicate = check => check.Tags.Contains("ready") }).Describe(Ready);
+        endpoints.MapHealthChecks(HealthProbe.Path, new() { Predicate = check => check.Tags.Contains("ready") }).Describe(Ready);
     }
 
     private sealed class DatabaseHealth(NpgsqlDataSource database) : IHealthCheck

@@ -152,7 +152,7 @@ internal sealed class BodyFields
     {
         if (
             Find(name) is { ValueKind: JsonValueKind.String } text
-            && Deadlines.TryParseDuration(text.GetString()!, out var duration)
+            && Durations.TryParse(text.GetString()!, out var duration)
             && duration >= min
             && duration <= max
         )

@@ -1,4 +1,5 @@
 using System.Globalization;
+using Pipeline.Contracts;
 
 namespace Pipeline.Ingest.Body;
 
@@ -16,7 +17,7 @@ internal static class Deadlines
 
     public static bool TryParse(string text, DateTimeOffset now, out DateTimeOffset deadline)
     {
-        if (TryParseDuration(text, out var duration))
+        if (Durations.TryParse(text, out var duration))
         {
             deadline = now <= DateTimeOffset.MaxValue - duration ? now + duration : DateTimeOffset.MaxValue;
             return true;
@@ -38,53 +39,5 @@ internal static class Deadlines
             out deadline
         );
         return parsed && hasOffset;
-    }
-
-    /// <summary>Reads a time like <c>90s</c> or <c>1h30m</c>; never negative.</summary>
-    public static bool TryParseDuration(string text, out TimeSpan duration)
-    {
-        duration = default;
-        double seconds = 0;
-        var at = 0;
-        while (at < text.Length)
-        {
-            var digits = at;
-            while (at < text.Length && (char.IsAsciiDigit(text[at]) || text[at] == '.'))
-            {
-                at++;
-            }
-
-            if (
-                !double.TryParse(
-                    text.AsSpan(digits, at - digits),
-                    NumberStyles.AllowDecimalPoint,
-                    CultureInfo.InvariantCulture,
-                    out var count
-                )
-            )
-            {
-                return false;
-            }
-
-            var unit = text.AsSpan(at) switch
-            {
-                ['m', 's', ..] => 0.001,
-                ['s', ..] => 1,
-                ['m', ..] => 60,
-                ['h', ..] => 3600,
-                ['d', ..] => 86_400,
-                _ => double.NaN,
-            };
-            at += unit is 0.001 ? 2 : 1;
-            seconds += count * unit;
-        }
-
-        if (text.Length == 0 || !(seconds < TimeSpan.MaxValue.TotalSeconds / 2))
-        {
-            return false;
-        }
-
-        duration = TimeSpan.FromSeconds(seconds);
-        return true;
     }
 }

@@ -168,6 +168,11 @@ internal sealed class ExpressPath(
             return new ExpressOutcome(null, Problems.Result(FailureKind.InvalidState, detail, "id"));
         }
 
+        if (JobViews.Removed(job, "results", view.OutputsRemovedAt) is { } removed)
+        {
+            return new ExpressOutcome(null, removed);
+        }
+
         if (waiters.TryAdd(job, view.Tasks, options.AnswerLookAfter) is not { } waiter)
         {
             return new ExpressOutcome(null, Full());

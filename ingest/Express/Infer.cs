@@ -272,7 +272,7 @@ internal sealed partial class Infer(
         }
 
         const string Form = "more than 0 seconds, or a time like 500ms, 2s or 1m";
-        var isTime = Deadlines.TryParseDuration(text, out var timeout) || Deadlines.TryParseDuration($"{text}s", out timeout);
+        var isTime = Durations.TryParse(text, out var timeout) || Durations.TryParse($"{text}s", out timeout);
         if (!isTime || timeout <= TimeSpan.Zero)
         {
             mistakes.Add(JobParameters.Timeout, Form, $"\"{Excerpt.Of(text)}\"");

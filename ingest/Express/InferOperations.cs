@@ -123,7 +123,15 @@ internal static class InferOperations
     {
         Parameters = [ApiParameters.Job, Prefer, ApiParameters.LastEventId],
         Answers = Answers,
-        Errors = [FailureKind.InvalidRequest, FailureKind.UnknownJob, FailureKind.InvalidState, FailureKind.RateLimited, .. Endings],
+        Errors =
+        [
+            FailureKind.InvalidRequest,
+            FailureKind.UnknownJob,
+            FailureKind.InvalidState,
+            FailureKind.DataRemoved,
+            FailureKind.RateLimited,
+            .. Endings,
+        ],
     };
 }
 

@@ -232,7 +232,7 @@ internal sealed class CreateBatch(
         return text is { Length: >= 2 and <= 6 }
             && text[^1] is 's' or 'm' or 'h' or 'd'
             && text.AsSpan(0, text.Length - 1).IndexOfAnyExceptInRange('0', '9') < 0
-            && Deadlines.TryParseDuration(text, out length);
+            && Durations.TryParse(text, out length);
     }
 
     private static int OutputSeconds(JsonElement body, Mistakes mistakes)

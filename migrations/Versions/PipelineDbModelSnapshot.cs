@@ -442,9 +442,11 @@ namespace Pipeline.Migrations.Versions
 
                             t.HasCheckConstraint("ck_chunks_counts", "remaining >= 0 AND succeeded >= 0 AND failed >= 0 AND expired >= 0 AND cancelled >= 0 AND escalated >= 0 AND remaining + succeeded + failed + expired + cancelled + escalated = tasks");
 
+                            t.HasCheckConstraint("ck_chunks_payload", "root IS NULL AND (payload IS NOT NULL OR remaining = 0) OR root IS NOT NULL AND payload IS NULL");
+
                             t.HasCheckConstraint("ck_chunks_tasks", "tasks > 0 AND no >= 0 AND first_seq >= 0 AND units >= 0 AND units_max >= 0");
 
-                            t.HasCheckConstraint("ck_chunks_turn", "turn >= 1 AND (turn = 1) = (root IS NULL) AND (root IS NULL) = (own IS NULL) AND (root IS NULL) = (model IS NULL) AND (root IS NULL) = (payload IS NOT NULL)");
+                            t.HasCheckConstraint("ck_chunks_turn", "turn >= 1 AND (turn = 1) = (root IS NULL) AND (root IS NULL) = (own IS NULL) AND (root IS NULL) = (model IS NULL)");
 
                             t.HasCheckConstraint("ck_chunks_units_done", "units_done >= 0");
                         });
@@ -518,6 +520,69 @@ namespace Pipeline.Migrations.Versions
                     b.ToTable("endings", null, t =>
                         {
                             t.HasCheckConstraint("ck_endings_tasks", "octet_length(tasks) > 0");
+                        });
+                });
+
+            modelBuilder.Entity("Pipeline.Migrations.ErasureRow", b =>
+                {
+                    b.Property<Guid>("Id")
+                        .ValueGeneratedOnAdd()
+                        .HasColumnType("uuid")
+                        .HasColumnName("id");
+
+                    b.Property<DateTimeOffset>("AskedAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("asked_at");
+
+                    b.Property<Guid>("AskedBy")
+                        .HasColumnType("uuid")
+                        .HasColumnName("asked_by");
+
+                    b.Property<DateTimeOffset?>("FinishedAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("finished_at");
+
+                    b.Property<Guid?>("Job")
+                        .HasColumnType("uuid")
+                        .HasColumnName("job");
+
+                    b.Property<int>("Jobs")
+                        .ValueGeneratedOnAdd()
+                        .HasColumnType("integer")
+                        .HasDefaultValue(0)
+                        .HasColumnName("jobs");
+
+                    b.Property<string>("Reason")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("reason");
+
+                    b.Property<long>("Rows")
+                        .ValueGeneratedOnAdd()
+                        .HasColumnType("bigint")
+                        .HasDefaultValue(0L)
+                        .HasColumnName("rows");
+
+                    b.Property<Guid>("Tenant")
+                        .HasColumnType("uuid")
+                        .HasColumnName("tenant");
+
+                    b.Property<Guid?>("Through")
+                        .HasColumnType("uuid")
+                        .HasColumnName("through");
+
+                    b.HasKey("Id")
+                        .HasName("pk_erasures");
+
+                    b.HasIndex(new[] { "Tenant", "Job" }, "ux_erasures_open")
+                        .IsUnique()
+                        .HasFilter("finished_at IS NULL");
+
+                    NpgsqlIndexBuilderExtensions.AreNullsDistinct(b.HasIndex(new[] { "Tenant", "Job" }, "ux_erasures_open"), false);
+
+                    b.ToTable("erasures", null, t =>
+                        {
+                            t.HasCheckConstraint("ck_erasures_reason", "reason <> '' AND jobs >= 0 AND rows >= 0");
                         });
                 });
 
@@ -808,6 +873,38 @@ namespace Pipeline.Migrations.Versions
                         });
                 });
 
+            modelBuilder.Entity("Pipeline.Migrations.JobRemovalRow", b =>
+                {
+                    b.Property<Guid>("Job")
+                        .HasColumnType("uuid")
+                        .HasColumnName("job");
+
+                    b.Property<string>("Kind")
+                        .HasColumnType("text")
+                        .HasColumnName("kind");
+
+                    b.Property<Guid?>("Erasure")
+                        .HasColumnType("uuid")
+                        .HasColumnName("erasure");
+
+                    b.Property<int>("Next")
+                        .ValueGeneratedOnAdd()
+                        .HasColumnType("integer")
+                        .HasDefaultValue(0)
+                        .HasColumnName("next");
+
+                    b.HasKey("Job", "Kind")
+                        .HasName("pk_job_removals");
+
+                    b.HasIndex(new[] { "Erasure" }, "ix_job_removals_erasure")
+                        .HasFilter("erasure IS NOT NULL");
+
+                    b.ToTable("job_removals", null, t =>
+                        {
+                            t.HasCheckConstraint("ck_job_removals_kind", "kind IN ('inputs', 'outputs', 'logs') AND next >= 0");
+                        });
+                });
+
             modelBuilder.Entity("Pipeline.Migrations.JobRow", b =>
                 {
                     b.Property<Guid>("Id")
@@ -877,6 +974,14 @@ namespace Pipeline.Migrations.Versions
                         .HasColumnType("text")
                         .HasColumnName("group_name");
 
+                    b.Property<DateTimeOffset?>("InputsRemovedAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("inputs_removed_at");
+
+                    b.Property<DateTimeOffset?>("LogsRemovedAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("logs_removed_at");
+
                     b.Property<long?>("MaxCostPico")
                         .HasColumnType("bigint")
                         .HasColumnName("max_cost_pico");
@@ -903,6 +1008,10 @@ namespace Pipeline.Migrations.Versions
                         .HasColumnType("integer")
                         .HasDefaultValue(0)
                         .HasColumnName("open_chunks");
+
+                    b.Property<DateTimeOffset?>("OutputsRemovedAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("outputs_removed_at");
 
                     b.Property<bool>("Paused")
                         .ValueGeneratedOnAdd()
@@ -995,8 +1104,17 @@ namespace Pipeline.Migrations.Versions
                     b.HasIndex(new[] { "Tenant", "GroupName" }, "ix_jobs_group")
                         .HasFilter("group_name IS NOT NULL");
 
+                    b.HasIndex(new[] { "Tenant", "Class", "FinishedAt" }, "ix_jobs_inputs_kept")
+                        .HasFilter("finished_at IS NOT NULL AND inputs_removed_at IS NULL");
+
+                    b.HasIndex(new[] { "Tenant", "Class", "FinishedAt" }, "ix_jobs_logs_kept")
+                        .HasFilter("finished_at IS NOT NULL AND logs_removed_at IS NULL");
+
                     b.HasIndex(new[] { "State", "Id" }, "ix_jobs_open")
                         .HasFilter("finished_at IS NULL");
+
+                    b.HasIndex(new[] { "Tenant", "Class", "FinishedAt" }, "ix_jobs_outputs_kept")
+                        .HasFilter("finished_at IS NOT NULL AND outputs_removed_at IS NULL");
 
                     b.HasIndex(new[] { "Tenant", "Id" }, "ix_jobs_tenant")
                         .IsDescending(false, true);
@@ -1022,6 +1140,8 @@ namespace Pipeline.Migrations.Versions
                             t.HasCheckConstraint("ck_jobs_prices", "per_million_units_pico >= 0 AND estimate_pico >= 0 AND reserved_pico >= 0 AND units_done >= 0");
 
                             t.HasCheckConstraint("ck_jobs_queued_at", "CASE WHEN state = 'receiving' THEN queued_at IS NULL WHEN state IN ('queued', 'running', 'finalizing', 'completed') THEN queued_at IS NOT NULL ELSE true END");
+
+                            t.HasCheckConstraint("ck_jobs_removed", "num_nonnulls(inputs_removed_at, outputs_removed_at, logs_removed_at) = 0 OR finished_at IS NOT NULL");
 
                             t.HasCheckConstraint("ck_jobs_started_at", "CASE WHEN state IN ('receiving', 'queued') THEN started_at IS NULL WHEN state IN ('running', 'finalizing', 'completed') THEN started_at IS NOT NULL ELSE true END");
 
@@ -1360,63 +1480,60 @@ namespace Pipeline.Migrations.Versions
                         });
                 });
 
-            modelBuilder.Entity("Pipeline.Migrations.ReportRow", b =>
+            modelBuilder.Entity("Pipeline.Migrations.RecurringRunRow", b =>
                 {
-                    b.Property<Guid>("Id")
+                    b.Property<long>("Id")
                         .ValueGeneratedOnAdd()
-                        .HasColumnType("uuid")
+                        .HasColumnType("bigint")
                         .HasColumnName("id");
 
-                    b.Property<bool>("AllTenants")
-                        .HasColumnType("boolean")
-                        .HasColumnName("all_tenants");
+                    NpgsqlPropertyBuilderExtensions.UseIdentityAlwaysColumn(b.Property<long>("Id"));
 
-                    b.Property<byte[]>("Body")
-                        .IsRequired()
-                        .HasColumnType("bytea")
-                        .HasColumnName("body");
+                    b.Property<string>("Counts")
+                        .HasColumnType("jsonb")
+                        .HasColumnName("counts");
 
-                    b.Property<DateTimeOffset>("CreatedAt")
+                    b.Property<DateTimeOffset?>("EndedAt")
                         .HasColumnType("timestamp with time zone")
-                        .HasColumnName("created_at");
+                        .HasColumnName("ended_at");
 
-                    b.Property<DateTimeOffset>("FromAt")
-                        .HasColumnType("timestamp with time zone")
-                        .HasColumnName("from_at");
+                    b.Property<string>("Error")
+                        .HasColumnType("text")
+                        .HasColumnName("error");
 
-                    b.Property<string>("Occasion")
+                    b.Property<string>("Instance")
                         .IsRequired()
                         .HasColumnType("text")
-                        .HasColumnName("occasion");
+                        .HasColumnName("instance");
 
-                    b.Property<Guid>("Tenant")
-                        .HasColumnType("uuid")
-                        .HasColumnName("tenant");
-
-                    b.Property<string>("TimeZone")
+                    b.Property<string>("Name")
                         .IsRequired()
                         .HasColumnType("text")
-                        .HasColumnName("time_zone");
+                        .HasColumnName("name");
 
-                    b.Property<DateTimeOffset>("ToAt")
+                    b.Property<string>("Outcome")
+                        .HasColumnType("text")
+                        .HasColumnName("outcome");
+
+                    b.Property<DateTimeOffset>("StartedAt")
                         .HasColumnType("timestamp with time zone")
-                        .HasColumnName("to_at");
+                        .HasColumnName("started_at");
 
                     b.HasKey("Id")
-                        .HasName("pk_reports");
+                        .HasName("pk_recurring_runs");
 
-                    b.HasIndex(new[] { "Tenant", "Id" }, "ix_reports_tenant")
+                    b.HasIndex(new[] { "Name", "Id" }, "ix_recurring_runs_name")
                         .IsDescending(false, true);
 
-                    b.HasIndex(new[] { "Tenant", "AllTenants", "Occasion", "FromAt", "TimeZone" }, "ux_reports_period")
-                        .IsUnique()
-                        .HasFilter("occasion <> 'request'");
-
-                    b.ToTable("reports", null, t =>
+                    b.ToTable("recurring_runs", null, t =>
                         {
-                            t.HasCheckConstraint("ck_reports_occasion", "occasion IN ('request', 'week', 'month')");
+                            t.HasCheckConstraint("ck_recurring_runs_counts", "(outcome IS NOT DISTINCT FROM 'ok') = (counts IS NOT NULL)");
 
-                            t.HasCheckConstraint("ck_reports_window", "from_at < to_at");
+                            t.HasCheckConstraint("ck_recurring_runs_ended", "(ended_at IS NULL) = (outcome IS NULL) AND ended_at >= started_at");
+
+                            t.HasCheckConstraint("ck_recurring_runs_error", "(outcome IS NOT DISTINCT FROM 'failed') = (error IS NOT NULL)");
+
+                            t.HasCheckConstraint("ck_recurring_runs_outcome", "outcome IN ('ok', 'failed', 'interrupted')");
                         });
                 });
 
@@ -1528,6 +1645,41 @@ namespace Pipeline.Migrations.Versions
                         });
                 });
 
+            modelBuilder.Entity("Pipeline.Migrations.RetentionAgesRow", b =>
+                {
+                    b.Property<Guid>("Tenant")
+                        .HasColumnType("uuid")
+                        .HasColumnName("tenant");
+
+                    b.Property<string>("Class")
+                        .HasColumnType("text")
+                        .HasColumnName("class");
+
+                    b.Property<TimeSpan?>("Inputs")
+                        .HasColumnType("interval")
+                        .HasColumnName("inputs");
+
+                    b.Property<TimeSpan?>("Logs")
+                        .HasColumnType("interval")
+                        .HasColumnName("logs");
+
+                    b.Property<TimeSpan?>("Outputs")
+                        .HasColumnType("interval")
+                        .HasColumnName("outputs");
+
+                    b.HasKey("Tenant", "Class")
+                        .HasName("pk_retention_ages");
+
+                    b.ToTable("retention_ages", null, t =>
+                        {
+                            t.HasCheckConstraint("ck_retention_ages_class", "class IN ('all', 'express', 'standard', 'bulk')");
+
+                            t.HasCheckConstraint("ck_retention_ages_range", "inputs >= interval '1 hour' AND outputs >= interval '1 hour' AND logs >= interval '1 hour'");
+
+                            t.HasCheckConstraint("ck_retention_ages_some", "num_nonnulls(inputs, outputs, logs) > 0");
+                        });
+                });
+
             modelBuilder.Entity("Pipeline.Migrations.RollupsRow", b =>
                 {
                     b.Property<bool>("One")
@@ -1613,691 +1765,6 @@ namespace Pipeline.Migrations.Versions
                             t.HasCheckConstraint("ck_scheduler_epoch_epoch", "epoch >= 0");
 
                             t.HasCheckConstraint("ck_scheduler_epoch_one", "one");
-                        });
-                });
-
-            modelBuilder.Entity("Pipeline.Migrations.SlaBreachRow", b =>
-                {
-                    b.Property<Guid>("Job")
-                        .HasColumnType("uuid")
-                        .HasColumnName("job");
-
-                    b.Property<string>("Kind")
-                        .HasColumnType("text")
-                        .HasColumnName("kind");
-
-                    b.Property<DateTimeOffset>("At")
-                        .HasColumnType("timestamp with time zone")
-                        .HasColumnName("at");
-
-                    b.Property<string>("Class")
-                        .IsRequired()
-                        .HasColumnType("text")
-                        .HasColumnName("class");
-
-                    b.Property<DateTimeOffset>("Deadline")
-                        .HasColumnType("timestamp with time zone")
-                        .HasColumnName("deadline");
-
-                    b.Property<long>("DeviceUs")
-                        .HasColumnType("bigint")
-                        .HasColumnName("device_us");
-
-                    b.Property<int>("Expired")
-                        .HasColumnType("integer")
-                        .HasColumnName("expired");
-
-                    b.Property<int>("Failed")
-                        .HasColumnType("integer")
-                        .HasColumnName("failed");
-
-                    b.Property<string>("Model")
-                        .IsRequired()
-                        .HasColumnType("text")
-                        .HasColumnName("model");
-
-                    b.Property<bool>("Paused")
-                        .HasColumnType("boolean")
-                        .HasColumnName("paused");
-
-                    b.Property<DateTimeOffset?>("PredictedAt")
-                        .HasColumnType("timestamp with time zone")
-                        .HasColumnName("predicted_at");
-
-                    b.Property<DateTimeOffset>("QueuedAt")
-                        .HasColumnType("timestamp with time zone")
-                        .HasColumnName("queued_at");
-
-                    b.Property<long>("QueuedUs")
-                        .HasColumnType("bigint")
-                        .HasColumnName("queued_us");
-
-                    b.Property<long>("StagedUs")
-                        .HasColumnType("bigint")
-                        .HasColumnName("staged_us");
-
-                    b.Property<string>("State")
-                        .IsRequired()
-                        .HasColumnType("text")
-                        .HasColumnName("state");
-
-                    b.Property<long>("TargetUs")
-                        .HasColumnType("bigint")
-                        .HasColumnName("target_us");
-
-                    b.Property<int>("Tasks")
-                        .HasColumnType("integer")
-                        .HasColumnName("tasks");
-
-                    b.Property<Guid>("Tenant")
-                        .HasColumnType("uuid")
-                        .HasColumnName("tenant");
-
-                    b.Property<long>("TotalUs")
-                        .HasColumnType("bigint")
-                        .HasColumnName("total_us");
-
-                    b.Property<int>("WorkerLosses")
-                        .HasColumnType("integer")
-                        .HasColumnName("worker_losses");
-
-                    b.HasKey("Job", "Kind")
-                        .HasName("pk_sla_breaches");
-
-                    b.HasIndex(new[] { "At" }, "ix_sla_breaches_at");
-
-                    b.ToTable("sla_breaches", null, t =>
-                        {
-                            t.HasCheckConstraint("ck_sla_breaches_class", "class IN ('express', 'standard', 'bulk')");
-
-                            t.HasCheckConstraint("ck_sla_breaches_kind", "kind IN ('job', 'callback')");
-                        });
-                });
-
-            modelBuilder.Entity("Pipeline.Migrations.SlaCallbackRow", b =>
-                {
-                    b.Property<DateTimeOffset>("At")
-                        .HasColumnType("timestamp with time zone")
-                        .HasColumnName("at");
-
-                    b.Property<Guid>("Tenant")
-                        .HasColumnType("uuid")
-                        .HasColumnName("tenant");
-
-                    b.Property<long>("Delivered")
-                        .HasColumnType("bigint")
-                        .HasColumnName("delivered");
-
-                    b.Property<long>("Failed")
-                        .HasColumnType("bigint")
-                        .HasColumnName("failed");
-
-                    b.Property<long>("Punctual")
-                        .HasColumnType("bigint")
-                        .HasColumnName("punctual");
-
-                    b.HasKey("At", "Tenant")
-                        .HasName("pk_sla_callbacks");
-
-                    b.ToTable("sla_callbacks", null, t =>
-                        {
-                            t.HasCheckConstraint("ck_sla_callbacks_punctual", "punctual BETWEEN 0 AND delivered AND failed >= 0");
-                        });
-                });
-
-            modelBuilder.Entity("Pipeline.Migrations.SlaDayRow", b =>
-                {
-                    b.Property<DateTimeOffset>("At")
-                        .HasColumnType("timestamp with time zone")
-                        .HasColumnName("at");
-
-                    b.Property<Guid>("Tenant")
-                        .HasColumnType("uuid")
-                        .HasColumnName("tenant");
-
-                    b.Property<string>("Class")
-                        .HasColumnType("text")
-                        .HasColumnName("class");
-
-                    b.Property<string>("Model")
-                        .HasColumnType("text")
-                        .HasColumnName("model")
-                        .UseCollation("C");
-
-                    b.Property<long>("Band100")
-                        .HasColumnType("bigint")
-                        .HasColumnName("band100");
-
-                    b.Property<long>("Band1000")
-                        .HasColumnType("bigint")
-                        .HasColumnName("band1000");
-
-                    b.Property<long>("Band500")
-                        .HasColumnType("bigint")
-                        .HasColumnName("band500");
-
-                    b.Property<long>("Band800")
-                        .HasColumnType("bigint")
-                        .HasColumnName("band800");
-
-                    b.Property<long>("BandMore")
-                        .HasColumnType("bigint")
-                        .HasColumnName("band_more");
-
-                    b.Property<long>("BatchRows")
-                        .HasColumnType("bigint")
-                        .HasColumnName("batch_rows");
-
-                    b.Property<long>("Cancelled")
-                        .HasColumnType("bigint")
-                        .HasColumnName("cancelled");
-
-                    b.Property<long>("ClientFaults")
-                        .HasColumnType("bigint")
-                        .HasColumnName("client_faults");
-
-                    b.Property<long>("CostPico")
-                        .HasColumnType("bigint")
-                        .HasColumnName("cost_pico");
-
-                    b.Property<byte[]>("Device")
-                        .IsRequired()
-                        .HasColumnType("bytea")
-                        .HasColumnName("device");
-
-                    b.Property<long>("Expired")
-                        .HasColumnType("bigint")
-                        .HasColumnName("expired");
-
-                    b.Property<long>("Failed")
-                        .HasColumnType("bigint")
-                        .HasColumnName("failed");
-
-                    b.Property<byte[]>("FirstResult")
-                        .IsRequired()
-                        .HasColumnType("bytea")
-                        .HasColumnName("first_result");
-
-                    b.Property<byte[]>("JobTotal")
-                        .IsRequired()
-                        .HasColumnType("bytea")
-                        .HasColumnName("job_total");
-
-                    b.Property<long>("JobsCompleted")
-                        .HasColumnType("bigint")
-                        .HasColumnName("jobs_completed");
-
-                    b.Property<long>("JobsExpired")
-                        .HasColumnType("bigint")
-                        .HasColumnName("jobs_expired");
-
-                    b.Property<long>("JobsWithin")
-                        .HasColumnType("bigint")
-                        .HasColumnName("jobs_within");
-
-                    b.Property<long>("PaddedUnits")
-                        .HasColumnType("bigint")
-                        .HasColumnName("padded_units");
-
-                    b.Property<long>("PricePico")
-                        .HasColumnType("bigint")
-                        .HasColumnName("price_pico");
-
-                    b.Property<byte[]>("Queued")
-                        .IsRequired()
-                        .HasColumnType("bytea")
-                        .HasColumnName("queued");
-
-                    b.Property<long>("Ran")
-                        .HasColumnType("bigint")
-                        .HasColumnName("ran");
-
-                    b.Property<long>("ReusedCache")
-                        .HasColumnType("bigint")
-                        .HasColumnName("reused_cache");
-
-                    b.Property<long>("ReusedJob")
-                        .HasColumnType("bigint")
-                        .HasColumnName("reused_job");
-
-                    b.Property<long>("SavedPico")
-                        .HasColumnType("bigint")
-                        .HasColumnName("saved_pico");
-
-                    b.Property<byte[]>("Staged")
-                        .IsRequired()
-                        .HasColumnType("bytea")
-                        .HasColumnName("staged");
-
-                    b.Property<long>("Succeeded")
-                        .HasColumnType("bigint")
-                        .HasColumnName("succeeded");
-
-                    b.Property<byte[]>("Total")
-                        .IsRequired()
-                        .HasColumnType("bytea")
-                        .HasColumnName("total");
-
-                    b.Property<long>("Units")
-                        .HasColumnType("bigint")
-                        .HasColumnName("units");
-
-                    b.Property<long>("Within")
-                        .HasColumnType("bigint")
-                        .HasColumnName("within");
-
-                    b.Property<byte[]>("Writing")
-                        .IsRequired()
-                        .HasColumnType("bytea")
-                        .HasColumnName("writing");
-
-                    b.HasKey("At", "Tenant", "Class", "Model")
-                        .HasName("pk_sla_days");
-
-                    b.ToTable("sla_days", null, t =>
-                        {
-                            t.HasCheckConstraint("ck_sla_days_class", "class IN ('express', 'standard', 'bulk')");
-                        });
-                });
-
-            modelBuilder.Entity("Pipeline.Migrations.SlaDoorRow", b =>
-                {
-                    b.Property<DateTimeOffset>("At")
-                        .HasColumnType("timestamp with time zone")
-                        .HasColumnName("at");
-
-                    b.Property<Guid>("Tenant")
-                        .HasColumnType("uuid")
-                        .HasColumnName("tenant");
-
-                    b.Property<string>("Class")
-                        .HasColumnType("text")
-                        .HasColumnName("class");
-
-                    b.Property<Guid>("Instance")
-                        .HasColumnType("uuid")
-                        .HasColumnName("instance");
-
-                    b.Property<long>("Accepted")
-                        .HasColumnType("bigint")
-                        .HasColumnName("accepted");
-
-                    b.Property<long>("ClientFaults")
-                        .HasColumnType("bigint")
-                        .HasColumnName("client_faults");
-
-                    b.PrimitiveCollection<long[]>("Disconnects")
-                        .IsRequired()
-                        .HasColumnType("bigint[]")
-                        .HasColumnName("disconnects");
-
-                    b.Property<long>("Failed")
-                        .HasColumnType("bigint")
-                        .HasColumnName("failed");
-
-                    b.Property<long>("Limited")
-                        .HasColumnType("bigint")
-                        .HasColumnName("limited");
-
-                    b.HasKey("At", "Tenant", "Class", "Instance")
-                        .HasName("pk_sla_doors");
-
-                    b.ToTable("sla_doors", null, t =>
-                        {
-                            t.HasCheckConstraint("ck_sla_doors_class", "class IN ('express', 'standard', 'bulk')");
-
-                            t.HasCheckConstraint("ck_sla_doors_disconnects", "cardinality(disconnects) = 5");
-                        });
-                });
-
-            modelBuilder.Entity("Pipeline.Migrations.SlaExclusionRow", b =>
-                {
-                    b.Property<Guid>("Id")
-                        .ValueGeneratedOnAdd()
-                        .HasColumnType("uuid")
-                        .HasColumnName("id");
-
-                    b.Property<DateTimeOffset>("CreatedAt")
-                        .HasColumnType("timestamp with time zone")
-                        .HasColumnName("created_at");
-
-                    b.Property<DateTimeOffset>("FromAt")
-                        .HasColumnType("timestamp with time zone")
-                        .HasColumnName("from_at");
-
-                    b.Property<string>("Reason")
-                        .IsRequired()
-                        .HasColumnType("text")
-                        .HasColumnName("reason");
-
-                    b.Property<DateTimeOffset>("ToAt")
-                        .HasColumnType("timestamp with time zone")
-                        .HasColumnName("to_at");
-
-                    b.Property<DateTimeOffset?>("WithdrawnAt")
-                        .HasColumnType("timestamp with time zone")
-                        .HasColumnName("withdrawn_at");
-
-                    b.HasKey("Id")
-                        .HasName("pk_sla_exclusions");
-
-                    b.HasIndex(new[] { "FromAt" }, "ix_sla_exclusions_from_at");
-
-                    b.ToTable("sla_exclusions", null, t =>
-                        {
-                            t.HasCheckConstraint("ck_sla_exclusions_minutes", "from_at < to_at AND extract(second FROM from_at) = 0 AND extract(second FROM to_at) = 0");
-
-                            t.HasCheckConstraint("ck_sla_exclusions_reason", "reason <> ''");
-                        });
-                });
-
-            modelBuilder.Entity("Pipeline.Migrations.SlaHourRow", b =>
-                {
-                    b.Property<DateTimeOffset>("At")
-                        .HasColumnType("timestamp with time zone")
-                        .HasColumnName("at");
-
-                    b.Property<Guid>("Tenant")
-                        .HasColumnType("uuid")
-                        .HasColumnName("tenant");
-
-                    b.Property<string>("Class")
-                        .HasColumnType("text")
-                        .HasColumnName("class");
-
-                    b.Property<string>("Model")
-                        .HasColumnType("text")
-                        .HasColumnName("model")
-                        .UseCollation("C");
-
-                    b.Property<long>("Band100")
-                        .HasColumnType("bigint")
-                        .HasColumnName("band100");
-
-                    b.Property<long>("Band1000")
-                        .HasColumnType("bigint")
-                        .HasColumnName("band1000");
-
-                    b.Property<long>("Band500")
-                        .HasColumnType("bigint")
-                        .HasColumnName("band500");
-
-                    b.Property<long>("Band800")
-                        .HasColumnType("bigint")
-                        .HasColumnName("band800");
-
-                    b.Property<long>("BandMore")
-                        .HasColumnType("bigint")
-                        .HasColumnName("band_more");
-
-                    b.Property<long>("BatchRows")
-                        .HasColumnType("bigint")
-                        .HasColumnName("batch_rows");
-
-                    b.Property<long>("Cancelled")
-                        .HasColumnType("bigint")
-                        .HasColumnName("cancelled");
-
-                    b.Property<long>("ClientFaults")
-                        .HasColumnType("bigint")
-                        .HasColumnName("client_faults");
-
-                    b.Property<long>("CostPico")
-                        .HasColumnType("bigint")
-                        .HasColumnName("cost_pico");
-
-                    b.Property<byte[]>("Device")
-                        .IsRequired()
-                        .HasColumnType("bytea")
-                        .HasColumnName("device");
-
-                    b.Property<long>("Expired")
-                        .HasColumnType("bigint")
-                        .HasColumnName("expired");
-
-                    b.Property<long>("Failed")
-                        .HasColumnType("bigint")
-                        .HasColumnName("failed");
-
-                    b.Property<byte[]>("FirstResult")
-                        .IsRequired()
-                        .HasColumnType("bytea")
-                        .HasColumnName("first_result");
-
-                    b.Property<byte[]>("JobTotal")
-                        .IsRequired()
-                        .HasColumnType("bytea")
-                        .HasColumnName("job_total");
-
-                    b.Property<long>("JobsCompleted")
-                        .HasColumnType("bigint")
-                        .HasColumnName("jobs_completed");
-
-                    b.Property<long>("JobsExpired")
-                        .HasColumnType("bigint")
-                        .HasColumnName("jobs_expired");
-
-                    b.Property<long>("JobsWithin")
-                        .HasColumnType("bigint")
-                        .HasColumnName("jobs_within");
-
-                    b.Property<long>("PaddedUnits")
-                        .HasColumnType("bigint")
-                        .HasColumnName("padded_units");
-
-                    b.Property<long>("PricePico")
-                        .HasColumnType("bigint")
-                        .HasColumnName("price_pico");
-
-                    b.Property<byte[]>("Queued")
-                        .IsRequired()
-                        .HasColumnType("bytea")
-                        .HasColumnName("queued");
-
-                    b.Property<long>("Ran")
-                        .HasColumnType("bigint")
-                        .HasColumnName("ran");
-
-                    b.Property<long>("ReusedCache")
-                        .HasColumnType("bigint")
-                        .HasColumnName("reused_cache");
-
-                    b.Property<long>("ReusedJob")
-                        .HasColumnType("bigint")
-                        .HasColumnName("reused_job");
-
-                    b.Property<long>("SavedPico")
-                        .HasColumnType("bigint")
-                        .HasColumnName("saved_pico");
-
-                    b.Property<byte[]>("Staged")
-                        .IsRequired()
-                        .HasColumnType("bytea")
-                        .HasColumnName("staged");
-
-                    b.Property<long>("Succeeded")
-                        .HasColumnType("bigint")
-                        .HasColumnName("succeeded");
-
-                    b.Property<byte[]>("Total")
-                        .IsRequired()
-                        .HasColumnType("bytea")
-                        .HasColumnName("total");
-
-                    b.Property<long>("Units")
-                        .HasColumnType("bigint")
-                        .HasColumnName("units");
-
-                    b.Property<long>("Within")
-                        .HasColumnType("bigint")
-                        .HasColumnName("within");
-
-                    b.Property<byte[]>("Writing")
-                        .IsRequired()
-                        .HasColumnType("bytea")
-                        .HasColumnName("writing");
-
-                    b.HasKey("At", "Tenant", "Class", "Model")
-                        .HasName("pk_sla_hours");
-
-                    b.ToTable("sla_hours", null, t =>
-                        {
-                            t.HasCheckConstraint("ck_sla_hours_class", "class IN ('express', 'standard', 'bulk')");
-                        });
-                });
-
-            modelBuilder.Entity("Pipeline.Migrations.SlaMinuteRow", b =>
-                {
-                    b.Property<DateTimeOffset>("At")
-                        .HasColumnType("timestamp with time zone")
-                        .HasColumnName("at");
-
-                    b.Property<Guid>("Tenant")
-                        .HasColumnType("uuid")
-                        .HasColumnName("tenant");
-
-                    b.Property<string>("Class")
-                        .HasColumnType("text")
-                        .HasColumnName("class");
-
-                    b.Property<string>("Model")
-                        .HasColumnType("text")
-                        .HasColumnName("model")
-                        .UseCollation("C");
-
-                    b.Property<long>("Band100")
-                        .HasColumnType("bigint")
-                        .HasColumnName("band100");
-
-                    b.Property<long>("Band1000")
-                        .HasColumnType("bigint")
-                        .HasColumnName("band1000");
-
-                    b.Property<long>("Band500")
-                        .HasColumnType("bigint")
-                        .HasColumnName("band500");
-
-                    b.Property<long>("Band800")
-                        .HasColumnType("bigint")
-                        .HasColumnName("band800");
-
-                    b.Property<long>("BandMore")
-                        .HasColumnType("bigint")
-                        .HasColumnName("band_more");
-
-                    b.Property<long>("BatchRows")
-                        .HasColumnType("bigint")
-                        .HasColumnName("batch_rows");
-
-                    b.Property<long>("Cancelled")
-                        .HasColumnType("bigint")
-                        .HasColumnName("cancelled");
-
-                    b.Property<long>("ClientFaults")
-                        .HasColumnType("bigint")
-                        .HasColumnName("client_faults");
-
-                    b.Property<long>("CostPico")
-                        .HasColumnType("bigint")
-                        .HasColumnName("cost_pico");
-
-                    b.Property<byte[]>("Device")
-                        .IsRequired()
-                        .HasColumnType("bytea")
-                        .HasColumnName("device");
-
-                    b.Property<long>("Expired")
-                        .HasColumnType("bigint")
-                        .HasColumnName("expired");
-
-                    b.Property<long>("Failed")
-                        .HasColumnType("bigint")
-                        .HasColumnName("failed");
-
-                    b.Property<byte[]>("FirstResult")
-                        .IsRequired()
-                        .HasColumnType("bytea")
-                        .HasColumnName("first_result");
-
-                    b.Property<byte[]>("JobTotal")
-                        .IsRequired()
-                        .HasColumnType("bytea")
-                        .HasColumnName("job_total");
-
-                    b.Property<long>("JobsCompleted")
-                        .HasColumnType("bigint")
-                        .HasColumnName("jobs_completed");
-
-                    b.Property<long>("JobsExpired")
-                        .HasColumnType("bigint")
-                        .HasColumnName("jobs_expired");
-
-                    b.Property<long>("JobsWithin")
-                        .HasColumnType("bigint")
-                        .HasColumnName("jobs_within");
-
-                    b.Property<long>("PaddedUnits")
-                        .HasColumnType("bigint")
-                        .HasColumnName("padded_units");
-
-                    b.Property<long>("PricePico")
-                        .HasColumnType("bigint")
-                        .HasColumnName("price_pico");
-
-                    b.Property<byte[]>("Queued")
-                        .IsRequired()
-                        .HasColumnType("bytea")
-                        .HasColumnName("queued");
-
-                    b.Property<long>("Ran")
-                        .HasColumnType("bigint")
-                        .HasColumnName("ran");
-
-                    b.Property<long>("ReusedCache")
-                        .HasColumnType("bigint")
-                        .HasColumnName("reused_cache");
-
-                    b.Property<long>("ReusedJob")
-                        .HasColumnType("bigint")
-                        .HasColumnName("reused_job");
-
-                    b.Property<long>("SavedPico")
-                        .HasColumnType("bigint")
-                        .HasColumnName("saved_pico");
-
-                    b.Property<byte[]>("Staged")
-                        .IsRequired()
-                        .HasColumnType("bytea")
-                        .HasColumnName("staged");
-
-                    b.Property<long>("Succeeded")
-                        .HasColumnType("bigint")
-                        .HasColumnName("succeeded");
-
-                    b.Property<byte[]>("Total")
-                        .IsRequired()
-                        .HasColumnType("bytea")
-                        .HasColumnName("total");
-
-                    b.Property<long>("Units")
-                        .HasColumnType("bigint")
-                        .HasColumnName("units");
-
-                    b.Property<long>("Within")
-                        .HasColumnType("bigint")
-                        .HasColumnName("within");
-
-                    b.Property<byte[]>("Writing")
-                        .IsRequired()
-                        .HasColumnType("bytea")
-                        .HasColumnName("writing");
-
-                    b.HasKey("At", "Tenant", "Class", "Model")
-                        .HasName("pk_sla_minutes");
-
-                    b.ToTable("sla_minutes", null, t =>
-                        {
-                            t.HasCheckConstraint("ck_sla_minutes_class", "class IN ('express', 'standard', 'bulk')");
                         });
                 });
 
@@ -2974,6 +2441,16 @@ namespace Pipeline.Migrations.Versions
                         .HasConstraintName("fk_chunks_jobs");
                 });
 
+            modelBuilder.Entity("Pipeline.Migrations.ErasureRow", b =>
+                {
+                    b.HasOne("Pipeline.Migrations.TenantRow", null)
+                        .WithMany()
+                        .HasForeignKey("Tenant")
+                        .OnDelete(DeleteBehavior.Restrict)
+                        .IsRequired()
+                        .HasConstraintName("fk_erasures_tenants");
+                });
+
             modelBuilder.Entity("Pipeline.Migrations.FilePartRow", b =>
                 {
                     b.HasOne("Pipeline.Migrations.FileRow", null)
@@ -3014,6 +2491,22 @@ namespace Pipeline.Migrations.Versions
                         .HasConstraintName("fk_idempotency_keys_tenants");
                 });
 
+            modelBuilder.Entity("Pipeline.Migrations.JobRemovalRow", b =>
+                {
+                    b.HasOne("Pipeline.Migrations.ErasureRow", null)
+                        .WithMany()
+                        .HasForeignKey("Erasure")
+                        .OnDelete(DeleteBehavior.Restrict)
+                        .HasConstraintName("fk_job_removals_erasures");
+
+                    b.HasOne("Pipeline.Migrations.JobRow", null)
+                        .WithMany()
+                        .HasForeignKey("Job")
+                        .OnDelete(DeleteBehavior.Cascade)
+                        .IsRequired()
+                        .HasConstraintName("fk_job_removals_jobs");
+                });
+
             modelBuilder.Entity("Pipeline.Migrations.JobRow", b =>
                 {
                     b.HasOne("Pipeline.Migrations.TenantRow", null)
@@ -3044,14 +2537,14 @@ namespace Pipeline.Migrations.Versions
                         .HasConstraintName("fk_openai_batches_tenants");
                 });
 
-            modelBuilder.Entity("Pipeline.Migrations.ReportRow", b =>
+            modelBuilder.Entity("Pipeline.Migrations.RetentionAgesRow", b =>
                 {
                     b.HasOne("Pipeline.Migrations.TenantRow", null)
                         .WithMany()
                         .HasForeignKey("Tenant")
                         .OnDelete(DeleteBehavior.Cascade)
                         .IsRequired()
-                        .HasConstraintName("fk_reports_tenants");
+                        .HasConstraintName("fk_retention_ages_tenants");
                 });
 
             modelBuilder.Entity("Pipeline.Migrations.TaskGroupRow", b =>

@@ -32,6 +32,11 @@ internal static class GetJob
             return Unknown(id);
         }
 
+        if (withCosts && JobViews.Removed(job.Id, "results", job.OutputsRemovedAt) is { } removed)
+        {
+            return removed;
+        }
+
         var costs = withCosts ? await JobCosts.ReadAsync(database, job, http.Caller().IsOperator, http.RequestAborted) : null;
         var predicted = PredictedEnd.Of(job, forecasts.Fresh, time.GetUtcNow());
         var position =

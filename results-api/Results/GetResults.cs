@@ -43,6 +43,11 @@ internal static partial class GetResults
             return GetJob.Unknown(id);
         }
 
+        if (JobViews.Removed(job.Id, "results", job.OutputsRemovedAt) is { } removed)
+        {
+            return removed;
+        }
+
         using var following = request.Follow ? watch.TrySubscribe(job.Id) : null;
         if (request.Follow && following is null)
         {
@@ -56,7 +61,7 @@ internal static partial class GetResults
         try
         {
             http.Response.Headers[StateHeader] = job.State.Name();
-            await StreamAsync(http, source, request.Limit, following, options, stop.Token);
+            await StreamAsync(http, source, request.Limit, following, options, () => IsKeptAsync(database, job.Id, stop.Token), stop.Token);
         }
         catch (OperationCanceledException) when (stop.IsCancellationRequested)
         {
@@ -77,6 +82,7 @@ internal static partial class GetResults
         int limit,
         JobSubscription? following,
         ResultsApiOptions options,
+        Func<Task<bool>> isKept,
         CancellationToken stop
     )
     {
@@ -99,7 +105,21 @@ internal static partial class GetResults
             }
         }
 
+        // What went away while it was read would look like an end.
+        if (!await isKept())
+        {
+            http.Abort();
+            return;
+        }
+
         await body.FinishAsync(stop);
+    }
+
+    private static async Task<bool> IsKeptAsync(NpgsqlDataSource database, JobId job, CancellationToken stop)
+    {
+        await using var command = database.CreateCommand("SELECT outputs_removed_at IS NULL FROM jobs WHERE id = $1");
+        command.Parameters.Add(new NpgsqlParameter<Guid> { TypedValue = job.Value });
+        return await command.ExecuteScalarAsync(stop) is true;
     }
 
     [LoggerMessage(20, LogLevel.Warning, "The results of job {Job} were cut short: {Reason}")]

@@ -102,8 +102,9 @@ internal sealed class DeliveryQueue(NpgsqlDataSource database, WebhookOptions op
     public async Task<int> RecordAsync(IReadOnlyList<DeliveryOutcome> outcomes, CancellationToken stop)
     {
         await using var batch = database.CreateBatch();
-        batch.BatchCommands.Add(Attempts(outcomes));
+        // Their rows are locked first: of a delivery that is erased meanwhile no attempt is written.
         batch.BatchCommands.Add(Deliveries(outcomes));
+        batch.BatchCommands.Add(Attempts(outcomes));
         var health = outcomes
             .GroupBy(o => o.Delivery.Endpoint)
             .Select(g => new Health(
@@ -189,7 +190,9 @@ internal sealed class DeliveryQueue(NpgsqlDataSource database, WebhookOptions op
         new(
             """
             INSERT INTO webhook_attempts (delivery, no, at, duration_ms, status, error, response)
-            SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING
+            SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7) AS a (delivery, no, at, duration_ms, status, error, response)
+            WHERE EXISTS (SELECT FROM webhook_deliveries d WHERE d.id = a.delivery)
+            ON CONFLICT DO NOTHING
             """
         )
         {

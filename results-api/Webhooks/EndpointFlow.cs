@@ -22,6 +22,9 @@ internal sealed class EndpointFlow(WebhookEndpointId endpoint, WebhookOptions op
 
     public int Sending { get; set; }
 
+    /// <summary>True unless the last claim left nothing that is due.</summary>
+    public bool MoreIsDue { get; set; } = true;
+
     /// <summary>Until when nothing is sent: it fails, or asked for it.</summary>
     public DateTimeOffset PausedUntil { get; private set; }
 

@@ -5,6 +5,8 @@ namespace Pipeline.ResultsApi.Webhooks;
 /// <summary>Bounds of webhooks; section <c>Webhooks</c>. Where they may be sent is in <see cref="WebhookAddressOptions"/>, of the same section.</summary>
 public sealed record WebhookOptions
 {
+    public const string Section = WebhookAddressOptions.Section;
+
     /// <summary>Address of this API as receivers know it, put before the links in payloads; without it links are paths.</summary>
     public string PublicAddress { get; init; } = "";
 
@@ -64,8 +66,7 @@ public sealed record WebhookOptions
     public int RecordRowsMax { get; init; } = 500;
     public TimeSpan RecordWaitMax { get; init; } = TimeSpan.FromMilliseconds(20);
 
-    /// <summary>How long finished deliveries are kept, how often older ones are removed, and how many at once.</summary>
-    public TimeSpan KeepDeliveries { get; init; } = TimeSpan.FromDays(30);
+    /// <summary>How often what waits for a disabled endpoint is ended; rows of a statement that ends or removes deliveries.</summary>
     public TimeSpan SweepEvery { get; init; } = TimeSpan.FromSeconds(10);
     public int SweepRowsMax { get; init; } = 1000;
 
@@ -85,8 +86,8 @@ public sealed record WebhookOptions
     /// <exception cref="OptionsException">One or more options are out of range.</exception>
     public static WebhookOptions Read(IConfiguration configuration)
     {
-        var o = configuration.GetSection(WebhookAddressOptions.Section).Get<WebhookOptions>() ?? new WebhookOptions();
-        var check = new OptionsCheck(WebhookAddressOptions.Section);
+        var o = configuration.GetSection(Section).Get<WebhookOptions>() ?? new WebhookOptions();
+        var check = new OptionsCheck(Section);
         check.Expect(
             o.PublicAddress.Length == 0
                 || (Uri.TryCreate(o.PublicAddress, UriKind.Absolute, out var uri) && uri.Scheme is "http" or "https"),
@@ -116,7 +117,6 @@ public sealed record WebhookOptions
         Whole(o.SecretsMax, nameof(SecretsMax), 1, 10);
         Whole(o.RecordRowsMax, nameof(RecordRowsMax), 1, 10_000);
         Time(o.RecordWaitMax, nameof(RecordWaitMax), TimeSpan.Zero, TimeSpan.FromSeconds(1));
-        Time(o.KeepDeliveries, nameof(KeepDeliveries), TimeSpan.FromMinutes(1), TimeSpan.FromDays(3650));
         Time(o.SweepEvery, nameof(SweepEvery), TimeSpan.FromMilliseconds(10), TimeSpan.FromHours(1));
         Whole(o.SweepRowsMax, nameof(SweepRowsMax), 1, 100_000);
         Time(o.ProgressEvery, nameof(ProgressEvery), TimeSpan.FromMilliseconds(100), TimeSpan.FromHours(1));

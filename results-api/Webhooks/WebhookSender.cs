@@ -24,7 +24,6 @@ internal sealed partial class WebhookSender(
     private readonly List<ClaimedDelivery> _unsent = [];
     private readonly Channel<DeliveryOutcome> _outcomes = Channel.CreateBounded<DeliveryOutcome>(options.RequestsMax * 4);
     private int _sending;
-    private bool _moreIsDue;
 
     /// <summary>Something is due, or there is room again.</summary>
     public void Wake()
@@ -105,23 +104,41 @@ internal sealed partial class WebhookSender(
         var rows = Math.Min(free * options.ClaimAheadMax, (options.RequestsMax * options.ClaimAheadMax) - waiting);
         if (free > 0 && rows > 0)
         {
-            var claimed = await queue.ClaimAsync(rooms, Math.Min(EndpointFlow.WindowFirst, options.EndpointRequestsMax), free, rows, stop);
-            _moreIsDue = claimed.Count > 0;
+            var roomOfNew = Math.Min(EndpointFlow.WindowFirst, options.EndpointRequestsMax);
+            var claimed = await queue.ClaimAsync(rooms, roomOfNew, free, rows, stop);
             lock (_lock)
             {
-                foreach (var delivery in claimed)
-                {
-                    if (!_flows.TryGetValue(delivery.Endpoint, out var flow))
-                    {
-                        _flows[delivery.Endpoint] = flow = new EndpointFlow(delivery.Endpoint, options);
-                    }
-
-                    flow.Waiting.Enqueue(delivery);
-                }
+                Take(claimed, rooms, roomOfNew, isCut: claimed.Count == rows || claimed.DistinctBy(d => d.Endpoint).Count() == free);
             }
         }
 
         Start(abandon);
+    }
+
+    /// <summary>Puts what was claimed into its queues, and notes of which more is due.</summary>
+    /// <param name="isCut">True when the claim may have left out endpoints.</param>
+    private void Take(List<ClaimedDelivery> claimed, List<FlowRoom> rooms, int roomOfNew, bool isCut)
+    {
+        var room = rooms.ToDictionary(r => r.Endpoint, r => r.Free);
+        var taken = claimed.ToLookup(d => d.Endpoint);
+        foreach (var deliveries in taken)
+        {
+            if (!_flows.TryGetValue(deliveries.Key, out var flow))
+            {
+                _flows[deliveries.Key] = flow = new EndpointFlow(deliveries.Key, options);
+            }
+
+            foreach (var delivery in deliveries)
+            {
+                flow.Waiting.Enqueue(delivery);
+            }
+        }
+
+        // Of one without room nothing was asked: it may have more, and is asked when it has room.
+        foreach (var flow in _flows.Values)
+        {
+            flow.MoreIsDue = isCut || taken[flow.Endpoint].Count() >= room.GetValueOrDefault(flow.Endpoint, roomOfNew);
+        }
     }
 
     /// <summary>Starts requests while there is room: one of each endpoint in turn.</summary>
@@ -199,7 +216,7 @@ internal sealed partial class WebhookSender(
                 flow.Waiting.Clear();
             }
 
-            wake = _unsent.Count > 0 || (_moreIsDue && flow.Room(time.GetUtcNow()) > 0);
+            wake = _unsent.Count > 0 || (flow.MoreIsDue && flow.Room(time.GetUtcNow()) > 0);
         }
 
         if (!abandon.IsCancellationRequested)

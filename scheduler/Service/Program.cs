@@ -3,6 +3,11 @@
 using Pipeline.Hosting;
 using Pipeline.Scheduler.Service;
 
+if (HealthProbe.IsAsked(args))
+{
+    return await HealthProbe.RunAsync();
+}
+
 var builder = WebApplication.CreateBuilder(args);
 try
 {

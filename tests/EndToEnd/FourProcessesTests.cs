@@ -1,7 +1,9 @@
 using System.Diagnostics;
 using System.Net;
 using Pipeline.Contracts;
+using Pipeline.Hosting;
 using Pipeline.Standalone.Client;
+using Pipeline.Standalone.Host;
 using Pipeline.Tests.Support.Models;
 using Pipeline.Tests.Support.Worker;
 using Xunit;
@@ -23,6 +25,19 @@ public sealed class FourProcessesTests(RunningSystem system)
         var job = await system.Client.SendAsync(RunningSystem.SmallModel, RunningSystem.Texts(8000));
 
         await system.Client.AssertCompletedRightAsync(job, direct, system.Database);
+    }
+
+    [Theory]
+    [InlineData("ingest", "Pipeline.Ingest.dll")]
+    [InlineData("scheduler", "Pipeline.Scheduler.dll")]
+    [InlineData("gpu-worker", "Pipeline.GpuWorker.dll")]
+    [InlineData("results-api", "Pipeline.ResultsApi.dll")]
+    public async Task A_service_is_asked_for_its_health_by_its_own_program(string name, string program)
+    {
+        var asked = system.Rig.Services.All.Last(service => service.Name == name && !service.HasExited);
+
+        Assert.Equal(0, await ProbeAsync(program, asked.Address.Port));
+        Assert.Equal(1, await ProbeAsync(program, Ports.Free()));
     }
 
     [Fact]
@@ -119,6 +134,9 @@ public sealed class FourProcessesTests(RunningSystem system)
 
         await AssertCompletedRightAsync(job);
     }
+
+    private Task<int> ProbeAsync(string program, int port) =>
+        RunningSystem.UntilEndAsync(system.Rig.Services.Start("probe", program, port, arguments: [HealthProbe.Argument]));
 
     private Task<SentJob> SendSlowAsync() => system.Client.SendAsync(SlowEncoder.Name, RunningSystem.Texts(TasksOfSeconds));
 

@@ -9,7 +9,7 @@ namespace Pipeline.Tests.Unit;
 /// <summary>The repository checks itself: the promises of its style that a test can keep.</summary>
 public sealed partial class TidyTests
 {
-    private static readonly string Root = FindRoot();
+    internal static readonly string Root = FindRoot();
 
     [Fact]
     public void Package_versions_stand_only_in_the_central_file()

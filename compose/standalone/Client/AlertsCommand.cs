@@ -51,7 +51,7 @@ internal static class AlertsCommand
             {
                 using var client = connection.Open(parsed);
                 var body = new { note = parsed.GetValue(note) };
-                Listing.Tell(await client.PostToResultsAsync($"alerts/{Uri.EscapeDataString(parsed.GetValue(id)!)}/{act}", body, stop));
+                Listing.Tell(await client.PostAsync($"alerts/{Uri.EscapeDataString(parsed.GetValue(id)!)}/{act}", body, stop));
                 return ExitCode.Ok;
             }
         );
@@ -92,8 +92,8 @@ internal static class AlertsCommand
                 var path = $"alert_rules/{Uri.EscapeDataString(rule)}";
                 Listing.Tell(
                     parsed.GetValue(reset)
-                        ? await client.SendToResultsAsync(HttpMethod.Delete, path, null, stop)
-                        : await client.SendToResultsAsync(
+                        ? await client.SendAsync(HttpMethod.Delete, path, null, stop)
+                        : await client.SendAsync(
                             HttpMethod.Patch,
                             path,
                             new
@@ -143,7 +143,7 @@ internal static class AlertsCommand
                     rule = parsed.GetValue(rule),
                     labels = (parsed.GetValue(label) ?? []).Select(text => text.Split('=', 2)).ToDictionary(p => p[0], p => p[1]),
                 };
-                Listing.Tell(await client.PostToResultsAsync("alert_silences", body, stop));
+                Listing.Tell(await client.PostAsync("alert_silences", body, stop));
                 return ExitCode.Ok;
             }
         );

@@ -20,17 +20,21 @@ internal static class Listing
 
     public static void Show(IReadOnlyList<JsonElement> items, bool json, string[] columns)
     {
-        if (json)
+        if (!WriteJson(items, json))
         {
-            foreach (var item in items)
-            {
-                Console.WriteLine(JsonSerializer.Serialize(item, ApiJson.Options));
-            }
+            PlainTable.Write(columns, items.Select(item => Array.ConvertAll(columns, column => Text(item.GetProperty(column)))));
+        }
+    }
 
-            return;
+    /// <summary>Prints items as JSON where that is wanted, and says whether it was.</summary>
+    public static bool WriteJson(IReadOnlyList<JsonElement> items, bool json)
+    {
+        foreach (var item in json ? items : [])
+        {
+            Console.WriteLine(JsonSerializer.Serialize(item, ApiJson.Options));
         }
 
-        PlainTable.Write(columns, items.Select(item => Array.ConvertAll(columns, column => Text(item.GetProperty(column)))));
+        return json;
     }
 
     private static string Text(JsonElement value) =>

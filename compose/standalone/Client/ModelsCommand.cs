@@ -64,10 +64,13 @@ internal static class ModelsCommand
             Description = "Data folder of the host started with up",
             DefaultValueFactory = _ => HostRecord.DefaultFolder,
         };
-        var database = new Option<string?>("--database") { Description = "Connection string (default: the running host's)" };
+        var database = new Option<string?>("--database")
+        {
+            Description = "Connection string (default: PIPELINE__DATABASE, or the running host's)",
+        };
         var modelsFolder = new Option<string?>("--models-folder")
         {
-            Description = "Folder the workers load from (default: the running host's)",
+            Description = "Folder the workers load from (default: PIPELINE__MODELSFOLDER, or the running host's)",
         };
         var command = new Command("add", "Check a model by loading and running it, measure its latency over batch sizes, and register it.")
         {
@@ -81,16 +84,8 @@ internal static class ModelsCommand
         command.SetAction(
             async (parsed, stop) =>
             {
-                var record = HostRecord.Find(parsed.GetValue(data)!);
-                var connection = parsed.GetValue(database) ?? record?.Database;
-                var target = parsed.GetValue(modelsFolder) ?? record?.ModelsFolder;
-                if (connection is null || target is null)
-                {
-                    throw new CommandException(
-                        "No host is up here. Start one with \"./pipeline up\", or give --database and --models-folder."
-                    );
-                }
-
+                var connection = GivenServers.Database(parsed.GetValue(database), parsed.GetValue(data)!);
+                var target = GivenServers.ModelsFolder(parsed.GetValue(modelsFolder), parsed.GetValue(data)!);
                 Console.WriteLine("Loading, running, measuring…");
                 await using var storage = NpgsqlDataSource.Create(connection);
                 var source = parsed.GetValue(folder)!.FullName;

@@ -122,12 +122,15 @@ internal sealed class PipelineClient : IDisposable
     /// <summary>A list below <c>/v1/</c> of results-api.</summary>
     public Task<ApiList<JsonElement>> ListAsync(string path, CancellationToken stop) => GetAsync<ApiList<JsonElement>>($"v1/{path}", stop);
 
+    /// <summary>One thing below <c>/v1/</c> of results-api.</summary>
+    public Task<JsonElement> FindAsync(string path, CancellationToken stop) => GetAsync<JsonElement>($"v1/{path}", stop);
+
     /// <summary>Sends a command to results-api.</summary>
-    public Task<JsonElement> PostToResultsAsync(string path, object? body, CancellationToken stop) =>
-        SendToResultsAsync(HttpMethod.Post, path, body ?? new { }, stop);
+    public Task<JsonElement> PostAsync(string path, object? body, CancellationToken stop) =>
+        SendAsync(HttpMethod.Post, path, body ?? new { }, stop);
 
     /// <summary>Sends anything to results-api, below <c>/v1/</c>.</summary>
-    public async Task<JsonElement> SendToResultsAsync(HttpMethod method, string path, object? body, CancellationToken stop)
+    public async Task<JsonElement> SendAsync(HttpMethod method, string path, object? body, CancellationToken stop)
     {
         using var request = new HttpRequestMessage(method, $"v1/{path}");
         request.Content = body is null ? null : JsonContent.Create(body, options: ApiJson.Options);

@@ -67,7 +67,7 @@ internal static class ProbesCommand
                     slow_ms = parsed.GetValue(slow),
                     @class = parsed.GetValue(latencyClass),
                 };
-                Listing.Tell(await client.SendToResultsAsync(HttpMethod.Put, Path(parsed.GetValue(name)!), body, stop));
+                Listing.Tell(await client.SendAsync(HttpMethod.Put, Path(parsed.GetValue(name)!), body, stop));
                 return ExitCode.Ok;
             }
         );
@@ -83,7 +83,7 @@ internal static class ProbesCommand
             async (parsed, stop) =>
             {
                 using var client = connection.Open(parsed);
-                Listing.Tell(await client.PostToResultsAsync($"{Path(parsed.GetValue(name)!)}/run", null, stop));
+                Listing.Tell(await client.PostAsync($"{Path(parsed.GetValue(name)!)}/run", null, stop));
                 return ExitCode.Ok;
             }
         );
@@ -118,7 +118,7 @@ internal static class ProbesCommand
             async (parsed, stop) =>
             {
                 using var client = connection.Open(parsed);
-                Listing.Tell(await client.SendToResultsAsync(HttpMethod.Delete, Path(parsed.GetValue(name)!), null, stop));
+                Listing.Tell(await client.SendAsync(HttpMethod.Delete, Path(parsed.GetValue(name)!), null, stop));
                 return ExitCode.Ok;
             }
         );

@@ -52,7 +52,7 @@ internal static class WebhooksCommand
                     event_types = types,
                     signing = parsed.GetValue(signing),
                 };
-                Listing.Tell(await client.PostToResultsAsync("webhook_endpoints", body, stop));
+                Listing.Tell(await client.PostAsync("webhook_endpoints", body, stop));
                 return ExitCode.Ok;
             }
         );
@@ -69,7 +69,7 @@ internal static class WebhooksCommand
             {
                 using var client = connection.Open(parsed);
                 Listing.Tell(
-                    await client.PostToResultsAsync($"webhook_endpoints/{Uri.EscapeDataString(parsed.GetValue(id)!)}/test", null, stop)
+                    await client.PostAsync($"webhook_endpoints/{Uri.EscapeDataString(parsed.GetValue(id)!)}/test", null, stop)
                 );
                 return ExitCode.Ok;
             }
@@ -134,7 +134,7 @@ internal static class WebhooksCommand
                 var escaped = Uri.EscapeDataString(parsed.GetValue(id)!);
                 if (parsed.GetValue(one))
                 {
-                    Listing.Tell(await client.PostToResultsAsync($"webhook_deliveries/{escaped}/replay", null, stop));
+                    Listing.Tell(await client.PostAsync($"webhook_deliveries/{escaped}/replay", null, stop));
                     return ExitCode.Ok;
                 }
 
@@ -148,7 +148,7 @@ internal static class WebhooksCommand
                         until = parsed.GetValue(until),
                         after,
                     };
-                    var answer = await client.PostToResultsAsync($"webhook_endpoints/{escaped}/replay", body, stop);
+                    var answer = await client.PostAsync($"webhook_endpoints/{escaped}/replay", body, stop);
                     replayed += answer.GetProperty("replayed").GetInt32();
                     if (!answer.GetProperty("has_more").GetBoolean())
                     {

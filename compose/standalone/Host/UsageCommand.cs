@@ -37,7 +37,10 @@ internal static class UsageCommand
             Description = "Data folder of the host started with up",
             DefaultValueFactory = _ => HostRecord.DefaultFolder,
         };
-        var database = new Option<string?>("--database") { Description = "Connection string (default: the running host's)" };
+        var database = new Option<string?>("--database")
+        {
+            Description = "Connection string (default: PIPELINE__DATABASE, or the running host's)",
+        };
         var command = new Command("usage", "Export what the fleet cost, split to tenants, classes and models.")
         {
             focus,
@@ -79,10 +82,7 @@ internal static class UsageCommand
         command.SetAction(
             async (parsed, stop) =>
             {
-                var connection =
-                    parsed.GetValue(database)
-                    ?? HostRecord.Find(parsed.GetValue(data)!)?.Database
-                    ?? throw new CommandException("No host is up here. Start one with \"./pipeline up\", or give --database.");
+                var connection = GivenServers.Database(parsed.GetValue(database), parsed.GetValue(data)!);
                 var options = new FocusOptions
                 {
                     From = Day(parsed.GetValue(from))!.Value,

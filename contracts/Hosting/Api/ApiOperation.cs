@@ -121,6 +121,7 @@ public static class ApiTags
     public const string Alerts = "alerts";
     public const string Prices = "prices";
     public const string Fleet = "fleet";
+    public const string Operations = "operations";
     public const string Service = "service";
 
     public static readonly IReadOnlyList<(string Tag, string Meaning)> All =
@@ -138,6 +139,7 @@ public static class ApiTags
         (Alerts, "What is wrong, for operators: alerts, their rules and silences, and probes with known answers."),
         (Prices, "What work costs and is charged, set by operators."),
         (Fleet, "The workers."),
+        (Operations, "What keeps the service in order: recurring work, how long data is kept, and erasing it."),
         (Service, "Health, and this document."),
     ];
 }

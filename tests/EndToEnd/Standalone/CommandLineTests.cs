@@ -70,6 +70,20 @@ public sealed partial class CommandLineTests(StandaloneHost host)
     }
 
     [Fact]
+    public async Task Lists_recurring_work_and_erases_a_job()
+    {
+        var works = (await host.RunAsync("recurring")).Ended(Ok);
+        Assert.Contains(works.Lines, line => line.StartsWith("retention ", StringComparison.Ordinal));
+        (await host.RunAsync("recurring", "pause", "nothing")).Ended(Failed);
+
+        var submitted = (await host.RunAsync("submit", Write("tasks.txt", "un\ndos\n"), "--model", Model, "--watch")).Ended(Ok);
+        var job = JobId().Match(submitted.Output).Value;
+        Assert.StartsWith("Erased: jobs 1, rows ", (await host.RunAsync("erase", job)).Ended(Ok).Output, StringComparison.Ordinal);
+        Assert.Contains("no longer kept since", (await host.RunAsync("results", job)).Ended(Failed).Error, StringComparison.Ordinal);
+        (await host.RunAsync("erase")).Ended(Usage);
+    }
+
+    [Fact]
     public async Task Prints_a_json_object_a_line_for_machines()
     {
         var file = Write("tasks.txt", "un\ndos\ntres\n");

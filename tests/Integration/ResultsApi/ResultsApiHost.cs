@@ -27,7 +27,7 @@ internal sealed class ResultsApiHost : IAsyncDisposable
 
     public IServiceProvider Services => _app.Services;
 
-    /// <param name="options">Options of section <c>ResultsApi</c>, or of another that they name (<c>Webhooks:LookEvery</c>); by default the watch looks often, so that tests need not wait.</param>
+    /// <param name="options">Options of section <c>ResultsApi</c>, or of another that they name (<c>Webhooks:LookEvery</c>); by default the watch looks often, so that tests need not wait, and no recurring work runs.</param>
     public static async Task<ResultsApiHost> StartAsync(params (string Option, string Value)[] options)
     {
         var database = await TestPostgres.CreateDatabaseAsync();
@@ -54,7 +54,9 @@ internal sealed class ResultsApiHost : IAsyncDisposable
         builder.WebHost.UseUrls("http://127.0.0.1:0");
         builder.Configuration.AddInMemoryCollection(
             options
-                .Prepend((Option: "WatchInterval", Value: "00:00:00.02"))
+                .Append((Option: "WatchInterval", Value: "00:00:00.02"))
+                .Append((Option: "Recurring:Enabled", Value: "false"))
+                .DistinctBy(o => o.Option)
                 .ToDictionary(
                     o => o.Option.Contains(':', StringComparison.Ordinal) ? o.Option : $"ResultsApi:{o.Option}",
                     o => (string?)o.Value

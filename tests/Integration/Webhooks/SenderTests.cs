@@ -47,6 +47,28 @@ public sealed class SenderTests
     }
 
     [Fact]
+    public async Task Much_that_is_due_at_one_endpoint_is_sent_without_waiting_for_the_next_look()
+    {
+        (string, string)[] slow =
+        [
+            ("Webhooks:AllowHttp", "true"),
+            ("Webhooks:AllowAddresses:0", "127.0.0.1"),
+            ("Webhooks:LookEvery", "00:01:00"),
+        ];
+        await using var host = await ResultsApiHost.StartAsync(slow);
+        await using var receiver = await WebhookReceiver.StartNewAsync();
+        var api = await host.AddTenantAsync();
+        await api.AddAsync(receiver.Url());
+        await api.Database.ExecuteAsync(InsertEvents, api.Tenant.Value, 2000);
+
+        // It looks for events as it starts, and then not for a minute.
+        await using var second = await ResultsApiHost.StartAppAsync(host.Database.ConnectionString, options: slow);
+
+        await receiver.UntilAsync(2000);
+        await second.StopAsync(TestContext.Current.CancellationToken);
+    }
+
+    [Fact]
     public async Task What_a_sender_had_claimed_when_it_died_is_sent_by_another_and_the_gap_is_seen()
     {
         await using var database = await TestPostgres.CreateDatabaseAsync();
@@ -145,7 +167,7 @@ public sealed class SenderTests
     public async Task Old_deliveries_go_step_by_step_with_their_attempts_and_what_waits_stays()
     {
         await using var database = await TestPostgres.CreateDatabaseAsync();
-        var options = new WebhookOptions { SweepRowsMax = 2, KeepDeliveries = TimeSpan.FromDays(1) };
+        var options = new WebhookOptions();
         var queue = new DeliveryQueue(database.DataSource, options, TimeProvider.System);
         await AddDeliveriesAsync(database, "https://example.org/", 6, DateTimeOffset.UtcNow.AddDays(-2));
         var claimed = await queue.ClaimAsync([], 5, 10, 10, TestContext.Current.CancellationToken);
@@ -154,16 +176,41 @@ public sealed class SenderTests
             [.. claimed.Select(d => Verdict.Of(d, good, DateTimeOffset.UtcNow, options, 0.5))],
             TestContext.Current.CancellationToken
         );
-        var sweep = Sweep(database, options);
 
-        var steps = 0;
-        while (await sweep.TurnAsync(TestContext.Current.CancellationToken))
+        // Deliveries and their events, two of each at a time; of the one that waits the event stays, too.
+        var steps = new List<long>();
+        do
         {
-            steps++;
-        }
+            steps.Add(
+                await JobRemovals.RemoveJoblessLogsAsync(
+                    database.DataSource,
+                    TimeSpan.FromDays(1),
+                    2,
+                    DateTimeOffset.UtcNow.AddDays(2),
+                    TestContext.Current.CancellationToken
+                )
+            );
+        } while (steps[^1] > 0);
 
-        Assert.Equal(2, steps);
+        Assert.Equal([4, 4, 2, 0], steps);
+        Assert.Equal(1, await database.ScalarAsync<long>("SELECT count(*) FROM events"));
         Assert.Equal("pending", await database.ScalarAsync<string>("SELECT string_agg(state, ' ') FROM webhook_deliveries"));
+        Assert.Equal(0, await database.ScalarAsync<long>("SELECT count(*) FROM webhook_attempts"));
+    }
+
+    [Fact]
+    public async Task Of_a_delivery_that_was_erased_while_it_was_sent_nothing_is_written()
+    {
+        await using var database = await TestPostgres.CreateDatabaseAsync();
+        var options = new WebhookOptions();
+        var queue = new DeliveryQueue(database.DataSource, options, TimeProvider.System);
+        await AddDeliveriesAsync(database, "https://example.org/", 1);
+        var sent = Assert.Single(await queue.ClaimAsync([], 5, 10, 10, TestContext.Current.CancellationToken));
+        await database.ExecuteAsync("DELETE FROM webhook_deliveries");
+        var good = new AttemptResult(200, null, "an answer", TimeSpan.Zero);
+
+        await queue.RecordAsync([Verdict.Of(sent, good, DateTimeOffset.UtcNow, options, 0.5)], TestContext.Current.CancellationToken);
+
         Assert.Equal(0, await database.ScalarAsync<long>("SELECT count(*) FROM webhook_attempts"));
     }
 
