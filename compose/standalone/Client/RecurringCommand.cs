@@ -59,7 +59,7 @@ internal static class RecurringCommand
                     $"{Path(parsed.GetValue(name)!)}/runs?limit={parsed.GetValue(limit)}"
                 );
                 var runs = (await client.ListAsync(path, stop)).Data;
-                if (!WriteJson(runs, parsed.GetValue(json)))
+                if (!Listing.WriteJson(runs, parsed.GetValue(json)))
                 {
                     PlainTable.Write(
                         RunColumns,

@@ -68,9 +68,7 @@ internal static class WebhooksCommand
             async (parsed, stop) =>
             {
                 using var client = connection.Open(parsed);
-                Listing.Tell(
-                    await client.PostAsync($"webhook_endpoints/{Uri.EscapeDataString(parsed.GetValue(id)!)}/test", null, stop)
-                );
+                Listing.Tell(await client.PostAsync($"webhook_endpoints/{Uri.EscapeDataString(parsed.GetValue(id)!)}/test", null, stop));
                 return ExitCode.Ok;
             }
         );
