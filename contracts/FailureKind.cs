@@ -15,6 +15,8 @@ public enum FailureKind
     UnknownBatch,
     UnknownGroup,
     UnknownWebhook,
+    UnknownAlert,
+    UnknownProbe,
     UnknownRoute,
     UnknownModelRoute,
     QualityUnmet,
@@ -138,6 +140,22 @@ public static class FailureKinds
                 404,
                 "No such webhook endpoint or delivery",
                 "Check the id and the API key: GET /v1/webhook_endpoints and GET /v1/webhook_deliveries list what there is."
+            ),
+            FailureKind.UnknownAlert => new(
+                "alert_not_found",
+                Fault.Client,
+                false,
+                404,
+                "No such alert, rule or silence",
+                "GET /v1/alerts, /v1/alert_rules and /v1/alert_silences list what there is."
+            ),
+            FailureKind.UnknownProbe => new(
+                "probe_not_found",
+                Fault.Client,
+                false,
+                404,
+                "No such probe",
+                "GET /v1/probes lists what there is; PUT /v1/probes/{name} makes one."
             ),
             FailureKind.UnknownRoute => new(
                 "route_not_found",

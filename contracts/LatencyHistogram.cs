@@ -116,6 +116,10 @@ public sealed class LatencyHistogram
         return within;
     }
 
+    /// <summary>The buckets in use, in ascending order: the middle of each, in microseconds, and how many durations are in it.</summary>
+    public IEnumerable<(double Microseconds, long Count)> Bins() =>
+        Buckets().Select(b => (RangeOf(b.Bucket).Low + ((RangeOf(b.Bucket).High - RangeOf(b.Bucket).Low) / 2.0), b.Count));
+
     /// <summary>
     /// The compact form: version, count, sum (two halves), longest, then for each bucket in use how far it is from the one before, and
     /// its count; all as variable-length integers, 7 bits a byte. Empty where there is none.

@@ -38,6 +38,9 @@ public sealed class GroupRow
     public required string[] Models { get; set; }
     public required string[] Classes { get; set; }
 
+    /// <summary>The routes its jobs went along (<c>name@version</c>), in order, each once.</summary>
+    public required string[] Routes { get; set; }
+
     /// <summary>The outcome, null until it is reported: whether what the group made was accepted, and what it was worth.</summary>
     public bool? Accepted { get; set; }
     public decimal? Value { get; set; }
@@ -77,6 +80,7 @@ internal sealed class GroupsTable : IEntityTypeConfiguration<GroupRow>
         builder.Property(g => g.PriceMillionths).HasColumnType("numeric").HasDefaultValue(0m);
         builder.Property(g => g.Models).HasDefaultValueSql("'{}'");
         builder.Property(g => g.Classes).HasDefaultValueSql("'{}'");
+        builder.Property(g => g.Routes).HasDefaultValueSql("'{}'");
         builder.Property(g => g.Value).HasColumnType("numeric");
     }
 }

@@ -55,6 +55,11 @@ public sealed class PipelineDb(DbContextOptions<PipelineDb> options) : DbContext
     public DbSet<WebhookSecretRow> WebhookSecrets => Set<WebhookSecretRow>();
     public DbSet<WebhookDeliveryRow> WebhookDeliveries => Set<WebhookDeliveryRow>();
     public DbSet<WebhookAttemptRow> WebhookAttempts => Set<WebhookAttemptRow>();
+    public DbSet<AlertRow> Alerts => Set<AlertRow>();
+    public DbSet<AlertSilenceRow> AlertSilences => Set<AlertSilenceRow>();
+    public DbSet<AlertRuleRow> AlertRules => Set<AlertRuleRow>();
+    public DbSet<ProbeRow> Probes => Set<ProbeRow>();
+    public DbSet<ProbeRunRow> ProbeRuns => Set<ProbeRunRow>();
     public DbSet<RecurringRunRow> RecurringRuns => Set<RecurringRunRow>();
     public DbSet<RetentionAgesRow> RetentionAges => Set<RetentionAgesRow>();
     public DbSet<ErasureRow> Erasures => Set<ErasureRow>();

@@ -287,7 +287,9 @@ public static class Rollups
           SELECT e.job, e.tasks AS ended, c.no, c.first_seq, octet_length(e.tasks) * 8 AS span, j.*
           FROM endings e
           CROSS JOIN LATERAL (
-            SELECT tenant, class, queued_at, coalesce(per_million_units_pico, 0) AS per_million, group_name FROM jobs WHERE id = e.job OFFSET 0
+            SELECT tenant, class, queued_at, coalesce(per_million_units_pico, 0) AS per_million, group_name,
+                   (route ->> 'name') || '@' || (route ->> 'version') AS route
+            FROM jobs WHERE id = e.job OFFSET 0
           ) j
           CROSS JOIN LATERAL (
             SELECT coalesce(root, no) AS no, first_seq FROM chunks WHERE job = e.job AND no = e.chunk OFFSET 0
@@ -300,7 +302,7 @@ public static class Rollups
           CROSS JOIN LATERAL unnest(t.tasks) AS o (task)
           WHERE get_bit(g.ended, o.task) = 1
         ), ended AS (
-          SELECT g.tenant, coalesce(n.name, g.group_name) AS name, g.class, g.queued_at, g.per_million, r.*
+          SELECT g.tenant, coalesce(n.name, g.group_name) AS name, g.class, g.route, g.queued_at, g.per_million, r.*
           FROM grouped g
           CROSS JOIN LATERAL (
             SELECT seq, status = 'succeeded' AS succeeded, model, finished_at, units, turns, cost_pico FROM results
@@ -309,17 +311,20 @@ public static class Rollups
           LEFT JOIN named n ON n.job = g.job AND n.seq = r.seq
           WHERE get_bit(g.ended, r.seq - g.first_seq) = 1
         )
-        INSERT INTO groups AS g (tenant, name, first_at, last_at, requests, succeeded, turns, cost_pico, price_millionths, models, classes)
+        INSERT INTO groups AS g (tenant, name, first_at, last_at, requests, succeeded, turns, cost_pico, price_millionths, models, classes,
+                                 routes)
         SELECT tenant, name, min(queued_at), max(finished_at), count(*), count(*) FILTER (WHERE succeeded), sum(turns), sum(cost_pico),
                coalesce(sum(units::numeric * per_million) FILTER (WHERE succeeded), 0),
-               array_agg(DISTINCT model COLLATE "C" ORDER BY model COLLATE "C"), array_agg(DISTINCT class COLLATE "C" ORDER BY class COLLATE "C")
+               array_agg(DISTINCT model COLLATE "C" ORDER BY model COLLATE "C"), array_agg(DISTINCT class COLLATE "C" ORDER BY class COLLATE "C"),
+               coalesce(array_agg(DISTINCT route COLLATE "C" ORDER BY route COLLATE "C") FILTER (WHERE route IS NOT NULL), '{}')
         FROM ended WHERE name IS NOT NULL GROUP BY tenant, name
         ON CONFLICT (tenant, name) DO UPDATE SET
           first_at = least(g.first_at, excluded.first_at), last_at = greatest(g.last_at, excluded.last_at),
           requests = g.requests + excluded.requests, succeeded = g.succeeded + excluded.succeeded, turns = g.turns + excluded.turns,
           cost_pico = g.cost_pico + excluded.cost_pico, price_millionths = g.price_millionths + excluded.price_millionths,
           models = ARRAY(SELECT DISTINCT m COLLATE "C" FROM unnest(g.models || excluded.models) AS m ORDER BY 1),
-          classes = ARRAY(SELECT DISTINCT c COLLATE "C" FROM unnest(g.classes || excluded.classes) AS c ORDER BY 1)
+          classes = ARRAY(SELECT DISTINCT c COLLATE "C" FROM unnest(g.classes || excluded.classes) AS c ORDER BY 1),
+          routes = ARRAY(SELECT DISTINCT r COLLATE "C" FROM unnest(g.routes || excluded.routes) AS r ORDER BY 1)
         """;
 
     /// <summary>

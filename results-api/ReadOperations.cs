@@ -113,7 +113,7 @@ internal static class ReadOperations
         """
     )
     {
-        Parameters = Report("by", "one row"),
+        Parameters = Report("by", "one row", "route"),
         Answers =
         [
             ApiAnswer.Json<ListView<OutcomesView>>("A page."),
@@ -271,11 +271,11 @@ internal static class ReadOperations
         Errors = [FailureKind.InvalidRequest],
     };
 
-    private static IReadOnlyList<ApiParameter> Report(string by, string byDefault) =>
+    private static IReadOnlyList<ApiParameter> Report(string by, string byDefault, params IReadOnlyList<string> more) =>
         [
             ApiParameter.Query("from", Day, "The first day (UTC). Default: 30 days with `to`."),
             ApiParameter.Query("to", Day, "The last day (UTC), at most 366 with `from`. Default: today."),
-            ApiParameter.Query(by, ApiType.List(["day", "class", "model"]), $"A row for each of these. Default: {byDefault}."),
+            ApiParameter.Query(by, ApiType.List(["day", "class", "model", .. more]), $"A row for each of these. Default: {byDefault}."),
             ApiParameter.Query("format", ApiType.Word(["json", "csv"], "json"), "As `Accept` says, too."),
             ApiParameters.Limit(Defaults.UsageRowsMax, Defaults.UsageRowsMax, "rows"),
             ApiParameter.Query("after", ApiType.Text(), "Only rows after the one with this id."),

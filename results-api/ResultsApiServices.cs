@@ -1,6 +1,8 @@
 using Microsoft.Extensions.DependencyInjection.Extensions;
 using Pipeline.Hosting;
 using Pipeline.OpenAi;
+using Pipeline.ResultsApi.Alerts;
+using Pipeline.ResultsApi.Alerts.Probes;
 using Pipeline.ResultsApi.Calibration;
 using Pipeline.ResultsApi.Events;
 using Pipeline.ResultsApi.Fleet;
@@ -37,6 +39,7 @@ public static class ResultsApiServices
         services.AddHostedService<UsageRollup>();
         services.AddSla(configuration);
         services.AddWebhooks(configuration);
+        services.AddAlerts(configuration);
         services.AddRecurring(RecurringOptions.Read(configuration));
         services.AddSingleton(RetentionOptions.Read(configuration));
         services.AddRecurringWork<ResultPartitions>();
@@ -73,6 +76,17 @@ public static class ResultsApiServices
         services.AddHostedService<WebhookSweep>();
     }
 
+    private static void AddAlerts(this IServiceCollection services, IConfiguration configuration)
+    {
+        services.AddSingleton(ProbeOptions.Read(configuration));
+        services.AddSingleton(AlertOptions.Read(configuration));
+        services.AddSingleton<AlertStore>();
+        services.AddSingleton<AlertReader>();
+        services.AddHostedService<Alerter>();
+        services.AddSingleton<ProbeStore>();
+        services.AddHostedService<Prober>();
+    }
+
     /// <summary>Maps the reads of <c>/v1</c>, and the webhooks; every one needs an API key.</summary>
     public static IEndpointRouteBuilder MapResultsApi(this IEndpointRouteBuilder endpoints)
     {
@@ -97,6 +111,8 @@ public static class ResultsApiServices
         operators.MapCalibration();
         operators.MapRecurring();
         operators.MapExclusionCommands();
+        operators.MapAlerts();
+        operators.MapProbes();
         v1.MapRoutes();
         v1.MapWebhookEndpoints();
         v1.MapWebhookDeliveries();

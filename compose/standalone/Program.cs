@@ -24,6 +24,8 @@ var root = new RootCommand("Pipeline: AI inference as asynchronous work. One fle
     KeysCommand.Create(),
     RoutesCommand.Create(connection),
     WebhooksCommand.Create(connection),
+    AlertsCommand.Create(connection),
+    ProbesCommand.Create(connection),
     UsageCommand.Create(),
     PricesCommand.Create(connection),
     BudgetsCommand.Create(connection),

@@ -22,6 +22,193 @@ namespace Pipeline.Migrations.Versions
 
             NpgsqlModelBuilderExtensions.UseIdentityByDefaultColumns(modelBuilder);
 
+            modelBuilder.Entity("Pipeline.Migrations.AlertRow", b =>
+                {
+                    b.Property<Guid>("Id")
+                        .ValueGeneratedOnAdd()
+                        .HasColumnType("uuid")
+                        .HasColumnName("id");
+
+                    b.Property<DateTimeOffset?>("AcknowledgedAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("acknowledged_at");
+
+                    b.Property<bool>("ByHand")
+                        .ValueGeneratedOnAdd()
+                        .HasColumnType("boolean")
+                        .HasDefaultValue(false)
+                        .HasColumnName("by_hand");
+
+                    b.Property<DateTimeOffset?>("EscalatedAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("escalated_at");
+
+                    b.Property<string>("Evidence")
+                        .IsRequired()
+                        .HasColumnType("jsonb")
+                        .HasColumnName("evidence");
+
+                    b.Property<string>("Fingerprint")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("fingerprint");
+
+                    b.Property<string>("Labels")
+                        .IsRequired()
+                        .HasColumnType("jsonb")
+                        .HasColumnName("labels");
+
+                    b.Property<string>("Note")
+                        .HasColumnType("text")
+                        .HasColumnName("note");
+
+                    b.Property<DateTimeOffset?>("RaisedAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("raised_at");
+
+                    b.Property<DateTimeOffset?>("ResolvedAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("resolved_at");
+
+                    b.Property<string>("Rule")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("rule");
+
+                    b.Property<DateTimeOffset>("SeenAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("seen_at");
+
+                    b.Property<string>("Severity")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("severity");
+
+                    b.Property<string>("SilencedBy")
+                        .HasColumnType("text")
+                        .HasColumnName("silenced_by");
+
+                    b.Property<DateTimeOffset>("Since")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("since");
+
+                    b.Property<string>("State")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("state");
+
+                    b.Property<string>("Summary")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("summary");
+
+                    b.Property<bool>("Told")
+                        .HasColumnType("boolean")
+                        .HasColumnName("told");
+
+                    b.HasKey("Id")
+                        .HasName("pk_alerts");
+
+                    b.HasIndex(new[] { "ResolvedAt" }, "ix_alerts_resolved")
+                        .HasFilter("state = 'resolved'");
+
+                    b.HasIndex(new[] { "Fingerprint" }, "ux_alerts_open")
+                        .IsUnique()
+                        .HasFilter("state <> 'resolved'");
+
+                    b.ToTable("alerts", null, t =>
+                        {
+                            t.HasCheckConstraint("ck_alerts_raised", "(state = 'pending') = (raised_at IS NULL)");
+
+                            t.HasCheckConstraint("ck_alerts_resolved", "(state = 'resolved') = (resolved_at IS NOT NULL)");
+
+                            t.HasCheckConstraint("ck_alerts_severity", "severity IN ('info', 'warning', 'critical')");
+
+                            t.HasCheckConstraint("ck_alerts_state", "state IN ('pending', 'firing', 'resolved')");
+                        });
+                });
+
+            modelBuilder.Entity("Pipeline.Migrations.AlertRuleRow", b =>
+                {
+                    b.Property<string>("Name")
+                        .HasColumnType("text")
+                        .HasColumnName("name");
+
+                    b.Property<DateTimeOffset>("ChangedAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("changed_at");
+
+                    b.Property<bool?>("Enabled")
+                        .HasColumnType("boolean")
+                        .HasColumnName("enabled");
+
+                    b.Property<int?>("ForSeconds")
+                        .HasColumnType("integer")
+                        .HasColumnName("for_seconds");
+
+                    b.Property<string>("Severity")
+                        .HasColumnType("text")
+                        .HasColumnName("severity");
+
+                    b.Property<double?>("Threshold")
+                        .HasColumnType("double precision")
+                        .HasColumnName("threshold");
+
+                    b.HasKey("Name")
+                        .HasName("pk_alert_rules");
+
+                    b.ToTable("alert_rules", null, t =>
+                        {
+                            t.HasCheckConstraint("ck_alert_rules_for", "for_seconds >= 0");
+
+                            t.HasCheckConstraint("ck_alert_rules_severity", "severity IN ('info', 'warning', 'critical')");
+                        });
+                });
+
+            modelBuilder.Entity("Pipeline.Migrations.AlertSilenceRow", b =>
+                {
+                    b.Property<Guid>("Id")
+                        .ValueGeneratedOnAdd()
+                        .HasColumnType("uuid")
+                        .HasColumnName("id");
+
+                    b.Property<DateTimeOffset>("CreatedAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("created_at");
+
+                    b.Property<DateTimeOffset>("EndsAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("ends_at");
+
+                    b.Property<string>("Labels")
+                        .IsRequired()
+                        .HasColumnType("jsonb")
+                        .HasColumnName("labels");
+
+                    b.Property<string>("Reason")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("reason");
+
+                    b.Property<string>("Rule")
+                        .HasColumnType("text")
+                        .HasColumnName("rule");
+
+                    b.Property<DateTimeOffset>("StartsAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("starts_at");
+
+                    b.HasKey("Id")
+                        .HasName("pk_alert_silences");
+
+                    b.HasIndex(new[] { "EndsAt" }, "ix_alert_silences_ends");
+
+                    b.ToTable("alert_silences", null, t =>
+                        {
+                            t.HasCheckConstraint("ck_alert_silences_time", "starts_at < ends_at");
+                        });
+                });
+
             modelBuilder.Entity("Pipeline.Migrations.AllocatedDayRow", b =>
                 {
                     b.Property<DateOnly>("Day")
@@ -790,6 +977,13 @@ namespace Pipeline.Migrations.Versions
                         .HasDefaultValue(0L)
                         .HasColumnName("requests");
 
+                    b.PrimitiveCollection<string[]>("Routes")
+                        .IsRequired()
+                        .ValueGeneratedOnAdd()
+                        .HasColumnType("text[]")
+                        .HasColumnName("routes")
+                        .HasDefaultValueSql("'{}'");
+
                     b.Property<long>("Succeeded")
                         .ValueGeneratedOnAdd()
                         .HasColumnType("bigint")
@@ -1481,6 +1675,115 @@ namespace Pipeline.Migrations.Versions
                             t.HasCheckConstraint("ck_prices_model", "model <> ''");
 
                             t.HasCheckConstraint("ck_prices_price", "per_million_units_pico BETWEEN 0 AND 100000000000000000");
+                        });
+                });
+
+            modelBuilder.Entity("Pipeline.Migrations.ProbeRow", b =>
+                {
+                    b.Property<string>("Name")
+                        .HasColumnType("text")
+                        .HasColumnName("name");
+
+                    b.Property<string>("Class")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("class");
+
+                    b.Property<DateTimeOffset>("DueAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("due_at");
+
+                    b.Property<bool>("Enabled")
+                        .HasColumnType("boolean")
+                        .HasColumnName("enabled");
+
+                    b.Property<int>("EverySeconds")
+                        .HasColumnType("integer")
+                        .HasColumnName("every_seconds");
+
+                    b.Property<string>("Expect")
+                        .IsRequired()
+                        .HasColumnType("jsonb")
+                        .HasColumnName("expect");
+
+                    b.Property<string>("Input")
+                        .IsRequired()
+                        .HasColumnType("jsonb")
+                        .HasColumnName("input");
+
+                    b.Property<string>("Model")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("model");
+
+                    b.Property<int>("SlowMs")
+                        .HasColumnType("integer")
+                        .HasColumnName("slow_ms");
+
+                    b.Property<double>("Tolerance")
+                        .HasColumnType("double precision")
+                        .HasColumnName("tolerance");
+
+                    b.HasKey("Name")
+                        .HasName("pk_probes");
+
+                    b.HasIndex(new[] { "DueAt" }, "ix_probes_due")
+                        .HasFilter("enabled");
+
+                    b.ToTable("probes", null, t =>
+                        {
+                            t.HasCheckConstraint("ck_probes_bounds", "every_seconds > 0 AND slow_ms > 0 AND tolerance >= 0");
+
+                            t.HasCheckConstraint("ck_probes_class", "class IN ('express', 'standard', 'bulk')");
+                        });
+                });
+
+            modelBuilder.Entity("Pipeline.Migrations.ProbeRunRow", b =>
+                {
+                    b.Property<long>("Id")
+                        .ValueGeneratedOnAdd()
+                        .HasColumnType("bigint")
+                        .HasColumnName("id");
+
+                    NpgsqlPropertyBuilderExtensions.UseIdentityAlwaysColumn(b.Property<long>("Id"));
+
+                    b.Property<DateTimeOffset>("At")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("at");
+
+                    b.Property<string>("Detail")
+                        .HasColumnType("text")
+                        .HasColumnName("detail");
+
+                    b.Property<string>("Model")
+                        .HasColumnType("text")
+                        .HasColumnName("model");
+
+                    b.Property<string>("Outcome")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("outcome");
+
+                    b.Property<string>("Probe")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("probe");
+
+                    b.Property<int>("TookMs")
+                        .HasColumnType("integer")
+                        .HasColumnName("took_ms");
+
+                    b.HasKey("Id")
+                        .HasName("pk_probe_runs");
+
+                    b.HasIndex(new[] { "At" }, "ix_probe_runs_at");
+
+                    b.HasIndex(new[] { "Probe", "Id" }, "ix_probe_runs_probe")
+                        .IsDescending(false, true);
+
+                    b.ToTable("probe_runs", null, t =>
+                        {
+                            t.HasCheckConstraint("ck_probe_runs_outcome", "outcome IN ('right', 'wrong', 'slow', 'refused', 'failed')");
                         });
                 });
 
@@ -3284,6 +3587,16 @@ namespace Pipeline.Migrations.Versions
                         .OnDelete(DeleteBehavior.Restrict)
                         .IsRequired()
                         .HasConstraintName("fk_openai_batches_tenants");
+                });
+
+            modelBuilder.Entity("Pipeline.Migrations.ProbeRunRow", b =>
+                {
+                    b.HasOne("Pipeline.Migrations.ProbeRow", null)
+                        .WithMany()
+                        .HasForeignKey("Probe")
+                        .OnDelete(DeleteBehavior.Cascade)
+                        .IsRequired()
+                        .HasConstraintName("fk_probe_runs_probes");
                 });
 
             modelBuilder.Entity("Pipeline.Migrations.ReportRow", b =>

@@ -7,7 +7,7 @@ using Pipeline.ResultsApi.Usage;
 
 namespace Pipeline.ResultsApi.Outcomes;
 
-/// <summary><c>GET /v1/outcomes</c>: what a tenant's groups cost and what became of them, by day, class and model, as JSON or CSV.</summary>
+/// <summary><c>GET /v1/outcomes</c>: what a tenant's groups cost and what became of them, by day, class, model and route, as JSON or CSV.</summary>
 internal static class GetOutcomes
 {
     /// <summary>
@@ -19,6 +19,7 @@ internal static class GetOutcomes
         new("day", "to_char(first_at AT TIME ZONE 'UTC', 'YYYY-MM-DD')"),
         new("class", "array_to_string(classes, ' + ') COLLATE \"C\""),
         new("model", "array_to_string(models, ' + ') COLLATE \"C\""),
+        new("route", "coalesce(nullif(array_to_string(routes, ' + '), ''), 'none') COLLATE \"C\""),
     ];
 
     public static void MapOutcomes(this IEndpointRouteBuilder v1) => v1.MapGet("/outcomes", Handle).Describe(ReadOperations.GetOutcomes);
@@ -62,6 +63,9 @@ internal sealed record OutcomesView
 
     /// <summary>The version that answered; several, joined by <c> + </c>, where tasks of one group ran on several.</summary>
     public required string? Model { get; init; }
+
+    /// <summary>The route the tasks went along, <c>none</c> for those that named a model; several are joined as models are.</summary>
+    public required string? Route { get; init; }
     public required long Groups { get; init; }
 
     /// <summary>Groups whose outcome was reported, and of these the accepted ones.</summary>
@@ -102,6 +106,7 @@ internal sealed record OutcomesView
             Day = key["day"],
             Class = key["class"],
             Model = key["model"],
+            Route = key["route"],
             Groups = row.GetInt64(first),
             Reported = row.GetInt64(first + 1),
             Accepted = row.GetInt64(first + 2),

@@ -127,16 +127,22 @@ internal sealed class PipelineClient : IDisposable
         return await ReadAsync<T>(response, stop);
     }
 
-    /// <summary>A list below <c>/v1/</c> that results-api serves.</summary>
+    /// <summary>A list below <c>/v1/</c> of results-api.</summary>
     public Task<ApiList<JsonElement>> ListAsync(string path, CancellationToken stop) => GetAsync<ApiList<JsonElement>>($"v1/{path}", stop);
 
-    /// <summary>One thing below <c>/v1/</c> that results-api serves.</summary>
+    /// <summary>One thing below <c>/v1/</c> of results-api.</summary>
     public Task<JsonElement> FindAsync(string path, CancellationToken stop) => GetAsync<JsonElement>($"v1/{path}", stop);
 
-    /// <summary>Sends a command that results-api takes: about webhooks, recurring work, erasures.</summary>
-    public async Task<JsonElement> PostAsync(string path, object? body, CancellationToken stop)
+    /// <summary>Sends a command to results-api.</summary>
+    public Task<JsonElement> PostAsync(string path, object? body, CancellationToken stop) =>
+        SendAsync(HttpMethod.Post, path, body ?? new { }, stop);
+
+    /// <summary>Sends anything to results-api, below <c>/v1/</c>.</summary>
+    public async Task<JsonElement> SendAsync(HttpMethod method, string path, object? body, CancellationToken stop)
     {
-        using var response = await _reads.PostAsJsonAsync($"v1/{path}", body ?? new { }, ApiJson.Options, stop);
+        using var request = new HttpRequestMessage(method, $"v1/{path}");
+        request.Content = body is null ? null : JsonContent.Create(body, options: ApiJson.Options);
+        using var response = await _reads.SendAsync(request, stop);
         return await ReadAsync<JsonElement>(response, stop);
     }
 

@@ -12,7 +12,7 @@ internal static class RecurringCommand
 
     public static Command Create(Connection connection)
     {
-        var json = Json();
+        var json = Listing.Json();
         var command = new Command("recurring", "List recurring work: partitions, retention, expiry; runs, run, pause, resume (operators).")
         {
             json,
@@ -29,7 +29,7 @@ internal static class RecurringCommand
 
     private static Command CreateList(Connection connection)
     {
-        var json = Json();
+        var json = Listing.Json();
         var command = new Command("list", "List recurring work: schedule, last run, next run.") { json };
         connection.AddTo(command);
         command.SetAction((parsed, stop) => ListAsync(connection, parsed, json, stop));
@@ -47,7 +47,7 @@ internal static class RecurringCommand
     {
         var name = Name();
         var limit = new Option<int>("--limit", "-n") { Description = "How many, newest first", DefaultValueFactory = _ => 20 };
-        var json = Json();
+        var json = Listing.Json();
         var command = new Command("runs", "Show what became of the runs of work, newest first.") { name, limit, json };
         connection.AddTo(command);
         command.SetAction(
@@ -59,7 +59,7 @@ internal static class RecurringCommand
                     $"{Path(parsed.GetValue(name)!)}/runs?limit={parsed.GetValue(limit)}"
                 );
                 var runs = (await client.ListAsync(path, stop)).Data;
-                if (!WriteJson(runs, parsed.GetValue(json)))
+                if (!Listing.WriteJson(runs, parsed.GetValue(json)))
                 {
                     PlainTable.Write(
                         RunColumns,
@@ -76,7 +76,7 @@ internal static class RecurringCommand
     private static Command CreateVerb(Connection connection, string verb, string description)
     {
         var name = Name();
-        var json = Json();
+        var json = Listing.Json();
         var command = new Command(verb, description) { name, json };
         connection.AddTo(command);
         command.SetAction(
@@ -92,7 +92,7 @@ internal static class RecurringCommand
 
     private static void Show(IReadOnlyList<JsonElement> works, bool json)
     {
-        if (WriteJson(works, json))
+        if (Listing.WriteJson(works, json))
         {
             return;
         }
@@ -115,21 +115,9 @@ internal static class RecurringCommand
         );
     }
 
-    private static bool WriteJson(IReadOnlyList<JsonElement> items, bool json)
-    {
-        foreach (var item in json ? items : [])
-        {
-            Console.WriteLine(JsonSerializer.Serialize(item, ApiJson.Options));
-        }
-
-        return json;
-    }
-
     private static string Of(JsonElement run, string name) => run.ValueKind == JsonValueKind.Object ? run.GetProperty(name).ToString() : "";
 
     private static string Path(string name) => $"recurring/{Uri.EscapeDataString(name)}";
 
     private static Argument<string> Name() => new("name") { Description = "The work's name" };
-
-    private static Option<bool> Json() => new("--json") { Description = "Print JSON, one object a line" };
 }

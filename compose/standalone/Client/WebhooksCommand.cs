@@ -1,7 +1,5 @@
 using System.CommandLine;
 using System.Globalization;
-using System.Text.Json;
-using Pipeline.Hosting;
 
 namespace Pipeline.Standalone.Client;
 
@@ -10,7 +8,7 @@ internal static class WebhooksCommand
 {
     public static Command Create(Connection connection)
     {
-        var json = Json();
+        var json = Listing.Json();
         var command = new Command("webhooks", "List webhook endpoints; add, test, deliveries, replay.")
         {
             json,
@@ -25,7 +23,7 @@ internal static class WebhooksCommand
             {
                 using var client = connection.Open(parsed);
                 var endpoints = (await client.ListAsync("webhook_endpoints?limit=100", stop)).Data;
-                Show(endpoints, parsed.GetValue(json), ["id", "url", "state", "failures", "event_types"]);
+                Listing.Show(endpoints, parsed.GetValue(json), ["id", "url", "state", "failures", "event_types"]);
                 return ExitCode.Ok;
             }
         );
@@ -54,7 +52,7 @@ internal static class WebhooksCommand
                     event_types = types,
                     signing = parsed.GetValue(signing),
                 };
-                Tell(await client.PostAsync("webhook_endpoints", body, stop));
+                Listing.Tell(await client.PostAsync("webhook_endpoints", body, stop));
                 return ExitCode.Ok;
             }
         );
@@ -70,7 +68,7 @@ internal static class WebhooksCommand
             async (parsed, stop) =>
             {
                 using var client = connection.Open(parsed);
-                Tell(await client.PostAsync($"webhook_endpoints/{Uri.EscapeDataString(parsed.GetValue(id)!)}/test", null, stop));
+                Listing.Tell(await client.PostAsync($"webhook_endpoints/{Uri.EscapeDataString(parsed.GetValue(id)!)}/test", null, stop));
                 return ExitCode.Ok;
             }
         );
@@ -83,7 +81,7 @@ internal static class WebhooksCommand
         var state = new Option<string?>("--state") { Description = "Only pending, delivered or failed" };
         var job = new Option<string?>("--job") { Description = "Only of this job" };
         var limit = new Option<int>("--limit", "-n") { Description = "How many, newest first", DefaultValueFactory = _ => 20 };
-        var json = Json();
+        var json = Listing.Json();
         var command = new Command("deliveries", "Show what was sent, newest first.") { id, state, job, limit, json };
         connection.AddTo(command);
         command.SetAction(
@@ -100,7 +98,7 @@ internal static class WebhooksCommand
                 }
 
                 var deliveries = (await client.ListAsync($"{path}?{query}", stop)).Data;
-                Show(
+                Listing.Show(
                     deliveries,
                     parsed.GetValue(json),
                     ["id", "type", "state", "reason", "attempt_count", "last_status", "last_error", "due_at", "url"]
@@ -134,7 +132,7 @@ internal static class WebhooksCommand
                 var escaped = Uri.EscapeDataString(parsed.GetValue(id)!);
                 if (parsed.GetValue(one))
                 {
-                    Tell(await client.PostAsync($"webhook_deliveries/{escaped}/replay", null, stop));
+                    Listing.Tell(await client.PostAsync($"webhook_deliveries/{escaped}/replay", null, stop));
                     return ExitCode.Ok;
                 }
 
@@ -164,32 +162,4 @@ internal static class WebhooksCommand
         );
         return command;
     }
-
-    private static Option<bool> Json() => new("--json") { Description = "Print JSON, one object a line" };
-
-    private static void Tell(JsonElement answer)
-    {
-        foreach (var member in answer.EnumerateObject().Where(m => m.Value.ValueKind != JsonValueKind.Null && m.Name != "object"))
-        {
-            Console.WriteLine($"{member.Name}: {member.Value}");
-        }
-    }
-
-    private static void Show(IReadOnlyList<JsonElement> items, bool json, string[] columns)
-    {
-        if (json)
-        {
-            foreach (var item in items)
-            {
-                Console.WriteLine(JsonSerializer.Serialize(item, ApiJson.Options));
-            }
-
-            return;
-        }
-
-        PlainTable.Write(columns, items.Select(item => Array.ConvertAll(columns, column => Text(item.GetProperty(column)))));
-    }
-
-    private static string Text(JsonElement value) =>
-        value.ValueKind == JsonValueKind.Array ? string.Join(',', value.EnumerateArray()) : value.ToString();
 }

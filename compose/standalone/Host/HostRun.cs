@@ -15,6 +15,7 @@ using Pipeline.Hosting.Telemetry;
 using Pipeline.Ingest;
 using Pipeline.Migrations;
 using Pipeline.ResultsApi;
+using Pipeline.ResultsApi.Alerts.Probes;
 using Pipeline.Scheduler.Service;
 using Pipeline.Standalone.Client;
 
@@ -160,17 +161,19 @@ internal static class HostRun
         CancellationToken stop
     )
     {
+        var address = new Uri($"http://127.0.0.1:{(settings.Port == 0 ? Ports.Free() : Ports.FreeOr(settings.Port))}");
         var builder = WebApplication.CreateSlimBuilder();
         builder.Configuration.AddInMemoryCollection(
             new Dictionary<string, string?>
             {
+                [$"{ProbeOptions.Section}:{nameof(ProbeOptions.Address)}"] = address.ToString(),
+                [$"{ProbeOptions.Section}:{nameof(ProbeOptions.ApiKey)}"] = key,
                 [$"{PipelineOptions.Section}:{nameof(PipelineOptions.Database)}"] = options.Database,
                 [$"{PipelineOptions.Section}:{nameof(PipelineOptions.Broker)}"] = options.Broker,
                 [$"{PipelineOptions.Section}:{nameof(PipelineOptions.ModelsFolder)}"] = options.ModelsFolder,
             }
         );
         builder.Configuration.AddInMemoryCollection(settings.Configuration());
-        var address = new Uri($"http://127.0.0.1:{(settings.Port == 0 ? Ports.Free() : Ports.FreeOr(settings.Port))}");
         builder.WebHost.UseUrls(address.ToString());
         builder.Logging.ClearProviders().SetMinimumLevel(settings.LogLevel).AddSimpleConsole(ConsoleLines);
         builder.Logging.AddFilter("Microsoft.AspNetCore", LogLevel.Warning).AddFilter("MassTransit", LogLevel.Warning);
@@ -215,7 +218,7 @@ internal static class HostRun
             Path.Combine(settings.DataFolder, "logs"),
             settings.Configuration().ToDictionary(s => s.Key.Replace(":", "__", StringComparison.Ordinal), s => s.Value!)
         );
-        await services.StartAllAsync(Ports.FreeOr(settings.Port), 0, stop);
+        await services.StartAllAsync(Ports.FreeOr(settings.Port), 0, stop, key);
         var record = new HostRecord
         {
             Ingest = services.Ingest.Address,

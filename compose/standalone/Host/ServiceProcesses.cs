@@ -36,13 +36,21 @@ internal sealed class ServiceProcesses : IAsyncDisposable
     public ServiceProcess Results => Named("results-api");
 
     /// <summary>Starts one of each and waits until all are ready.</summary>
+    /// <param name="probeKey">The API key that probes are sent with; without it none is.</param>
     /// <exception cref="CommandFailedException">A service ended or was not ready in time; the message shows the end of its log.</exception>
-    public async Task StartAllAsync(int ingestPort, int resultsPort, CancellationToken stop)
+    public async Task StartAllAsync(int ingestPort, int resultsPort, CancellationToken stop, string? probeKey = null)
     {
         Start("ingest", "Pipeline.Ingest.dll", ingestPort);
         Start("scheduler", "Pipeline.Scheduler.dll", 0);
         Start("gpu-worker", "Pipeline.GpuWorker.dll", 0);
-        Start("results-api", "Pipeline.ResultsApi.dll", resultsPort);
+        Start(
+            "results-api",
+            "Pipeline.ResultsApi.dll",
+            resultsPort,
+            probeKey is null
+                ? null
+                : new Dictionary<string, string> { ["PROBES__ADDRESS"] = Ingest.Address.ToString(), ["PROBES__APIKEY"] = probeKey }
+        );
         await Task.WhenAll(_services.Select(service => service.UntilReadyAsync(ReadyWait, stop)));
     }
 

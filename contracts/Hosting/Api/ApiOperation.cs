@@ -118,6 +118,7 @@ public static class ApiTags
     public const string OpenInference = "open-inference-protocol";
     public const string Routes = "routes";
     public const string Webhooks = "webhooks";
+    public const string Alerts = "alerts";
     public const string Prices = "prices";
     public const string Reports = "reports";
     public const string Fleet = "fleet";
@@ -136,6 +137,7 @@ public static class ApiTags
             Webhooks,
             "Calls to your addresses when something happens, signed as Standard Webhooks says: endpoints, and the log of deliveries."
         ),
+        (Alerts, "What is wrong, for operators: alerts, their rules and silences, and probes with known answers."),
         (Prices, "What work costs and is charged, set by operators."),
         (Reports, "What was promised and what was kept: service levels of any window."),
         (Fleet, "The workers."),

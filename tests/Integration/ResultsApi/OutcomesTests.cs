@@ -33,6 +33,14 @@ public sealed class OutcomesTests(ResultsApiFixture fixture) : IClassFixture<Res
                 group,
                 new DateTimeOffset(2026, 1, day, 12, 0, 0, TimeSpan.Zero)
             );
+            if (group == "dear")
+            {
+                await _api.Database.ExecuteAsync(
+                    """UPDATE jobs SET route = '{"name": "good-enough", "version": 2, "variants": []}' WHERE id = $1""",
+                    job.Id.Value
+                );
+            }
+
             await work.EndAsync(worker, job, [.. Enumerable.Range(0, tasks)], new DateTimeOffset(2026, 1, day, 12, 0, 5, TimeSpan.Zero));
         }
 
@@ -82,6 +90,16 @@ public sealed class OutcomesTests(ResultsApiFixture fixture) : IClassFixture<Res
             (1, 0, JsonValueKind.Null),
             (Whole(both, "groups"), Whole(both, "reported"), both.GetProperty("cost_per_accepted_pico_usd").ValueKind)
         );
+    }
+
+    [Fact]
+    public async Task A_row_a_route_tells_groups_that_went_along_it_from_those_that_named_a_model()
+    {
+        var (_, list) = await _api.GetAsync($"{January}&by=route,model");
+
+        var rows = list.GetProperty("data").EnumerateArray().ToDictionary(row => row.GetProperty("model").GetString()!);
+        Assert.Equal(("good-enough@2", 1L), (rows["dear@1"].GetProperty("route").GetString(), Whole(rows["dear@1"], "groups")));
+        Assert.Equal("none", rows["cheap@1"].GetProperty("route").GetString());
     }
 
     [Fact]

@@ -44,6 +44,7 @@ public sealed class OutcomesViewTests
             Day = null,
             Class = null,
             Model = null,
+            Route = null,
             Groups = groups,
             Reported = reported,
             Accepted = accepted,

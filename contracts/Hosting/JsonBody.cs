@@ -1,12 +1,12 @@
 using System.Globalization;
 using System.Text.Json;
+using Microsoft.AspNetCore.Http;
 using Pipeline.Contracts;
-using Pipeline.Hosting;
 
-namespace Pipeline.ResultsApi;
+namespace Pipeline.Hosting;
 
 /// <summary>Reads the small JSON object of a request member by member, and says everything that is wrong with it at once.</summary>
-internal sealed class JsonBody
+public sealed class JsonBody
 {
     private const int BytesMax = 64 * 1024;
     private const int GivenMax = 100;
@@ -122,6 +122,63 @@ internal sealed class JsonBody
         Refuse(name, $"a whole number from {min} to {max}", value);
         return null;
     }
+
+    /// <summary>Reads a finite number.</summary>
+    public double? Number(string name, double min, double max)
+    {
+        if (Find(name) is not { } value)
+        {
+            return null;
+        }
+
+        if (value.ValueKind == JsonValueKind.Number && value.TryGetDouble(out var number) && number >= min && number <= max)
+        {
+            return number;
+        }
+
+        Refuse(name, $"a number from {min} to {max}", value);
+        return null;
+    }
+
+    public bool? Flag(string name)
+    {
+        if (Find(name) is not { } value)
+        {
+            return null;
+        }
+
+        if (value.ValueKind is JsonValueKind.True or JsonValueKind.False)
+        {
+            return value.GetBoolean();
+        }
+
+        Refuse(name, "true or false", value);
+        return null;
+    }
+
+    /// <summary>Reads an object whose members are short strings.</summary>
+    public Dictionary<string, string>? Labels(string name, int countMax)
+    {
+        if (Find(name) is not { } value)
+        {
+            return null;
+        }
+
+        if (
+            value.ValueKind == JsonValueKind.Object
+            && value.GetPropertyCount() <= countMax
+            && value.EnumerateObject().All(m => m.Value.ValueKind == JsonValueKind.String && m.Value.GetString()!.Length <= GivenMax)
+        )
+        {
+            return value.EnumerateObject().ToDictionary(m => m.Name, m => m.Value.GetString()!, StringComparer.Ordinal);
+        }
+
+        Refuse(name, $"an object of at most {countMax} strings of at most {GivenMax} characters", value);
+        return null;
+    }
+
+    /// <summary>The member as it is, whatever it is.</summary>
+    public JsonElement? Any(string name) => Find(name);
 
     public DateTimeOffset? Time(string name)
     {
