@@ -179,6 +179,11 @@ internal sealed class JobsTable : IEntityTypeConfiguration<JobRow>
         // The jobs of a group; those without one are not in it.
         builder.HasIndex(j => new { j.Tenant, j.GroupName }, "ix_jobs_group").HasFilter("group_name IS NOT NULL");
 
+        // What has ended lately, and which jobs have failed tasks, newest first: what the dashboard looks at.
+        builder.HasIndex(j => j.FinishedAt, "ix_jobs_finished_at").HasFilter("finished_at IS NOT NULL");
+        builder.HasIndex(j => j.Id, "ix_jobs_with_failures").HasFilter("failed > 0");
+        builder.HasIndex(j => j.RetryOf, "ix_jobs_retry_of").HasFilter("retry_of IS NOT NULL");
+
         builder.Property(j => j.Metadata).HasColumnType("jsonb").HasDefaultValueSql("'{}'");
         builder.Property(j => j.Error).HasColumnType("jsonb");
         builder.Property(j => j.Route).HasColumnType("jsonb");

@@ -3,6 +3,7 @@
 using Pipeline.Hosting;
 using Pipeline.Hosting.Api;
 using Pipeline.ResultsApi;
+using Pipeline.ResultsApi.Dashboard;
 
 var builder = WebApplication.CreateBuilder(args);
 try
@@ -17,7 +18,9 @@ try
     app.MapResultsApi();
 
     await app.Services.WaitForServersAsync(CancellationToken.None);
-    await app.RunAsync();
+    await app.StartAsync();
+    await app.TellFirstAdminAsync();
+    await app.WaitForShutdownAsync();
     return 0;
 }
 catch (Exception e) when (e is ServerUnavailableException or OptionsException)

@@ -2,6 +2,7 @@ using Microsoft.Extensions.DependencyInjection.Extensions;
 using Pipeline.Hosting;
 using Pipeline.OpenAi;
 using Pipeline.ResultsApi.Calibration;
+using Pipeline.ResultsApi.Dashboard;
 using Pipeline.ResultsApi.Events;
 using Pipeline.ResultsApi.Fleet;
 using Pipeline.ResultsApi.Jobs;
@@ -30,6 +31,7 @@ public static class ResultsApiServices
         services.AddHostedService<OutputFilesMaker>();
         services.AddHostedService<UsageRollup>();
         services.AddWebhooks(configuration);
+        services.AddDashboard(configuration);
         return services;
     }
 
@@ -69,6 +71,7 @@ public static class ResultsApiServices
         v1.MapWebhookEndpoints();
         v1.MapWebhookDeliveries();
         endpoints.MapOpenAiReads();
+        endpoints.MapDashboard();
         return endpoints;
     }
 }

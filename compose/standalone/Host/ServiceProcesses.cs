@@ -42,7 +42,9 @@ internal sealed class ServiceProcesses : IAsyncDisposable
         Start("ingest", "Pipeline.Ingest.dll", ingestPort);
         Start("scheduler", "Pipeline.Scheduler.dll", 0);
         Start("gpu-worker", "Pipeline.GpuWorker.dll", 0);
-        Start("results-api", "Pipeline.ResultsApi.dll", resultsPort);
+        // The dashboard sends its actions to ingest.
+        var ingest = new Dictionary<string, string> { ["DASHBOARD__INGEST"] = Ingest.Address.ToString() };
+        Start("results-api", "Pipeline.ResultsApi.dll", resultsPort, ingest);
         await Task.WhenAll(_services.Select(service => service.UntilReadyAsync(ReadyWait, stop)));
     }
 
