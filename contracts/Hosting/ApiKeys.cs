@@ -66,7 +66,7 @@ public static class ApiKeyAuthentication
     private static readonly object CallerItem = new();
 
     /// <summary>With an operator's key: the id of the tenant to act for, in place of the key's own.</summary>
-    public const string TenantHeader = "Pipeline-Tenant";
+    public const string TenantHeader = "Act-For-Tenant";
 
     /// <summary>Endpoints of the group need a valid key; handlers read <see cref="Tenant"/>.</summary>
     public static TBuilder RequireApiKey<TBuilder>(this TBuilder endpoints)

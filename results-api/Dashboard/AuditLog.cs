@@ -51,7 +51,14 @@ internal sealed class AuditLog(NpgsqlDataSource database, TimeProvider time)
     /// <summary>A page of the audit, newest first.</summary>
     /// <param name="subject">Only what was done to this; null for all.</param>
     /// <param name="before">Rows older than this one.</param>
-    public async Task<List<AuditEntry>> ListAsync(string? subject, string? name, string? action, Guid? before, int rows, CancellationToken stop)
+    public async Task<List<AuditEntry>> ListAsync(
+        string? subject,
+        string? name,
+        string? action,
+        Guid? before,
+        int rows,
+        CancellationToken stop
+    )
     {
         await using var command = database.CreateCommand();
         var filter = new SqlFilter(command)
@@ -117,7 +124,8 @@ internal sealed class AuditLog(NpgsqlDataSource database, TimeProvider time)
         return id;
     }
 
-    private static NpgsqlParameter Text(string? value) => new() { Value = (object?)value ?? DBNull.Value, NpgsqlDbType = NpgsqlDbType.Text };
+    private static NpgsqlParameter Text(string? value) =>
+        new() { Value = (object?)value ?? DBNull.Value, NpgsqlDbType = NpgsqlDbType.Text };
 
     private static NpgsqlParameter Json(object? value) =>
         new()

@@ -83,7 +83,10 @@ public static class DashboardServices
             }
         );
         pages.MapGet("/", () => TypedResults.LocalRedirect($"{Root}/now"));
-        pages.MapGet("/{**rest}", (HttpContext http) => http.Error(StatusCodes.Status404NotFound, "There is no such page", "Choose one from the menu."));
+        pages.MapGet(
+            "/{**rest}",
+            (HttpContext http) => http.Error(StatusCodes.Status404NotFound, "There is no such page", "Choose one from the menu.")
+        );
         pages.MapSignIn();
         pages.MapOperators();
         pages.MapAudit();
@@ -97,7 +100,12 @@ public static class DashboardServices
 
     /// <summary>The link for the first admin, to be printed for whoever starts the system; null where there is an admin, or no dashboard.</summary>
     /// <param name="listening">The address to make it with where <see cref="DashboardOptions.PublicUrl"/> is not set.</param>
-    public static async Task<Uri?> FirstAdminLinkAsync(NpgsqlDataSource database, DashboardOptions options, Uri listening, CancellationToken stop) =>
+    public static async Task<Uri?> FirstAdminLinkAsync(
+        NpgsqlDataSource database,
+        DashboardOptions options,
+        Uri listening,
+        CancellationToken stop
+    ) =>
         options.Enabled && await OperatorLinks.ForFirstAdminAsync(database, options.LinkFor, stop) is { } path
             ? new Uri(options.PublicUrl ?? listening, path)
             : null;

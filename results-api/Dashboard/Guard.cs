@@ -26,6 +26,12 @@ internal sealed partial class Guard(Sessions sessions, IAntiforgery forms, Dashb
     {
         var http = context.HttpContext;
         SetHeaders(http.Response.Headers);
+        if (options.IsHttps)
+        {
+            // Where a gateway ends TLS, what comes here is http; browsers see https all the same.
+            http.Request.Scheme = Uri.UriSchemeHttps;
+        }
+
         try
         {
             return await RefuseAsync(http) ?? await next(context);
@@ -67,7 +73,9 @@ internal sealed partial class Guard(Sessions sessions, IAntiforgery forms, Dashb
         {
             return isPost || http.Request.Headers.Accept == "text/event-stream"
                 ? http.Error(StatusCodes.Status401Unauthorized, "You are signed out", "Sign in, and try again.")
-                : TypedResults.Redirect($"{DashboardServices.Root}/sign-in?return={Uri.EscapeDataString(http.Request.Path + http.Request.QueryString)}");
+                : TypedResults.Redirect(
+                    $"{DashboardServices.Root}/sign-in?return={Uri.EscapeDataString(http.Request.Path + http.Request.QueryString)}"
+                );
         }
 
         if (isPost && !await forms.IsRequestValidAsync(http))
@@ -102,7 +110,7 @@ internal sealed partial class Guard(Sessions sessions, IAntiforgery forms, Dashb
         headers["Cross-Origin-Opener-Policy"] = "same-origin";
         headers["Cross-Origin-Resource-Policy"] = "same-origin";
         headers["Permissions-Policy"] = "camera=(), geolocation=(), microphone=(), payment=(), usb=()";
-        headers.CacheControl = "no-store";
+        headers.CacheControl = "no-cache, no-store";
         if (options.IsHttps)
         {
             headers.StrictTransportSecurity = "max-age=31536000";

@@ -10,7 +10,9 @@ internal static class OperatorPages
 
     public static void MapOperators(this IEndpointRouteBuilder pages)
     {
-        pages.MapGet("/operators", (HttpContext http, Operators operators) => ListAsync(http, operators, null)).ForAdmins(whenReadOnly: true);
+        pages
+            .MapGet("/operators", (HttpContext http, Operators operators) => ListAsync(http, operators, null))
+            .ForAdmins(whenReadOnly: true);
         pages.MapPost("/operators/invite", InviteAsync).ForAdmins();
         pages.MapPost("/operators/{id:guid}", ChangeAsync).ForAdmins();
         pages.MapPost("/operators/{id:guid}/link", LinkAsync).ForAdmins();
@@ -77,7 +79,9 @@ internal static class OperatorPages
 
     private static Uri Absolute(HttpContext http, string path)
     {
-        var here = http.RequestServices.GetRequiredService<DashboardOptions>().PublicUrl ?? new Uri($"{http.Request.Scheme}://{http.Request.Host}");
+        var here =
+            http.RequestServices.GetRequiredService<DashboardOptions>().PublicUrl
+            ?? new Uri($"{http.Request.Scheme}://{http.Request.Host}");
         return new Uri(here, path);
     }
 }

@@ -146,6 +146,10 @@ internal sealed partial class Sessions(
         await command.ExecuteNonQueryAsync(stop);
     }
 
-    [LoggerMessage(80, LogLevel.Warning, "A request with the header {Header} came from {Address}, not from the trusted proxy with its secret: it is nobody's")]
+    [LoggerMessage(
+        80,
+        LogLevel.Warning,
+        "A request with the header {Header} came from {Address}, not from the trusted proxy with its secret: it is nobody's"
+    )]
     private static partial void LogUntrusted(ILogger log, string header, IPAddress? address);
 }

@@ -14,7 +14,15 @@ internal static class SignIn
         pages
             .MapGet(
                 "/sign-in",
-                (HttpContext http) => http.Page<SignInPage>(new { Return = LocalPath(http.Request.Query["return"]), Name = "", Message = "" })
+                (HttpContext http) =>
+                    http.Page<SignInPage>(
+                        new
+                        {
+                            Return = LocalPath(http.Request.Query["return"]),
+                            Name = "",
+                            Message = "",
+                        }
+                    )
             )
             .ForAnybody();
         pages.MapPost("/sign-in", SignInAsync).ForAnybody();
@@ -53,7 +61,11 @@ internal static class SignIn
         await audit.AddAsync(
             http,
             null,
-            new("operator.sign_in", "operator", known) { Done = false, Detail = locked ? "locked after wrong passwords" : "wrong name or password" }
+            new("operator.sign_in", "operator", known)
+            {
+                Done = false,
+                Detail = locked ? "locked after wrong passwords" : "wrong name or password",
+            }
         );
         return locked
             ? Again(
@@ -127,7 +139,10 @@ internal static class SignIn
         await audit.AddAsync(
             http,
             who,
-            new(link.Role is null ? "operator.password" : "operator.create", "operator", who.Name) { After = new { role = who.Role.Name() } }
+            new(link.Role is null ? "operator.password" : "operator.create", "operator", who.Name)
+            {
+                After = new { role = who.Role.Name() },
+            }
         );
         return http.Back(Home, good: true, $"Welcome, {who.Name}.");
     }

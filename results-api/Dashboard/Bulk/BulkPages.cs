@@ -23,18 +23,32 @@ internal static class BulkPages
         Guid? after = Guid.TryParse(http.Request.Query["after"], out var id) ? id : null;
         var all = await actions.ListAsync(after, options.PageItems + 1, http.RequestAborted);
         return http.Page<BulkListPage>(
-            new { Actions = all.Take(options.PageItems).ToList(), Next = all.Count > options.PageItems ? $"{all[options.PageItems - 1].Id}" : null }
+            new
+            {
+                Actions = all.Take(options.PageItems).ToList(),
+                Next = all.Count > options.PageItems ? $"{all[options.PageItems - 1].Id}" : null,
+            }
         );
     }
 
-    private static async Task<IResult> PreviewAsync(HttpContext http, NpgsqlDataSource database, BulkActions actions, DashboardOptions options, TimeProvider time)
+    private static async Task<IResult> PreviewAsync(
+        HttpContext http,
+        NpgsqlDataSource database,
+        BulkActions actions,
+        DashboardOptions options,
+        TimeProvider time
+    )
     {
         var stop = http.RequestAborted;
         var action = http.Request.Query["action"].ToString();
         var search = await JobSearch.ReadAsync(http.Request.Query, database, stop);
         if (!JobActions.All.ContainsKey(action) || search.Mistake is not null)
         {
-            return http.Error(StatusCodes.Status400BadRequest, "That was not understood", search.Mistake ?? "Choose an action on the page Jobs.");
+            return http.Error(
+                StatusCodes.Status400BadRequest,
+                "That was not understood",
+                search.Mistake ?? "Choose an action on the page Jobs."
+            );
         }
 
         // What comes after the preview is not acted on.
@@ -46,7 +60,15 @@ internal static class BulkPages
             {
                 Action = action,
                 Preview = preview,
-                Query = Links.Clean(Links.With("", http.Request.QueryString.ToString(), ("created_before", Show.Iso(until)), ("after", null), ("action", null))),
+                Query = Links.Clean(
+                    Links.With(
+                        "",
+                        http.Request.QueryString.ToString(),
+                        ("created_before", Show.Iso(until)),
+                        ("after", null),
+                        ("action", null)
+                    )
+                ),
                 Sample = await chosen.FindAsync(database, options, 5, stop),
             }
         );
@@ -69,7 +91,8 @@ internal static class BulkPages
         var mistake =
             !JobActions.All.ContainsKey(action) ? "There is no such action."
             : options.Ingest is null ? "Dashboard:Ingest is not set, so nothing can be asked of jobs."
-            : search.Mistake ?? (search.Filter.CreatedBefore is null ? "Begin with a preview." : null)
+            : search.Mistake
+                ?? (search.Filter.CreatedBefore is null ? "Begin with a preview." : null)
                 ?? (
                     reason.Length is 0 or > JobPages.ReasonLengthMax ? $"Say why, in at most {JobPages.ReasonLengthMax} characters."
                     : action == "cancel" && form["confirm"] != "cancel" ? "Type \"cancel\" to confirm."

@@ -48,7 +48,12 @@ internal static class FailurePages
         );
     }
 
-    private static async Task<List<FailureGroup>> ReadAsync(NpgsqlDataSource database, DateTimeOffset since, DashboardOptions options, CancellationToken stop)
+    private static async Task<List<FailureGroup>> ReadAsync(
+        NpgsqlDataSource database,
+        DateTimeOffset since,
+        DashboardOptions options,
+        CancellationToken stop
+    )
     {
         var groups = new List<(string Error, string Model, long Tasks, long Jobs, DateTimeOffset At, string[] Samples)>();
         await using (
@@ -68,7 +73,9 @@ internal static class FailurePages
             while (await reader.ReadAsync(stop))
             {
                 var samples = reader.GetFieldValue<string[]>(4);
-                groups.Add((reader.GetString(0), reader.GetString(1), reader.GetInt64(2), reader.GetInt64(3), MadeAt(JobOf(samples[0])), samples));
+                groups.Add(
+                    (reader.GetString(0), reader.GetString(1), reader.GetInt64(2), reader.GetInt64(3), MadeAt(JobOf(samples[0])), samples)
+                );
             }
         }
 
@@ -86,7 +93,11 @@ internal static class FailurePages
         ];
     }
 
-    private static async Task<Dictionary<(Guid, int), FailureSample>> SamplesAsync(NpgsqlDataSource database, string[] places, CancellationToken stop)
+    private static async Task<Dictionary<(Guid, int), FailureSample>> SamplesAsync(
+        NpgsqlDataSource database,
+        string[] places,
+        CancellationToken stop
+    )
     {
         await using var command = database.CreateCommand(
             """
@@ -113,6 +124,5 @@ internal static class FailurePages
         int.Parse(place.AsSpan(place.IndexOf(' ', StringComparison.Ordinal) + 1), System.Globalization.CultureInfo.InvariantCulture);
 
     /// <summary>A UUIDv7 begins with its time.</summary>
-    private static DateTimeOffset MadeAt(Guid id) =>
-        DateTimeOffset.FromUnixTimeMilliseconds(Convert.ToInt64(id.ToString("N")[..12], 16));
+    private static DateTimeOffset MadeAt(Guid id) => DateTimeOffset.FromUnixTimeMilliseconds(Convert.ToInt64(id.ToString("N")[..12], 16));
 }

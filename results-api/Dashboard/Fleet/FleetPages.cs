@@ -30,18 +30,35 @@ internal static class FleetPages
             command,
             options,
             "Workers",
-            [new("Worker"), new("State"), new("Pool"), new("Device"), new("An hour costs", true), new("On the device", true), new("Started"), new("Last seen")],
-            row =>
             [
-                new(row.GetString(1), Hint: row.GetGuid(0).ToString()),
-                new(row.GetString(6), Badge: row.GetString(6) switch { "alive" => "completed", "lost" => "failed", _ => "cancelled" }),
-                new(row.GetString(2)),
-                new(row.GetString(3), Hint: row.GetString(4)),
-                new(Show.Usd(row.GetInt64(5))),
-                new($"{row.GetInt32(9)} {(row.GetInt32(9) == 1 ? "slice" : "slices")}"),
-                Cell.Moment(row.GetFieldValue<DateTimeOffset>(7)),
-                Cell.Moment(row.GetFieldValue<DateTimeOffset>(8)),
+                new("Worker"),
+                new("State"),
+                new("Pool"),
+                new("Device"),
+                new("An hour costs", true),
+                new("On the device", true),
+                new("Started"),
+                new("Last seen"),
             ],
+            row =>
+                [
+                    new(row.GetString(1), Hint: row.GetGuid(0).ToString()),
+                    new(
+                        row.GetString(6),
+                        Badge: row.GetString(6) switch
+                        {
+                            "alive" => "completed",
+                            "lost" => "failed",
+                            _ => "cancelled",
+                        }
+                    ),
+                    new(row.GetString(2)),
+                    new(row.GetString(3), Hint: row.GetString(4)),
+                    new(Show.Usd(row.GetInt64(5))),
+                    new($"{row.GetInt32(9)} {(row.GetInt32(9) == 1 ? "slice" : "slices")}"),
+                    Cell.Moment(row.GetFieldValue<DateTimeOffset>(7)),
+                    Cell.Moment(row.GetFieldValue<DateTimeOffset>(8)),
+                ],
             "No worker has started yet",
             "Start one: ./pipeline up, or dotnet Pipeline.GpuWorker.dll with the same database and broker. What is accepted waits for it."
         );
@@ -62,15 +79,15 @@ internal static class FleetPages
             "Models",
             [new("Model"), new("Version"), new("Kind"), new("Size", true), new("Profile"), new("Registered"), new("SHA-256")],
             row =>
-            [
-                new(row.GetString(0), $"{DashboardServices.Root}/jobs?model={Uri.EscapeDataString(row.GetString(0))}"),
-                new(row.GetString(1), Badge: row.GetBoolean(2) ? "completed" : "cancelled", Hint: row.GetBoolean(2) ? "current" : null),
-                new(row.GetString(3)),
-                new($"{(row.GetInt64(4) / 1e6).ToString("N1", CultureInfo.InvariantCulture)} MB"),
-                new(row.GetBoolean(6) ? "measured" : "none"),
-                Cell.Moment(row.GetFieldValue<DateTimeOffset>(5)),
-                new($"{row.GetString(7)}…"),
-            ],
+                [
+                    new(row.GetString(0), $"{DashboardServices.Root}/jobs?model={Uri.EscapeDataString(row.GetString(0))}"),
+                    new(row.GetString(1), Badge: row.GetBoolean(2) ? "completed" : "cancelled", Hint: row.GetBoolean(2) ? "current" : null),
+                    new(row.GetString(3)),
+                    new($"{(row.GetInt64(4) / 1e6).ToString("N1", CultureInfo.InvariantCulture)} MB"),
+                    new(row.GetBoolean(6) ? "measured" : "none"),
+                    Cell.Moment(row.GetFieldValue<DateTimeOffset>(5)),
+                    new($"{row.GetString(7)}…"),
+                ],
             "No model is registered",
             "Register one: ./pipeline models add FOLDER"
         );
@@ -93,31 +110,48 @@ internal static class FleetPages
             command,
             options,
             "Webhooks",
-            [new("Address"), new("Tenant"), new("State"), new("Waiting", true), new("Failed", true), new("Failing since"), new("Last delivery made")],
-            row =>
             [
-                new(row.GetString(1), Hint: row.GetBoolean(7) ? "named by jobs" : null, Long: true),
-                new(row.GetString(2)),
-                new(row.GetString(3), Badge: row.GetString(3) == "enabled" ? "completed" : "failed", Hint: row.IsDBNull(4) ? null : row.GetString(4)),
-                Cell.Count(row.GetInt64(8)),
-                Cell.Count(row.GetInt64(9), alarm: row.GetInt64(9) > 0),
-                Cell.Moment(row.IsDBNull(6) ? null : row.GetFieldValue<DateTimeOffset>(6)),
-                Cell.Moment(row.IsDBNull(10) ? null : row.GetFieldValue<DateTimeOffset>(10)),
+                new("Address"),
+                new("Tenant"),
+                new("State"),
+                new("Waiting", true),
+                new("Failed", true),
+                new("Failing since"),
+                new("Last delivery made"),
             ],
+            row =>
+                [
+                    new(row.GetString(1), Hint: row.GetBoolean(7) ? "named by jobs" : null, Long: true),
+                    new(row.GetString(2)),
+                    new(
+                        row.GetString(3),
+                        Badge: row.GetString(3) == "enabled" ? "completed" : "failed",
+                        Hint: row.IsDBNull(4) ? null : row.GetString(4)
+                    ),
+                    Cell.Count(row.GetInt64(8)),
+                    Cell.Count(row.GetInt64(9), alarm: row.GetInt64(9) > 0),
+                    Cell.Moment(row.IsDBNull(6) ? null : row.GetFieldValue<DateTimeOffset>(6)),
+                    Cell.Moment(row.IsDBNull(10) ? null : row.GetFieldValue<DateTimeOffset>(10)),
+                ],
             "No webhook is set up",
             "A tenant sets one with ./pipeline webhooks add URL, or names one in a job."
         );
     }
 
-    private static async Task<IResult> TenantsAsync(HttpContext http, NpgsqlDataSource database, DashboardOptions options, TimeProvider time)
+    private static async Task<IResult> TenantsAsync(
+        HttpContext http,
+        NpgsqlDataSource database,
+        DashboardOptions options,
+        TimeProvider time
+    )
     {
         await using var command = database.CreateCommand();
         var month = DateOnly.FromDateTime(time.GetUtcNow().UtcDateTime);
         command.Parameters.Add(new() { Value = new DateOnly(month.Year, month.Month, 1) });
         var filter = new SqlFilter(command).Add("t.id < {0}", After(http), NpgsqlDbType.Uuid);
         command.CommandText = $"""
-            SELECT t.id, t.name, t.created_at, coalesce(u.tasks, 0)::bigint, coalesce(u.failed, 0)::bigint, coalesce(u.cost, 0), b.month_pico,
-                   coalesce(m.reserved_pico, 0) + coalesce(m.spent_pico, 0),
+            SELECT t.id, t.name, t.created_at, coalesce(u.tasks, 0)::bigint, coalesce(u.failed, 0)::bigint, coalesce(u.cost, 0), b.limit_pico,
+                   coalesce(m.spent_pico, 0),
                    (SELECT count(*) FROM api_keys k WHERE k.tenant = t.id AND k.revoked_at IS NULL)
             FROM tenants t
             LEFT JOIN LATERAL (
@@ -133,22 +167,30 @@ internal static class FleetPages
             command,
             options,
             "Tenants",
-            [new("Tenant"), new("Tasks this month", true), new("Failed", true), new("Cost this month", true), new("Budget"), new("Keys", true), new("Since")],
-            row =>
             [
-                new(row.GetString(1), $"{DashboardServices.Root}/jobs?tenant={Uri.EscapeDataString(row.GetString(1))}"),
-                Cell.Count(row.GetInt64(3)),
-                Cell.Count(row.GetInt64(4)),
-                new(Show.Usd(row.GetDecimal(5))),
-                row.IsDBNull(6)
-                    ? new("none")
-                    : new(
-                        $"{Show.Usd(row.GetFieldValue<decimal>(7))} of {Show.Usd(row.GetInt64(6))}",
-                        Badge: row.GetFieldValue<decimal>(7) >= row.GetInt64(6) ? "failed" : "completed"
-                    ),
-                Cell.Count(row.GetInt64(8)),
-                Cell.Moment(row.GetFieldValue<DateTimeOffset>(2)),
+                new("Tenant"),
+                new("Tasks this month", true),
+                new("Failed", true),
+                new("Cost this month", true),
+                new("Budget"),
+                new("Keys", true),
+                new("Since"),
             ],
+            row =>
+                [
+                    new(row.GetString(1), $"{DashboardServices.Root}/jobs?tenant={Uri.EscapeDataString(row.GetString(1))}"),
+                    Cell.Count(row.GetInt64(3)),
+                    Cell.Count(row.GetInt64(4)),
+                    new(Show.Usd(row.GetDecimal(5))),
+                    row.IsDBNull(6)
+                        ? new("none")
+                        : new(
+                            $"{Show.Usd(row.GetFieldValue<decimal>(7))} of {Show.Usd(row.GetInt64(6))}",
+                            Badge: row.GetFieldValue<decimal>(7) >= row.GetInt64(6) ? "failed" : "completed"
+                        ),
+                    Cell.Count(row.GetInt64(8)),
+                    Cell.Moment(row.GetFieldValue<DateTimeOffset>(2)),
+                ],
             "There is no tenant yet",
             "A tenant comes with its first API key; ./pipeline up makes the tenant \"default\"."
         );

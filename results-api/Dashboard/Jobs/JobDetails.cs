@@ -30,10 +30,28 @@ public sealed record TaskRow(
 public sealed record Latency(long Tasks, TimeSpan Queued, TimeSpan Staged, TimeSpan Device, TimeSpan Total, TimeSpan TotalP95);
 
 /// <summary>A device call that tasks of a job rode in.</summary>
-public sealed record RiddenBatch(Guid Id, string Worker, string Lane, string Model, int Rows, double Padding, TimeSpan Device, decimal CostPico, long Mine);
+public sealed record RiddenBatch(
+    Guid Id,
+    string Worker,
+    string Lane,
+    string Model,
+    int Rows,
+    double Padding,
+    TimeSpan Device,
+    decimal CostPico,
+    long Mine
+);
 
 /// <summary>A webhook delivery about a job.</summary>
-public sealed record JobDelivery(Guid Id, string Type, string State, string? Reason, int Attempts, int? LastStatus, DateTimeOffset CreatedAt);
+public sealed record JobDelivery(
+    Guid Id,
+    string Type,
+    string State,
+    string? Reason,
+    int Attempts,
+    int? LastStatus,
+    DateTimeOffset CreatedAt
+);
 
 /// <summary>Reads what the page of one job shows beside the job. Each read goes by a key, and takes a bounded number of rows.</summary>
 internal sealed class JobDetails(NpgsqlDataSource database, DashboardOptions options)
@@ -76,29 +94,31 @@ internal sealed class JobDetails(NpgsqlDataSource database, DashboardOptions opt
             .Add("r.status = {0}", status == "failed" ? null : status, NpgsqlDbType.Text)
             .Add("r.custom_id = {0}", customId, NpgsqlDbType.Text);
         command.CommandText = $"""
-            SELECT r.seq, r.custom_id, r.status, substring(r.output, 1, {PreviewBytes + 1}), r.error_code, r.error_message, r.model, r.cost_pico,
+            SELECT r.seq, r.custom_id, r.status, substring(r.output, 1, {PreviewBytes
+                + 1}), r.error_code, r.error_message, r.model, r.cost_pico,
                    r.queued_us, r.device_us, r.total_us, r.chunk
             FROM results r {filter.Where} ORDER BY r.seq LIMIT {rows}
             """;
         var found = await ReadAsync(
             command,
-            row => (
-                Task: new TaskRow(
-                    row.GetInt32(0),
-                    row.GetString(1),
-                    row.GetString(2),
-                    null,
-                    row.IsDBNull(3) || options.Redact ? null : Show.Preview(row.GetFieldValue<byte[]>(3), PreviewBytes),
-                    row.IsDBNull(4) ? null : row.GetString(4),
-                    row.IsDBNull(5) ? null : row.GetString(5),
-                    row.GetString(6),
-                    row.GetInt64(7),
-                    Microseconds(row.GetInt64(8)),
-                    Microseconds(row.GetInt32(9)),
-                    Microseconds(row.GetInt64(10))
+            row =>
+                (
+                    Task: new TaskRow(
+                        row.GetInt32(0),
+                        row.GetString(1),
+                        row.GetString(2),
+                        null,
+                        row.IsDBNull(3) || options.Redact ? null : Show.Preview(row.GetFieldValue<byte[]>(3), PreviewBytes),
+                        row.IsDBNull(4) ? null : row.GetString(4),
+                        row.IsDBNull(5) ? null : row.GetString(5),
+                        row.GetString(6),
+                        row.GetInt64(7),
+                        Microseconds(row.GetInt64(8)),
+                        Microseconds(row.GetInt32(9)),
+                        Microseconds(row.GetInt64(10))
+                    ),
+                    Chunk: row.GetInt32(11)
                 ),
-                Chunk: row.GetInt32(11)
-            ),
             stop
         );
         var inputs = options.Redact ? [] : await InputsAsync(job, [.. found.Select(f => (f.Task.Seq, f.Chunk))], stop);
@@ -107,7 +127,8 @@ internal sealed class JobDetails(NpgsqlDataSource database, DashboardOptions opt
 
     public async Task<(Latency? Latency, List<RiddenBatch> Batches)> SampleAsync(Guid job, CancellationToken stop)
     {
-        var sample = $"(SELECT batch, queued_us, staged_us, device_us, total_us FROM results WHERE job = $1 ORDER BY seq LIMIT {SampleMax}) s";
+        var sample =
+            $"(SELECT batch, queued_us, staged_us, device_us, total_us FROM results WHERE job = $1 ORDER BY seq LIMIT {SampleMax}) s";
         await using var times = Command(
             $"""
             SELECT count(*), percentile_disc(0.5) WITHIN GROUP (ORDER BY queued_us), percentile_disc(0.5) WITHIN GROUP (ORDER BY staged_us),
@@ -185,7 +206,10 @@ internal sealed class JobDetails(NpgsqlDataSource database, DashboardOptions opt
     /// <summary>The beginnings of inputs, from the packed chunks that hold them.</summary>
     private async Task<Dictionary<int, string>> InputsAsync(Guid job, (int Seq, int Chunk)[] tasks, CancellationToken stop)
     {
-        await using var command = Command($"SELECT c.no, c.first_seq, {ChunkSql.Payload} FROM chunks c WHERE c.job = $1 AND c.no = ANY ($2)", job);
+        await using var command = Command(
+            $"SELECT c.no, c.first_seq, {ChunkSql.Payload} FROM chunks c WHERE c.job = $1 AND c.no = ANY ($2)",
+            job
+        );
         command.Parameters.Add(new() { Value = tasks.Select(t => t.Chunk).Distinct().ToArray() });
         var inputs = new Dictionary<int, string>();
         await using var reader = await command.ExecuteReaderAsync(stop);

@@ -54,8 +54,24 @@ internal static class JobPages
             http,
             "jobs",
             [
-                "id", "tenant", "model", "class", "state", "paused", "tasks", "succeeded", "failed", "expired", "cancelled", "created_at", "started_at",
-                "finished_at", "deadline", "cost_pico_usd", "price_pico_usd", "group",
+                "id",
+                "tenant",
+                "model",
+                "class",
+                "state",
+                "paused",
+                "tasks",
+                "succeeded",
+                "failed",
+                "expired",
+                "cancelled",
+                "created_at",
+                "started_at",
+                "finished_at",
+                "deadline",
+                "cost_pico_usd",
+                "price_pico_usd",
+                "group",
             ],
             found.Select(f =>
                 (string?[])
@@ -111,7 +127,10 @@ internal static class JobPages
         return http.Page<JobPage>(
             new
             {
-                Job = job with { PredictedAt = PredictedEnd.Of(job, forecasts.Fresh, time.GetUtcNow()) },
+                Job = job with
+                {
+                    PredictedAt = PredictedEnd.Of(job, forecasts.Fresh, time.GetUtcNow()),
+                },
                 Position = job.State == JobState.Queued ? await QueuePositions.FindAsync(database, job.Id, job.Class, stop) : null,
                 Tenant = tenant.Name,
                 Events = await details.EventsAsync(id, stop),
@@ -129,7 +148,14 @@ internal static class JobPages
         );
     }
 
-    private static async Task<IResult> ActAsync(Guid id, string action, HttpContext http, JobDetails details, JobActions actions, DashboardOptions options)
+    private static async Task<IResult> ActAsync(
+        Guid id,
+        string action,
+        HttpContext http,
+        JobDetails details,
+        JobActions actions,
+        DashboardOptions options
+    )
     {
         var form = await http.Request.ReadFormAsync(http.RequestAborted);
         var (reason, once) = (form["reason"].ToString().Trim(), form["once"].ToString());

@@ -16,7 +16,10 @@ public sealed record JobSearch(JobFilter Filter, Guid? After, string? Tenant, Gu
         var asked = new QueryCollection(
             query
                 .Where(p => p.Value.Any(value => !string.IsNullOrWhiteSpace(value)))
-                .ToDictionary(p => p.Key, p => new Microsoft.Extensions.Primitives.StringValues(string.Join(',', p.Value.Select(v => v!.Trim()))))
+                .ToDictionary(
+                    p => p.Key,
+                    p => new Microsoft.Extensions.Primitives.StringValues(string.Join(',', p.Value.Select(v => v!.Trim())))
+                )
         );
         var parameters = new QueryParameters(asked);
         var tenant = parameters.Text("tenant");
@@ -56,7 +59,10 @@ public sealed record JobSearch(JobFilter Filter, Guid? After, string? Tenant, Gu
             }
         }
 
-        await using var names = new NpgsqlCommand("SELECT j.id, t.name FROM jobs j JOIN tenants t ON t.id = j.tenant WHERE j.id = ANY ($1)", connection);
+        await using var names = new NpgsqlCommand(
+            "SELECT j.id, t.name FROM jobs j JOIN tenants t ON t.id = j.tenant WHERE j.id = ANY ($1)",
+            connection
+        );
         names.Parameters.Add(new() { Value = jobs.Select(j => j.Id.Value).ToArray() });
         var tenants = new Dictionary<Guid, string>();
         await using (var reader = await names.ExecuteReaderAsync(stop))

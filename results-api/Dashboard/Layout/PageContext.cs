@@ -59,7 +59,16 @@ internal static class PageContexts
     public static IResult Back(this HttpContext http, string path, bool good, string text)
     {
         var sealedNotice = Protector(http).Protect($"{(good ? '+' : '-')}{(text.Length > NoticeMax ? $"{text[..NoticeMax]}…" : text)}");
-        http.Response.Cookies.Append(NoticeCookie, sealedNotice, new() { HttpOnly = true, SameSite = SameSiteMode.Lax, Path = DashboardServices.Root });
+        http.Response.Cookies.Append(
+            NoticeCookie,
+            sealedNotice,
+            new()
+            {
+                HttpOnly = true,
+                SameSite = SameSiteMode.Lax,
+                Path = DashboardServices.Root,
+            }
+        );
         return TypedResults.LocalRedirect(path);
     }
 

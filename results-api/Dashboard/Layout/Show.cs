@@ -40,7 +40,8 @@ internal static class Show
     public static string Time(TimeSpan time) =>
         time switch
         {
-            { TotalMilliseconds: < 1 } => "0 ms",
+            { Ticks: 0 } => "0 ms",
+            { TotalMilliseconds: < 10 } => $"{time.TotalMilliseconds.ToString("0.#", Invariant)} ms",
             { TotalSeconds: < 1 } => $"{time.TotalMilliseconds.ToString("0", Invariant)} ms",
             { TotalSeconds: < 10 } => $"{time.TotalSeconds.ToString("0.0", Invariant)} s",
             { TotalMinutes: < 1 } => $"{time.TotalSeconds.ToString("0", Invariant)} s",

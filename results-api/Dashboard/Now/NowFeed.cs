@@ -9,8 +9,13 @@ namespace Pipeline.ResultsApi.Dashboard.Now;
 /// Makes the live part of the page Now, once for all who look at it and only while somebody does: fifty viewers cost one query and one
 /// rendering, and a write each.
 /// </summary>
-internal sealed partial class NowFeed(NowReader reader, IServiceProvider services, DashboardOptions options, TimeProvider time, ILogger<NowFeed> log)
-    : BackgroundService
+internal sealed partial class NowFeed(
+    NowReader reader,
+    IServiceProvider services,
+    DashboardOptions options,
+    TimeProvider time,
+    ILogger<NowFeed> log
+) : BackgroundService
 {
     private readonly SemaphoreSlim _reading = new(1);
     private readonly Lock _lock = new();

@@ -27,7 +27,11 @@ internal static class NowPages
         using var following = feed.Follow();
         if (following is null)
         {
-            return http.Error(StatusCodes.Status503ServiceUnavailable, "Too many look at this page live", "It is shown, and does not move.");
+            return http.Error(
+                StatusCodes.Status503ServiceUnavailable,
+                "Too many look at this page live",
+                "It is shown, and does not move."
+            );
         }
 
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(http.RequestAborted, life.ApplicationStopping);

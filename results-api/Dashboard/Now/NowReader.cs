@@ -80,7 +80,7 @@ internal sealed class NowReader(NpgsqlDataSource database, Forecasts forecasts, 
         command.Parameters.Add(
             new() { Value = classes.Select(c => c.Value.Target).ToArray(), NpgsqlDbType = NpgsqlDbType.Array | NpgsqlDbType.Interval }
         );
-        return await ReadAsync(
+        var found = await ReadAsync(
             command,
             row => new ClassNow(
                 row.GetString(0),
@@ -97,6 +97,7 @@ internal sealed class NowReader(NpgsqlDataSource database, Forecasts forecasts, 
             ),
             stop
         );
+        return [.. classes.Select(c => found.Single(row => row.Name == c.Key.Name()))];
     }
 
     private async Task<List<PoolNow>> PoolsAsync(DateTimeOffset now, CancellationToken stop)
@@ -151,7 +152,8 @@ internal sealed class NowReader(NpgsqlDataSource database, Forecasts forecasts, 
 
     private async Task<List<JobView>> DueAsync(DateTimeOffset now, CancellationToken stop)
     {
-        var soonest = $"(SELECT * FROM jobs WHERE finished_at IS NULL AND state IN ('queued', 'running') AND NOT paused ORDER BY deadline, id LIMIT {DueMax})";
+        var soonest =
+            $"(SELECT * FROM jobs WHERE finished_at IS NULL AND state IN ('queued', 'running') AND NOT paused ORDER BY deadline, id LIMIT {DueMax})";
         await using var command = Command($"{JobViews.SelectFrom(soonest)} ORDER BY j.deadline, j.id");
         var jobs = await ReadAsync(command, JobViews.Read, stop);
         return [.. jobs.Select(job => job with { PredictedAt = PredictedEnd.Of(job, forecasts.Fresh, now) })];
