@@ -12,6 +12,7 @@ using Pipeline.ResultsApi.Dashboard.Fleet;
 using Pipeline.ResultsApi.Dashboard.Jobs;
 using Pipeline.ResultsApi.Dashboard.Layout;
 using Pipeline.ResultsApi.Dashboard.Now;
+using Pipeline.ResultsApi.Dashboard.TradeOff;
 
 namespace Pipeline.ResultsApi.Dashboard;
 
@@ -94,6 +95,7 @@ public static class DashboardServices
         pages.MapJobs();
         pages.MapFailures();
         pages.MapBulkActions();
+        pages.MapTradeOff();
         pages.MapFleet();
         return endpoints;
     }

@@ -21,6 +21,7 @@ public sealed class DashboardTests(RunningSystem system) : IAsyncLifetime
     private static readonly string Screenshots = Path.Combine(AppContext.BaseDirectory, "screenshots");
     private readonly List<string> _errors = [];
     private readonly string _group = $"dashboard-{Guid.NewGuid():N}"[..20];
+    private readonly string _kind = $"broken_{Guid.NewGuid():N}"[..15];
     private IPlaywright? _playwright;
     private IBrowser? _browser;
     private IPage _page = null!;
@@ -121,10 +122,7 @@ public sealed class DashboardTests(RunningSystem system) : IAsyncLifetime
     private async Task RetryAllFailuresAsync(JobId failed)
     {
         await _page.GotoAsync("dashboard/failures?range=1h");
-        await _page
-            .Locator("section.card", new() { HasText = FakeModels.Name.ToString() })
-            .GetByRole(AriaRole.Link, new() { Name = "Retry these jobs" })
-            .ClickAsync();
+        await _page.GetByLabel($"{_kind} of {FakeModels.Name}").GetByRole(AriaRole.Link, new() { Name = "Retry these jobs" }).ClickAsync();
         await LookHereAsync("bulk-preview");
         await _page.GetByLabel("Why?").FillAsync("the model is mended");
         await _page.GetByRole(AriaRole.Button, new() { Name = "Retry failed" }).ClickAsync();
@@ -211,7 +209,7 @@ public sealed class DashboardTests(RunningSystem system) : IAsyncLifetime
                 $"task-{seq}",
                 null,
                 null,
-                "model_failed",
+                _kind,
                 "It failed.",
                 FakeModels.Name.ToString(),
                 1,

@@ -11,6 +11,7 @@ internal sealed class Passwords : IDisposable
 {
     private const int Rounds = 210_000;
     private const int AtOnce = 2;
+    private static readonly TimeSpan WaitMax = TimeSpan.FromSeconds(5);
     private readonly PasswordHasher<object> _hasher = new(Options.Create(new PasswordHasherOptions { IterationCount = Rounds }));
     private readonly SemaphoreSlim _turns = new(AtOnce);
     private readonly string _nobodys;
@@ -21,7 +22,7 @@ internal sealed class Passwords : IDisposable
 
     public async Task<string> HashAsync(string password, CancellationToken stop)
     {
-        await _turns.WaitAsync(stop);
+        await TakeTurnAsync(stop);
         try
         {
             return _hasher.HashPassword(this, password);
@@ -35,7 +36,7 @@ internal sealed class Passwords : IDisposable
     /// <param name="hash">Null where there is no such operator, or none with a password: that takes as long, and is wrong.</param>
     public async Task<bool> IsRightAsync(string? hash, string password, CancellationToken stop)
     {
-        await _turns.WaitAsync(stop);
+        await TakeTurnAsync(stop);
         try
         {
             return _hasher.VerifyHashedPassword(this, hash ?? _nobodys, password) != PasswordVerificationResult.Failed && hash is not null;
@@ -43,6 +44,17 @@ internal sealed class Passwords : IDisposable
         finally
         {
             _turns.Release();
+        }
+    }
+
+    private async Task TakeTurnAsync(CancellationToken stop)
+    {
+        if (!await _turns.WaitAsync(WaitMax, stop))
+        {
+            throw new BadHttpRequestException(
+                "Too many want to sign in just now. Try again in a moment.",
+                StatusCodes.Status503ServiceUnavailable
+            );
         }
     }
 }

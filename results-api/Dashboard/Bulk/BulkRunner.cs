@@ -1,6 +1,5 @@
 using Npgsql;
 using Pipeline.Contracts;
-using Pipeline.Hosting;
 using Pipeline.ResultsApi.Dashboard.Jobs;
 
 namespace Pipeline.ResultsApi.Dashboard.Bulk;
@@ -18,7 +17,9 @@ internal sealed partial class BulkRunner(
 ) : BackgroundService
 {
     private static readonly TimeSpan LookEvery = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan AwayWait = TimeSpan.FromSeconds(10);
     private readonly SemaphoreSlim _wake = new(0, 1);
+    private volatile bool _away;
 
     /// <summary>Says that there is something to do.</summary>
     public void Wake()
@@ -76,14 +77,16 @@ internal sealed partial class BulkRunner(
         {
             try
             {
+                _away = false;
                 await TurnAsync(stoppingToken);
             }
-            catch (Exception e) when (Problems.IsLostServer(e) && !stoppingToken.IsCancellationRequested)
+            catch (Exception e) when (!stoppingToken.IsCancellationRequested)
             {
-                LogLost(log, e.Message);
+                LogFailed(log, e);
+                _away = true;
             }
 
-            await _wake.WaitAsync(LookEvery, stoppingToken);
+            await _wake.WaitAsync(_away ? AwayWait : LookEvery, stoppingToken);
         }
     }
 
@@ -99,6 +102,13 @@ internal sealed partial class BulkRunner(
             }
 
             var outcome = await actions.PerformAsync(actor, tenant, job, action, $"dashboard {id} {job}", stop);
+            if (outcome.IsAway)
+            {
+                // The row's lock goes with the transaction: it waits for a later turn.
+                _away = true;
+                return acted;
+            }
+
             await using var note = new NpgsqlCommand(
                 """
                 WITH item AS (UPDATE bulk_action_items SET outcome = $3, detail = $4 WHERE bulk_action = $1 AND job = $2)
@@ -145,6 +155,6 @@ internal sealed partial class BulkRunner(
         await command.ExecuteNonQueryAsync(stop);
     }
 
-    [LoggerMessage(83, LogLevel.Warning, "Bulk actions stand still: {Reason}")]
-    private static partial void LogLost(ILogger log, string reason);
+    [LoggerMessage(83, LogLevel.Warning, "Bulk actions stand still")]
+    private static partial void LogFailed(ILogger log, Exception error);
 }

@@ -29,7 +29,7 @@ internal sealed class IngestClient(NpgsqlDataSource database, DashboardOptions o
     /// <param name="path">Below the API's base, <c>v1/jobs/…/cancel</c>.</param>
     /// <param name="idempotencyKey">Makes a repeated request the same one; null for commands that may be asked again anyway.</param>
     /// <returns>The status, and the answer's or the problem's body.</returns>
-    /// <exception cref="HttpRequestException">Ingest is not reachable.</exception>
+    /// <exception cref="HttpRequestException">Ingest is not reachable, or did not answer in time.</exception>
     public async Task<(HttpStatusCode Status, JsonElement Body)> PostAsync(
         TenantId tenant,
         string path,
@@ -60,8 +60,29 @@ internal sealed class IngestClient(NpgsqlDataSource database, DashboardOptions o
             request.Headers.Add("Idempotency-Key", idempotencyKey);
         }
 
-        using var response = await _http.SendAsync(request, stop);
-        return (response.StatusCode, JsonElement.Parse(await response.Content.ReadAsStringAsync(stop)));
+        using var response = await AnswerAsync(request, stop);
+        var body = await response.Content.ReadAsStringAsync(stop);
+        try
+        {
+            return (response.StatusCode, JsonElement.Parse(body));
+        }
+        catch (JsonException)
+        {
+            // A gateway's own error page.
+            return (response.StatusCode, default);
+        }
+    }
+
+    private async Task<HttpResponseMessage> AnswerAsync(HttpRequestMessage request, CancellationToken stop)
+    {
+        try
+        {
+            return await _http.SendAsync(request, stop);
+        }
+        catch (TaskCanceledException e) when (e.InnerException is TimeoutException)
+        {
+            throw new HttpRequestException($"it did not answer within {_http.Timeout.TotalSeconds:0} s", e);
+        }
     }
 
     /// <summary>Makes a key, once, unless another caller has just made one; those that processes before left behind are revoked a day later.</summary>

@@ -10,7 +10,8 @@ internal sealed record Actor(Guid Id, string Name, string? Address, string Reaso
 
 /// <summary>What came of an action on a job.</summary>
 /// <param name="Detail">Why it was refused; of a retry the id of the new job.</param>
-internal sealed record ActionOutcome(bool Done, string? Detail);
+/// <param name="IsAway">True when ingest was not reachable: the same may be asked again.</param>
+internal sealed record ActionOutcome(bool Done, string? Detail, bool IsAway = false);
 
 /// <summary>Actions on jobs, one by one: sent to ingest, and audited whatever comes of them.</summary>
 internal sealed class JobActions(IngestClient ingest, AuditLog audit, NpgsqlDataSource database)
@@ -61,7 +62,7 @@ internal sealed class JobActions(IngestClient ingest, AuditLog audit, NpgsqlData
         {
             var detail = $"ingest is not reachable: {e.Message}";
             await audit.CompleteAsync(row, false, detail, null, stop);
-            return new(false, detail);
+            return new(false, detail, IsAway: true);
         }
     }
 
