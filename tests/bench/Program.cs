@@ -14,6 +14,7 @@ var root = new RootCommand("Measures the pipeline on this machine, side by side 
     SchedulerBench.Create(),
     DuplicatesBench.Create(),
     WebhooksBench.Create(),
+    DashboardBench.Create(),
     PeerCommand.Create(),
 };
 root.SetAction(
@@ -26,5 +27,6 @@ root.SetAction(
         + await FidelityBench.RunAsync(new(), stop)
         + await DuplicatesBench.RunAsync(new(), stop)
         + await WebhooksBench.RunAsync(new(), stop)
+        + await DashboardBench.RunAsync(new(), stop)
 );
 return await root.Parse(args).InvokeAsync();
