@@ -22,13 +22,14 @@ internal static class ListJobs
         var query = new QueryParameters(http.Request.Query);
         var limit = query.Whole("limit", 1, options.ListLimitMax) ?? options.ListLimitDefault;
         var after = query.Value<Guid>("after", "the id of a job", ParseId);
-        await using var command = Select(JobFilter.Read(query, http.Tenant()), after, limit + 1);
+        var filter = JobFilter.Read(query, http.Tenant());
         if (query.Refusal() is { } refusal)
         {
             return refusal;
         }
 
         await using var connection = await database.OpenConnectionAsync(http.RequestAborted);
+        await using var command = Select(filter, after, limit + 1);
         command.Connection = connection;
         await using var reader = await command.ExecuteReaderAsync(http.RequestAborted);
         var jobs = new List<JobView>();

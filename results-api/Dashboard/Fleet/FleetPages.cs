@@ -83,7 +83,7 @@ internal static class FleetPages
                     new(row.GetString(0), $"{DashboardServices.Root}/jobs?model={Uri.EscapeDataString(row.GetString(0))}"),
                     new(row.GetString(1), Badge: row.GetBoolean(2) ? "completed" : "cancelled", Hint: row.GetBoolean(2) ? "current" : null),
                     new(row.GetString(3)),
-                    new($"{(row.GetInt64(4) / 1e6).ToString("N1", CultureInfo.InvariantCulture)} MB"),
+                    new($"{(row.GetInt64(4) / 1e3).ToString("N0", CultureInfo.InvariantCulture)} kB"),
                     new(row.GetBoolean(6) ? "measured" : "none"),
                     Cell.Moment(row.GetFieldValue<DateTimeOffset>(5)),
                     new($"{row.GetString(7)}…"),
