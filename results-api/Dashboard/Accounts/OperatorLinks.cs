@@ -68,6 +68,12 @@ internal sealed class OperatorLinks(NpgsqlDataSource database, Passwords passwor
         var hash = await passwords.HashAsync(password, stop);
         await using var connection = await database.OpenConnectionAsync(stop);
         await using var transaction = await connection.BeginTransactionAsync(stop);
+        // One after the other: of two that open links for a first admin at the same moment the second finds its own gone.
+        await using (var turn = new NpgsqlCommand("SELECT pg_advisory_xact_lock(hashtextextended('operator links', 0))", connection))
+        {
+            await turn.ExecuteNonQueryAsync(stop);
+        }
+
         await using var command = new NpgsqlCommand(
             """
             WITH used AS (DELETE FROM operator_links WHERE token = $1 AND expires_at > $2 RETURNING role, operator),

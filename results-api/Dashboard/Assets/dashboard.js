@@ -43,11 +43,11 @@
       width: Math.max(200, Math.floor(element.clientWidth)),
       height: 190,
       cursor: { y: false },
-      scales: { x: { time: !told.xUnit }, y: { range: (_, __, max) => [0, max > 0 ? max * 1.1 : 1] } },
+      scales: { x: { time: !told.x_unit }, y: { range: (_, __, max) => [0, max > 0 ? max * 1.1 : 1] } },
       tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
-      axes: [{ ...axis(), values: (_, ticks) => ticks.map((t) => told.xUnit ? short(t) : new Date(t * 1000).toISOString().slice(...(told.bars ? [5, 10] : [11, 16]))) }, { ...axis(), size: 46, values: (_, ticks) => ticks.map(short) }],
+      axes: [{ ...axis(), values: (_, ticks) => ticks.map((t) => told.x_unit ? short(t) : new Date(t * 1000).toISOString().slice(...(told.bars ? [5, 10] : [11, 16]))) }, { ...axis(), size: 46, values: (_, ticks) => ticks.map(short) }],
       series: [
-        { label: told.xUnit ?? "UTC", value: told.xUnit ? (_, value) => (value == null ? "–" : short(value)) : told.bars ? "{YYYY}-{MM}-{DD}" : "{HH}:{mm}" },
+        { label: told.x_unit ?? "UTC", value: told.x_unit ? (_, value) => (value == null ? "–" : short(value)) : told.bars ? "{YYYY}-{MM}-{DD}" : "{HH}:{mm}" },
         ...told.series.map((s) => ({
           label: s.name,
           stroke: colour(element, s.colour),

@@ -27,8 +27,9 @@ public sealed record BulkAction(
 /// <summary>One of its jobs.</summary>
 public sealed record BulkItem(Guid Job, string Outcome, string? Detail);
 
-/// <summary>How many jobs a bulk action would act on, and of how many that fit the filters.</summary>
+/// <summary>What a bulk action would act on.</summary>
 /// <param name="Jobs">At most one more than an action may have.</param>
+/// <param name="Tasks">The failed tasks of those jobs; of a job without one all of its tasks.</param>
 public sealed record BulkPreview(long Jobs, long Tasks);
 
 /// <summary>Stores bulk actions with the jobs they act on, and reads them.</summary>
