@@ -1,10 +1,10 @@
 namespace Pipeline.ResultsApi.Dashboard.TradeOff;
 
 /// <summary>
-/// What a batch of a model takes on a pool's device, as the scheduler reckons it: α + β · padded units. Throughput rises with the batch and
+/// What a batch of a model takes on a pool's device, as the scheduler reckons it: α + β · units, padding included in β. Throughput rises with the batch and
 /// so does the time that whoever rides in it waits: the one curve that fleet and callers share.
 /// </summary>
-/// <param name="UnitsPerTask">Padded units of a task, mean.</param>
+/// <param name="UnitsPerTask">Mean.</param>
 public sealed record CostLine(double AlphaNs, double BetaNs, double UnitsPerTask)
 {
     /// <summary>Larger batches are not reckoned with.</summary>

@@ -80,7 +80,7 @@ internal static class TradeOffPages
                 : otherwise;
     }
 
-    /// <summary>The newest batches, by powers of two of their tasks; and the padded units of a task.</summary>
+    /// <summary>The newest batches, by powers of two of their tasks; and the units of a task, padding being in the forecast's β.</summary>
     private static async Task<(List<MeasuredSize> Sizes, double? UnitsPerTask)> MeasuredAsync(
         NpgsqlDataSource database,
         PoolForecast pool,
@@ -94,9 +94,9 @@ internal static class TradeOffPages
             options,
             $"""
             SELECT avg(rows)::float8, count(*), avg(device_ns)::float8, sum(rows)::float8 / greatest(sum(device_ns), 1) * 1e9,
-                   sum(cost_pico) * 1000 / sum(rows), sum(padded_units)::float8, sum(rows)::float8
+                   sum(cost_pico) * 1000 / sum(rows), sum(units)::float8, sum(rows)::float8
             FROM (
-              SELECT b.rows, b.device_ns, b.cost_pico, b.padded_units FROM batches b JOIN workers w ON w.id = b.worker
+              SELECT b.rows, b.device_ns, b.cost_pico, b.units FROM batches b JOIN workers w ON w.id = b.worker
               WHERE b.id >= $1 AND b.model = $2 AND w.pool = $3 ORDER BY b.id DESC LIMIT {BatchesMax}
             ) b
             GROUP BY floor(log(2, rows)) ORDER BY 1
