@@ -22,6 +22,7 @@ public sealed class DashboardTests(RunningSystem system) : IAsyncLifetime
     private static readonly string Screenshots = Path.Combine(AppContext.BaseDirectory, "screenshots");
     private readonly List<string> _errors = [];
     private readonly string _group = $"dashboard-{Guid.NewGuid():N}"[..20];
+    private int _looks;
     private IPlaywright? _playwright;
     private IBrowser? _browser;
     private IPage _page = null!;
@@ -154,27 +155,32 @@ public sealed class DashboardTests(RunningSystem system) : IAsyncLifetime
         }
     }
 
-    /// <summary>The page as it is, wide and light, narrow and dark: nothing serious for axe, nothing wider than the screen; and its picture.</summary>
+    /// <summary>
+    /// The page as it is, wide and light, narrow and dark: its picture, and nothing wider than the screen. Nothing serious for axe in one of
+    /// the two, by turns: a look takes it a second.
+    /// </summary>
     private async Task LookHereAsync(string name)
     {
-        foreach (var (width, colours) in new[] { (1400, ColorScheme.Light), (400, ColorScheme.Dark) })
+        var turn = _looks++ % 2;
+        foreach (var (i, width, colours) in new[] { (0, 1400, ColorScheme.Light), (1, 400, ColorScheme.Dark) })
         {
             await _page.SetViewportSizeAsync(width, 900);
             await _page.EmulateMediaAsync(new() { ColorScheme = colours });
             var file = string.Create(
                 CultureInfo.InvariantCulture,
-                $"{string.Concat(name.TakeWhile(c => c is not ('?' or '/')))}-{width}.png"
+                $"{name.Split('?')[0].Split('/')[0]}{(name.Contains('/') ? "-one" : "")}-{width}.png"
             );
             await _page.ScreenshotAsync(new() { Path = Path.Combine(Screenshots, file), FullPage = true });
-            var found = await _page.RunAxe();
-            var serious = found
-                .Violations.Where(v => v.Impact is "serious" or "critical")
-                .Select(v => $"{name} at {width}: {v.Id}: {v.Nodes[0].Html}");
-            Assert.Empty(serious);
             Assert.True(
                 await _page.EvaluateAsync<bool>("document.documentElement.scrollWidth <= innerWidth"),
                 $"{name} is wider than {width}."
             );
+            if (i == turn)
+            {
+                var found = await _page.RunAxe();
+                var serious = found.Violations.Where(v => v.Impact is "serious" or "critical");
+                Assert.Empty(serious.Select(v => $"{name} at {width}: {v.Id}: {v.Nodes[0].Html}"));
+            }
         }
     }
 
