@@ -188,7 +188,7 @@ public sealed class DashboardTests(RunningSystem system) : IAsyncLifetime
     private async Task<JobId> SubmitLastingAsync()
     {
         var lines = RunningSystem
-            .Texts(20_000)
+            .Texts(60_000)
             .Select((text, i) => JsonSerializer.Serialize(new { custom_id = $"t-{i}", input = text }) + "\n");
         using var content = new StringContent(string.Concat(lines));
         content.Headers.ContentType = new("application/x-ndjson");

@@ -43,7 +43,7 @@
       width: Math.max(200, Math.floor(element.clientWidth)),
       height: 190,
       cursor: { y: false },
-      scales: { x: { time: !told.x_unit }, y: { range: (_, __, max) => [0, max > 0 ? max * 1.1 : 1] } },
+      scales: { x: { time: !told.x_unit, distr: told.x_unit ? 3 : 1 }, y: { range: (_, __, max) => [0, max > 0 ? max * 1.1 : 1] } },
       tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
       axes: [{ ...axis(), values: (_, ticks) => ticks.map((t) => told.x_unit ? short(t) : new Date(t * 1000).toISOString().slice(...(told.bars ? [5, 10] : [11, 16]))) }, { ...axis(), size: 46, values: (_, ticks) => ticks.map(short) }],
       series: [
@@ -120,6 +120,14 @@
   }
 
   document.querySelectorAll("[data-chart]").forEach(draw);
+  // A canvas keeps the colours that it was drawn with.
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+    for (const [element, chart] of [...charts]) {
+      chart.destroy();
+      charts.delete(element);
+      draw(element);
+    }
+  });
   document.querySelectorAll("[data-live]").forEach(follow);
   refresh();
 

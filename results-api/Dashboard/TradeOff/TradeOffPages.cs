@@ -39,7 +39,7 @@ internal static class TradeOffPages
         var query = http.Request.Query;
         var chosen =
             told.FirstOrDefault(p => p.Pool == query["pool"] && p.Model.ToString() == query["model"])
-            ?? told.MaxBy(p => p.UnitsAhead.Sum());
+            ?? await LastUsedAsync(database, told, http.RequestAborted);
         if (chosen is null)
         {
             return http.Page<TradeOffPage>(new { Known = told });
@@ -78,6 +78,21 @@ internal static class TradeOffPages
             double.TryParse(query[name], NumberStyles.Float, CultureInfo.InvariantCulture, out var value) && double.IsFinite(value)
                 ? Math.Clamp(value, min, max)
                 : otherwise;
+    }
+
+    /// <summary>What ran last, to begin with; the first where nothing has run yet.</summary>
+    private static async Task<PoolForecast?> LastUsedAsync(
+        NpgsqlDataSource database,
+        IReadOnlyList<PoolForecast> told,
+        CancellationToken stop
+    )
+    {
+        await using var command = database.CreateCommand(
+            "SELECT w.pool, b.model FROM batches b JOIN workers w ON w.id = b.worker ORDER BY b.id DESC LIMIT 1"
+        );
+        await using var reader = await command.ExecuteReaderAsync(stop);
+        var (pool, model) = await reader.ReadAsync(stop) ? (reader.GetString(0), reader.GetString(1)) : ("", "");
+        return told.FirstOrDefault(p => p.Pool == pool && p.Model.ToString() == model) ?? told.FirstOrDefault();
     }
 
     /// <summary>The newest batches, by powers of two of their tasks; and the units of a task, padding being in the forecast's β.</summary>
