@@ -120,9 +120,20 @@ public static class DashboardServices
         // "Any address", as a server writes it, is none that a browser could open.
         var port = BindingAddress.Parse(address ?? "http://localhost").Port;
         var database = app.Services.GetRequiredService<NpgsqlDataSource>();
-        if (await FirstAdminLinkAsync(database, options, new Uri($"http://localhost:{port}"), app.Lifetime.ApplicationStopping) is { } link)
+        try
         {
-            Console.WriteLine($"The dashboard has no admin yet. Open this once: {link}");
+            if (
+                await FirstAdminLinkAsync(database, options, new Uri($"http://localhost:{port}"), app.Lifetime.ApplicationStopping) is
+                { } link
+            )
+            {
+                Console.WriteLine($"The dashboard has no admin yet. Open this once: {link}");
+            }
+        }
+        catch (NpgsqlException e)
+        {
+            // Reads go on as soon as PostgreSQL does; the link is made at the next start.
+            await Console.Error.WriteLineAsync($"results-api: it cannot be said whether the dashboard has an admin: {e.Message}");
         }
     }
 }
