@@ -160,7 +160,7 @@ namespace Pipeline.Migrations.Versions
                         onDelete: ReferentialAction.Cascade);
                 });
 
-            // Built on every partition: each is read once, and who writes results waits meanwhile (a few seconds for ten million rows).
+            // Built on every partition: each is read once, and who writes results waits meanwhile.
             migrationBuilder.CreateIndex(
                 name: "ix_results_failed",
                 table: "results",
