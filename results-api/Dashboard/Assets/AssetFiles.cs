@@ -46,6 +46,7 @@ public sealed class AssetFiles
         // The font is not named by its hash in the style sheet.
         http.Response.Headers.CacheControl =
             http.Request.Query["v"] == asset.Hash ? "public, max-age=31536000, immutable" : "public, max-age=86400";
+        http.Response.Headers.XContentTypeOptions = "nosniff";
         http.Response.Headers.Vary = HeaderNames.AcceptEncoding;
         var tag = new EntityTagHeaderValue($"\"{asset.Hash}\"");
         if (asset.Packed is not null && http.Request.Headers.AcceptEncoding.ToString().Contains("gzip", StringComparison.OrdinalIgnoreCase))
