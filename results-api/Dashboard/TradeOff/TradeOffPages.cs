@@ -92,7 +92,7 @@ internal static class TradeOffPages
         );
         await using var reader = await command.ExecuteReaderAsync(stop);
         var (pool, model) = await reader.ReadAsync(stop) ? (reader.GetString(0), reader.GetString(1)) : ("", "");
-        return told.FirstOrDefault(p => p.Pool == pool && p.Model.ToString() == model) ?? told.FirstOrDefault();
+        return told.FirstOrDefault(p => p.Pool == pool && p.Model.ToString() == model) ?? (told.Count > 0 ? told[0] : null);
     }
 
     /// <summary>The newest batches, by powers of two of their tasks; and the units of a task, padding being in the forecast's β.</summary>
