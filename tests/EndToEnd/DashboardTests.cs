@@ -67,19 +67,10 @@ public sealed class DashboardTests(RunningSystem system) : IAsyncLifetime
         await BecomeAdminAsync();
         await ActOnJobAsync(lasting, "Pause", "the worker is being mended");
         Assert.True(await ScalarAsync<bool>("SELECT paused FROM jobs WHERE id = $1", lasting.Value));
-        await system.Client.UntilAsync(failed, job => job.State.IsEnd());
 
-        await LookAtAsync(
-            "now",
-            "trade-off",
-            "jobs",
-            $"jobs/{failed.Id}?status=failed",
-            "failures",
-            "workers",
-            "models",
-            "webhooks",
-            "tenants"
-        );
+        await LookAtAsync("now", "trade-off", "jobs", "workers", "models", "webhooks", "tenants");
+        await system.Client.UntilAsync(failed, job => job.State.IsEnd());
+        await LookAtAsync($"jobs/{failed.Id}?status=failed", "failures");
         await RetryAllFailuresAsync(failed);
         await ActOnJobAsync(lasting, "Resume", "it is mended");
         await CancelAllOfTheGroupAsync();

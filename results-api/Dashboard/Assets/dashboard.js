@@ -45,7 +45,7 @@
       cursor: { y: false },
       scales: { x: { time: !told.x_unit, distr: told.x_unit ? 3 : 1 }, y: { range: (_, __, max) => [0, max > 0 ? max * 1.1 : 1] } },
       tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
-      axes: [{ ...axis(), values: (_, ticks) => ticks.map((t) => told.x_unit ? short(t) : new Date(t * 1000).toISOString().slice(...(told.bars ? [5, 10] : [11, 16]))) }, { ...axis(), size: 46, values: (_, ticks) => ticks.map(short) }],
+      axes: [{ ...axis(), values: (_, ticks) => ticks.map((t) => t == null ? "" : told.x_unit ? short(t) : new Date(t * 1000).toISOString().slice(...(told.bars ? [5, 10] : [11, 16]))) }, { ...axis(), size: 46, values: (_, ticks) => ticks.map(short) }],
       series: [
         { label: told.x_unit ?? "UTC", value: told.x_unit ? (_, value) => (value == null ? "–" : short(value)) : told.bars ? "{YYYY}-{MM}-{DD}" : "{HH}:{mm}" },
         ...told.series.map((s) => ({
