@@ -206,6 +206,10 @@ internal sealed class JobsTable : IEntityTypeConfiguration<JobRow>
                 )
                 .HasFilter($"finished_at IS NOT NULL AND {kind}_removed_at IS NULL");
         }
+        // What has ended lately, and which jobs have failed tasks, newest first: what the dashboard looks at.
+        builder.HasIndex(j => j.FinishedAt, "ix_jobs_finished_at").HasFilter("finished_at IS NOT NULL");
+        builder.HasIndex(j => j.Id, "ix_jobs_with_failures").HasFilter("failed > 0");
+        builder.HasIndex(j => j.RetryOf, "ix_jobs_retry_of").HasFilter("retry_of IS NOT NULL");
 
         builder.Property(j => j.Metadata).HasColumnType("jsonb").HasDefaultValueSql("'{}'");
         builder.Property(j => j.Error).HasColumnType("jsonb");

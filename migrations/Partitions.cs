@@ -23,9 +23,12 @@ public static class Partitions
     public static string NameOf(DateOnly day) => $"results_{day.ToString("yyyyMMdd", CultureInfo.InvariantCulture)}";
 
     /// <summary>The smallest id a UUIDv7 of that day can have; the first of the next day bounds it from above.</summary>
-    public static Guid LowerBound(DateOnly day)
+    public static Guid LowerBound(DateOnly day) => LowerBound(new DateTimeOffset(day.ToDateTime(TimeOnly.MinValue), TimeSpan.Zero));
+
+    /// <summary>The smallest id a UUIDv7 of that millisecond can have.</summary>
+    public static Guid LowerBound(DateTimeOffset moment)
     {
-        var milliseconds = new DateTimeOffset(day.ToDateTime(TimeOnly.MinValue), TimeSpan.Zero).ToUnixTimeMilliseconds();
+        var milliseconds = moment.ToUnixTimeMilliseconds();
         return new Guid((int)(milliseconds >> 16), (short)(milliseconds & 0xFFFF), 0, 0, 0, 0, 0, 0, 0, 0, 0);
     }
 

@@ -64,6 +64,13 @@ public sealed class PipelineDb(DbContextOptions<PipelineDb> options) : DbContext
     public DbSet<RetentionAgesRow> RetentionAges => Set<RetentionAgesRow>();
     public DbSet<ErasureRow> Erasures => Set<ErasureRow>();
     public DbSet<JobRemovalRow> JobRemovals => Set<JobRemovalRow>();
+    public DbSet<OperatorRow> Operators => Set<OperatorRow>();
+    public DbSet<OperatorSessionRow> OperatorSessions => Set<OperatorSessionRow>();
+    public DbSet<OperatorLinkRow> OperatorLinks => Set<OperatorLinkRow>();
+    public DbSet<AuditRow> Audit => Set<AuditRow>();
+    public DbSet<BulkActionRow> BulkActions => Set<BulkActionRow>();
+    public DbSet<BulkActionItemRow> BulkActionItems => Set<BulkActionItemRow>();
+    public DbSet<DataProtectionKeyRow> DataProtectionKeys => Set<DataProtectionKeyRow>();
     public DbSet<SchedulerEpochRow> SchedulerEpochs => Set<SchedulerEpochRow>();
 
     /// <summary>Options for a context on the process's shared connection pool.</summary>

@@ -4,6 +4,7 @@ using Pipeline.Hosting;
 using Pipeline.Hosting.Api;
 using Pipeline.Hosting.Telemetry;
 using Pipeline.ResultsApi;
+using Pipeline.ResultsApi.Dashboard;
 
 if (HealthProbe.IsAsked(args))
 {
@@ -25,7 +26,9 @@ try
     app.MapResultsApi();
 
     await app.Services.WaitForServersAsync(CancellationToken.None);
-    await app.RunAsync();
+    await app.StartAsync();
+    await app.TellFirstAdminAsync();
+    await app.WaitForShutdownAsync();
     return 0;
 }
 catch (Exception e) when (e is ServerUnavailableException or OptionsException)

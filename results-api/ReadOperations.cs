@@ -172,7 +172,7 @@ internal static class ReadOperations
         [
             ApiParameters.Limit(Defaults.ListLimitMax, Defaults.ListLimitDefault, "jobs"),
             ApiParameters.After(ApiType.Id),
-            ApiParameter.Query("state", ApiType.List(Jobs.ListJobs.States), "Only jobs in one of these states."),
+            ApiParameter.Query("state", ApiType.List(Jobs.JobFilter.States), "Only jobs in one of these states."),
             ApiParameter.Query("class", ApiType.List(ApiParameters.Classes), "Only jobs of one of these classes."),
             ApiParameter.Query("model", ApiType.Text(), "Only jobs for this `name` or `name@version`."),
             ApiParameter.Query("created_after", ApiType.Time, "Only younger jobs."),

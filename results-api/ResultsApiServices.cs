@@ -4,6 +4,7 @@ using Pipeline.OpenAi;
 using Pipeline.ResultsApi.Alerts;
 using Pipeline.ResultsApi.Alerts.Probes;
 using Pipeline.ResultsApi.Calibration;
+using Pipeline.ResultsApi.Dashboard;
 using Pipeline.ResultsApi.Events;
 using Pipeline.ResultsApi.Fleet;
 using Pipeline.ResultsApi.Jobs;
@@ -49,6 +50,8 @@ public static class ResultsApiServices
         services.AddRecurringWork<FileExpiry>();
         services.AddRecurringWork<CacheEviction>();
         services.AddRecurringWork<WebhookLeftovers>();
+        services.AddRecurringWork<PeriodReports>();
+        services.AddDashboard(configuration);
         return services;
     }
 
@@ -117,6 +120,7 @@ public static class ResultsApiServices
         v1.MapWebhookEndpoints();
         v1.MapWebhookDeliveries();
         endpoints.MapOpenAiReads();
+        endpoints.MapDashboard();
         return endpoints;
     }
 }

@@ -46,6 +46,14 @@ public sealed class ApiKeys(NpgsqlDataSource database, TimeProvider time)
         _known[key] = (caller, time.GetTimestamp());
         return caller;
     }
+
+    /// <summary>Whether there is a tenant of that id.</summary>
+    public async Task<bool> IsTenantAsync(Guid tenant, CancellationToken stop)
+    {
+        await using var command = database.CreateCommand("SELECT EXISTS (SELECT FROM tenants WHERE id = $1)");
+        command.Parameters.AddWithValue(tenant);
+        return await command.ExecuteScalarAsync(stop) is true;
+    }
 }
 
 /// <summary>Who sent a request.</summary>
@@ -56,6 +64,9 @@ public sealed record Caller(TenantId Tenant, bool IsOperator);
 public static class ApiKeyAuthentication
 {
     private static readonly object CallerItem = new();
+
+    /// <summary>With an operator's key: the id of the tenant to act for, in place of the key's own.</summary>
+    public const string TenantHeader = "Act-For-Tenant";
 
     /// <summary>Endpoints of the group need a valid key; handlers read <see cref="Tenant"/>.</summary>
     public static TBuilder RequireApiKey<TBuilder>(this TBuilder endpoints)
@@ -69,6 +80,19 @@ public static class ApiKeyAuthentication
                 var keys = http.RequestServices.GetService(typeof(ApiKeys)) as ApiKeys;
                 if (key.Length > 0 && keys is not null && await keys.FindAsync(key, http.RequestAborted) is { } caller)
                 {
+                    if (http.Request.Headers[TenantHeader].ToString() is { Length: > 0 } tenant)
+                    {
+                        if (await ActForAsync(keys, caller, tenant, http.RequestAborted) is not { } acting)
+                        {
+                            return Problems.Result(
+                                FailureKind.OperatorOnly,
+                                $"{TenantHeader} names the id of a tenant and needs the API key of an operator."
+                            );
+                        }
+
+                        caller = acting;
+                    }
+
                     http.Items[CallerItem] = caller;
                     return await next(context);
                 }
@@ -104,6 +128,14 @@ public static class ApiKeyAuthentication
                     ? await next(context)
                     : Problems.Result(FailureKind.OperatorOnly, "This needs the API key of an operator; yours is a tenant's.")
         );
+
+    private static async ValueTask<Caller?> ActForAsync(ApiKeys keys, Caller caller, string tenant, CancellationToken stop) =>
+        caller.IsOperator && Guid.TryParse(tenant, out var id) && await keys.IsTenantAsync(id, stop)
+            ? caller with
+            {
+                Tenant = new TenantId(id),
+            }
+            : null;
 
     private static string Show(string key) => key.Length <= 8 ? key : $"{key[..8]}…";
 }

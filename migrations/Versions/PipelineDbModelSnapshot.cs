@@ -310,6 +310,81 @@ namespace Pipeline.Migrations.Versions
                         });
                 });
 
+            modelBuilder.Entity("Pipeline.Migrations.AuditRow", b =>
+                {
+                    b.Property<Guid>("Id")
+                        .ValueGeneratedOnAdd()
+                        .HasColumnType("uuid")
+                        .HasColumnName("id");
+
+                    b.Property<string>("Action")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("action");
+
+                    b.Property<string>("Address")
+                        .HasColumnType("text")
+                        .HasColumnName("address");
+
+                    b.Property<string>("After")
+                        .HasColumnType("jsonb")
+                        .HasColumnName("after");
+
+                    b.Property<DateTimeOffset>("At")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("at");
+
+                    b.Property<string>("Before")
+                        .HasColumnType("jsonb")
+                        .HasColumnName("before");
+
+                    b.Property<string>("Detail")
+                        .HasColumnType("text")
+                        .HasColumnName("detail");
+
+                    b.Property<bool>("Done")
+                        .HasColumnType("boolean")
+                        .HasColumnName("done");
+
+                    b.Property<Guid?>("Operator")
+                        .HasColumnType("uuid")
+                        .HasColumnName("operator");
+
+                    b.Property<string>("OperatorName")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("operator_name");
+
+                    b.Property<string>("Reason")
+                        .HasColumnType("text")
+                        .HasColumnName("reason");
+
+                    b.Property<string>("Subject")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("subject");
+
+                    b.Property<string>("SubjectKind")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("subject_kind");
+
+                    b.Property<Guid?>("Tenant")
+                        .HasColumnType("uuid")
+                        .HasColumnName("tenant");
+
+                    b.HasKey("Id")
+                        .HasName("pk_audit");
+
+                    b.HasIndex(new[] { "Subject", "Id" }, "ix_audit_subject")
+                        .IsDescending(false, true);
+
+                    b.ToTable("audit", null, t =>
+                        {
+                            t.HasCheckConstraint("ck_audit_action", "action ~ '^[a-z_]+[.][a-z_]+$'");
+                        });
+                });
+
             modelBuilder.Entity("Pipeline.Migrations.BatchRow", b =>
                 {
                     b.Property<Guid>("Id")
@@ -391,6 +466,116 @@ namespace Pipeline.Migrations.Versions
                             t.HasCheckConstraint("ck_batches_split_method", "split_method IN ('units.v1', 'equal.v1', 'padded.v1')");
 
                             t.HasCheckConstraint("ck_batches_units", "rows > 0 AND units >= 0 AND padded_units >= units");
+                        });
+                });
+
+            modelBuilder.Entity("Pipeline.Migrations.BulkActionItemRow", b =>
+                {
+                    b.Property<Guid>("BulkAction")
+                        .HasColumnType("uuid")
+                        .HasColumnName("bulk_action");
+
+                    b.Property<Guid>("Job")
+                        .HasColumnType("uuid")
+                        .HasColumnName("job");
+
+                    b.Property<string>("Detail")
+                        .HasColumnType("text")
+                        .HasColumnName("detail");
+
+                    b.Property<string>("Outcome")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("outcome");
+
+                    b.Property<Guid>("Tenant")
+                        .HasColumnType("uuid")
+                        .HasColumnName("tenant");
+
+                    b.HasKey("BulkAction", "Job")
+                        .HasName("pk_bulk_action_items");
+
+                    b.HasIndex(new[] { "BulkAction", "Job" }, "ix_bulk_action_items_waiting")
+                        .HasFilter("outcome = 'waiting'");
+
+                    b.ToTable("bulk_action_items", null, t =>
+                        {
+                            t.HasCheckConstraint("ck_bulk_action_items_outcome", "outcome IN ('waiting', 'done', 'refused', 'left_out')");
+                        });
+                });
+
+            modelBuilder.Entity("Pipeline.Migrations.BulkActionRow", b =>
+                {
+                    b.Property<Guid>("Id")
+                        .ValueGeneratedOnAdd()
+                        .HasColumnType("uuid")
+                        .HasColumnName("id");
+
+                    b.Property<string>("Action")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("action");
+
+                    b.Property<DateTimeOffset>("CreatedAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("created_at");
+
+                    b.Property<int>("Done")
+                        .ValueGeneratedOnAdd()
+                        .HasColumnType("integer")
+                        .HasDefaultValue(0)
+                        .HasColumnName("done");
+
+                    b.Property<DateTimeOffset?>("FinishedAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("finished_at");
+
+                    b.Property<int>("Items")
+                        .HasColumnType("integer")
+                        .HasColumnName("items");
+
+                    b.Property<Guid>("Operator")
+                        .HasColumnType("uuid")
+                        .HasColumnName("operator");
+
+                    b.Property<string>("OperatorName")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("operator_name");
+
+                    b.Property<string>("Query")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("query");
+
+                    b.Property<string>("Reason")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("reason");
+
+                    b.Property<int>("Refused")
+                        .ValueGeneratedOnAdd()
+                        .HasColumnType("integer")
+                        .HasDefaultValue(0)
+                        .HasColumnName("refused");
+
+                    b.Property<bool>("Stopped")
+                        .ValueGeneratedOnAdd()
+                        .HasColumnType("boolean")
+                        .HasDefaultValue(false)
+                        .HasColumnName("stopped");
+
+                    b.HasKey("Id")
+                        .HasName("pk_bulk_actions");
+
+                    b.HasIndex(new[] { "Id" }, "ix_bulk_actions_open")
+                        .HasFilter("finished_at IS NULL");
+
+                    b.ToTable("bulk_actions", null, t =>
+                        {
+                            t.HasCheckConstraint("ck_bulk_actions_action", "action IN ('cancel', 'pause', 'resume', 'retry-failed')");
+
+                            t.HasCheckConstraint("ck_bulk_actions_counts", "items > 0 AND done >= 0 AND refused >= 0 AND done + refused <= items");
                         });
                 });
 
@@ -637,6 +822,23 @@ namespace Pipeline.Migrations.Versions
 
                             t.HasCheckConstraint("ck_chunks_units_done", "units_done >= 0");
                         });
+                });
+
+            modelBuilder.Entity("Pipeline.Migrations.DataProtectionKeyRow", b =>
+                {
+                    b.Property<string>("Name")
+                        .HasColumnType("text")
+                        .HasColumnName("name");
+
+                    b.Property<string>("Xml")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("xml");
+
+                    b.HasKey("Name")
+                        .HasName("pk_data_protection_keys");
+
+                    b.ToTable("data_protection_keys", (string)null);
                 });
 
             modelBuilder.Entity("Pipeline.Migrations.DeviceDayRow", b =>
@@ -1299,6 +1501,9 @@ namespace Pipeline.Migrations.Versions
                     b.HasKey("Id")
                         .HasName("pk_jobs");
 
+                    b.HasIndex(new[] { "FinishedAt" }, "ix_jobs_finished_at")
+                        .HasFilter("finished_at IS NOT NULL");
+
                     b.HasIndex(new[] { "Tenant", "GroupName" }, "ix_jobs_group")
                         .HasFilter("group_name IS NOT NULL");
 
@@ -1314,8 +1519,14 @@ namespace Pipeline.Migrations.Versions
                     b.HasIndex(new[] { "Tenant", "Class", "FinishedAt" }, "ix_jobs_outputs_kept")
                         .HasFilter("finished_at IS NOT NULL AND outputs_removed_at IS NULL");
 
+                    b.HasIndex(new[] { "RetryOf" }, "ix_jobs_retry_of")
+                        .HasFilter("retry_of IS NOT NULL");
+
                     b.HasIndex(new[] { "Tenant", "Id" }, "ix_jobs_tenant")
                         .IsDescending(false, true);
+
+                    b.HasIndex(new[] { "Id" }, "ix_jobs_with_failures")
+                        .HasFilter("failed > 0");
 
                     b.ToTable("jobs", null, t =>
                         {
@@ -1589,6 +1800,127 @@ namespace Pipeline.Migrations.Versions
                             t.HasCheckConstraint("ck_openai_batches_files", "num_nonnulls(output_file, error_file, lines_completed, lines_failed, input_tokens) = 0 OR finished_at IS NOT NULL");
 
                             t.HasCheckConstraint("ck_openai_batches_lines", "lines >= 0 AND lines_completed + lines_failed <= lines");
+                        });
+                });
+
+            modelBuilder.Entity("Pipeline.Migrations.OperatorLinkRow", b =>
+                {
+                    b.Property<byte[]>("Token")
+                        .HasColumnType("bytea")
+                        .HasColumnName("token");
+
+                    b.Property<DateTimeOffset>("CreatedAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("created_at");
+
+                    b.Property<DateTimeOffset>("ExpiresAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("expires_at");
+
+                    b.Property<Guid?>("Operator")
+                        .HasColumnType("uuid")
+                        .HasColumnName("operator");
+
+                    b.Property<string>("Role")
+                        .HasColumnType("text")
+                        .HasColumnName("role");
+
+                    b.HasKey("Token")
+                        .HasName("pk_operator_links");
+
+                    b.HasIndex(new[] { "Operator" }, "ix_operator_links_operator");
+
+                    b.ToTable("operator_links", null, t =>
+                        {
+                            t.HasCheckConstraint("ck_operator_links_role", "role IN ('viewer', 'operator', 'admin')");
+
+                            t.HasCheckConstraint("ck_operator_links_token", "octet_length(token) = 32");
+
+                            t.HasCheckConstraint("ck_operator_links_whose", "(role IS NULL) <> (operator IS NULL)");
+                        });
+                });
+
+            modelBuilder.Entity("Pipeline.Migrations.OperatorRow", b =>
+                {
+                    b.Property<Guid>("Id")
+                        .ValueGeneratedOnAdd()
+                        .HasColumnType("uuid")
+                        .HasColumnName("id");
+
+                    b.Property<DateTimeOffset>("CreatedAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("created_at");
+
+                    b.Property<DateTimeOffset?>("DisabledAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("disabled_at");
+
+                    b.Property<int>("Failures")
+                        .ValueGeneratedOnAdd()
+                        .HasColumnType("integer")
+                        .HasDefaultValue(0)
+                        .HasColumnName("failures");
+
+                    b.Property<DateTimeOffset?>("LockedUntil")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("locked_until");
+
+                    b.Property<string>("Name")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("name");
+
+                    b.Property<string>("Password")
+                        .HasColumnType("text")
+                        .HasColumnName("password");
+
+                    b.Property<string>("Role")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("role");
+
+                    b.HasKey("Id")
+                        .HasName("pk_operators");
+
+                    b.HasIndex(new[] { "Name" }, "ux_operators_name")
+                        .IsUnique();
+
+                    b.ToTable("operators", null, t =>
+                        {
+                            t.HasCheckConstraint("ck_operators_failures", "failures >= 0");
+
+                            t.HasCheckConstraint("ck_operators_name", "name = lower(name) AND length(name) BETWEEN 1 AND 100");
+
+                            t.HasCheckConstraint("ck_operators_role", "role IN ('viewer', 'operator', 'admin')");
+                        });
+                });
+
+            modelBuilder.Entity("Pipeline.Migrations.OperatorSessionRow", b =>
+                {
+                    b.Property<byte[]>("Token")
+                        .HasColumnType("bytea")
+                        .HasColumnName("token");
+
+                    b.Property<DateTimeOffset>("CreatedAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("created_at");
+
+                    b.Property<DateTimeOffset>("LastSeen")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("last_seen");
+
+                    b.Property<Guid>("Operator")
+                        .HasColumnType("uuid")
+                        .HasColumnName("operator");
+
+                    b.HasKey("Token")
+                        .HasName("pk_operator_sessions");
+
+                    b.HasIndex(new[] { "Operator" }, "ix_operator_sessions_operator");
+
+                    b.ToTable("operator_sessions", null, t =>
+                        {
+                            t.HasCheckConstraint("ck_operator_sessions_token", "octet_length(token) = 32");
                         });
                 });
 
@@ -1997,6 +2329,11 @@ namespace Pipeline.Migrations.Versions
 
                     b.HasKey("Job", "Seq")
                         .HasName("pk_results");
+
+                    b.HasIndex(new[] { "Job", "Seq" }, "ix_results_failed")
+                        .HasFilter("status = 'failed'");
+
+                    NpgsqlIndexBuilderExtensions.IncludeProperties(b.HasIndex(new[] { "Job", "Seq" }, "ix_results_failed"), new[] { "ErrorCode", "Model" });
 
                     b.ToTable("results", null, t =>
                         {
@@ -3473,6 +3810,16 @@ namespace Pipeline.Migrations.Versions
                         .HasConstraintName("fk_api_keys_tenants");
                 });
 
+            modelBuilder.Entity("Pipeline.Migrations.BulkActionItemRow", b =>
+                {
+                    b.HasOne("Pipeline.Migrations.BulkActionRow", null)
+                        .WithMany()
+                        .HasForeignKey("BulkAction")
+                        .OnDelete(DeleteBehavior.Cascade)
+                        .IsRequired()
+                        .HasConstraintName("fk_bulk_action_items_bulk_actions");
+                });
+
             modelBuilder.Entity("Pipeline.Migrations.CachedResultRow", b =>
                 {
                     b.HasOne("Pipeline.Migrations.TenantCacheRow", null)
@@ -3587,6 +3934,25 @@ namespace Pipeline.Migrations.Versions
                         .OnDelete(DeleteBehavior.Restrict)
                         .IsRequired()
                         .HasConstraintName("fk_openai_batches_tenants");
+                });
+
+            modelBuilder.Entity("Pipeline.Migrations.OperatorLinkRow", b =>
+                {
+                    b.HasOne("Pipeline.Migrations.OperatorRow", null)
+                        .WithMany()
+                        .HasForeignKey("Operator")
+                        .OnDelete(DeleteBehavior.Cascade)
+                        .HasConstraintName("fk_operator_links_operators");
+                });
+
+            modelBuilder.Entity("Pipeline.Migrations.OperatorSessionRow", b =>
+                {
+                    b.HasOne("Pipeline.Migrations.OperatorRow", null)
+                        .WithMany()
+                        .HasForeignKey("Operator")
+                        .OnDelete(DeleteBehavior.Cascade)
+                        .IsRequired()
+                        .HasConstraintName("fk_operator_sessions_operators");
                 });
 
             modelBuilder.Entity("Pipeline.Migrations.ProbeRunRow", b =>

@@ -15,6 +15,7 @@ var root = new RootCommand("Measures the pipeline on this machine, side by side 
     DuplicatesBench.Create(),
     WebhooksBench.Create(),
     ReportBench.Create(),
+    DashboardBench.Create(),
     PeerCommand.Create(),
 };
 root.SetAction(
@@ -28,5 +29,6 @@ root.SetAction(
         + await DuplicatesBench.RunAsync(new(), stop)
         + await WebhooksBench.RunAsync(new(), stop)
         + await ReportBench.RunAsync(new(), stop)
+        + await DashboardBench.RunAsync(new(), stop)
 );
 return await root.Parse(args).InvokeAsync();

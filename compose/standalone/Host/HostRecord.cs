@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Text.Json;
+using System.Text.Json.Serialization;
 using Pipeline.Hosting;
 
 namespace Pipeline.Standalone.Host;
@@ -20,6 +21,10 @@ internal sealed record HostRecord
     /// <summary>Where models are registered: a connection string and a folder.</summary>
     public required string Database { get; init; }
     public required string ModelsFolder { get; init; }
+
+    /// <summary>The link for the dashboard's first admin, while there is none. It is told once and not kept.</summary>
+    [JsonIgnore]
+    public Uri? FirstAdminLink { get; init; }
 
     /// <summary>Where everything lives unless <c>--data</c> says otherwise: the user's data folder (XDG base directories).</summary>
     public static string DefaultFolder =>

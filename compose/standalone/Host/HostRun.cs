@@ -16,6 +16,7 @@ using Pipeline.Ingest;
 using Pipeline.Migrations;
 using Pipeline.ResultsApi;
 using Pipeline.ResultsApi.Alerts.Probes;
+using Pipeline.ResultsApi.Dashboard;
 using Pipeline.Scheduler.Service;
 using Pipeline.Standalone.Client;
 
@@ -139,6 +140,9 @@ internal static class HostRun
             Pipeline is up.
               API        {{record.Ingest}}
               API key    {{record.ApiKey}}
+              Dashboard  {{new Uri(record.Results, "dashboard")}}{{(
+                record.FirstAdminLink is { } link ? $"\n             its first admin opens, once: {link}" : ""
+            )}}
 
             Try it:
               curl -s '{{record.Ingest}}v1/jobs?model=language-id-small&class=bulk' \
@@ -166,6 +170,7 @@ internal static class HostRun
         builder.Configuration.AddInMemoryCollection(
             new Dictionary<string, string?>
             {
+                [$"{DashboardOptions.Section}:{nameof(DashboardOptions.Ingest)}"] = address.ToString(),
                 [$"{ProbeOptions.Section}:{nameof(ProbeOptions.Address)}"] = address.ToString(),
                 [$"{ProbeOptions.Section}:{nameof(ProbeOptions.ApiKey)}"] = key,
                 [$"{PipelineOptions.Section}:{nameof(PipelineOptions.Database)}"] = options.Database,
@@ -197,6 +202,12 @@ internal static class HostRun
             ProcessId = Environment.ProcessId,
             Database = options.Database,
             ModelsFolder = options.ModelsFolder,
+            FirstAdminLink = await DashboardServices.FirstAdminLinkAsync(
+                app.Services.GetRequiredService<NpgsqlDataSource>(),
+                app.Services.GetRequiredService<DashboardOptions>(),
+                address,
+                stop
+            ),
         };
         record.Save(settings.DataFolder);
         started(record);
@@ -227,6 +238,7 @@ internal static class HostRun
             ProcessId = Environment.ProcessId,
             Database = options.Database,
             ModelsFolder = options.ModelsFolder,
+            FirstAdminLink = await FirstAdminLinkAsync(options, services.Results.Address, stop),
         };
         record.Save(settings.DataFolder);
         started(record);
@@ -234,6 +246,14 @@ internal static class HostRun
         return await services.UntilOneEndsAsync(stop) is { } ended
             ? throw new CommandFailedException($"{ended.Name} ended with code {ended.ExitCode}:{Environment.NewLine}{ended.LogTail()}")
             : ExitCode.Ok;
+    }
+
+    /// <summary>The services read their options from the environment, which is this process's too.</summary>
+    private static async Task<Uri?> FirstAdminLinkAsync(PipelineOptions options, Uri results, CancellationToken stop)
+    {
+        await using var storage = NpgsqlDataSource.Create(options.Database);
+        var dashboard = DashboardOptions.Read(new ConfigurationBuilder().AddEnvironmentVariables().Build());
+        return await DashboardServices.FirstAdminLinkAsync(storage, dashboard, results, stop);
     }
 
     /// <summary>One host a folder: a second would start a second PostgreSQL over the same files.</summary>

@@ -43,14 +43,15 @@ internal sealed class ServiceProcesses : IAsyncDisposable
         Start("ingest", "Pipeline.Ingest.dll", ingestPort);
         Start("scheduler", "Pipeline.Scheduler.dll", 0);
         Start("gpu-worker", "Pipeline.GpuWorker.dll", 0);
-        Start(
-            "results-api",
-            "Pipeline.ResultsApi.dll",
-            resultsPort,
-            probeKey is null
-                ? null
-                : new Dictionary<string, string> { ["PROBES__ADDRESS"] = Ingest.Address.ToString(), ["PROBES__APIKEY"] = probeKey }
-        );
+        // The dashboard sends its actions to ingest, and probes go through it.
+        var ingest = new Dictionary<string, string> { ["DASHBOARD__INGEST"] = Ingest.Address.ToString() };
+        if (probeKey is not null)
+        {
+            ingest["PROBES__ADDRESS"] = Ingest.Address.ToString();
+            ingest["PROBES__APIKEY"] = probeKey;
+        }
+
+        Start("results-api", "Pipeline.ResultsApi.dll", resultsPort, ingest);
         await Task.WhenAll(_services.Select(service => service.UntilReadyAsync(ReadyWait, stop)));
     }
 

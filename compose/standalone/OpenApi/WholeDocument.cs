@@ -52,7 +52,8 @@ internal static class WholeDocument
             {
                 Type = SecuritySchemeType.Http,
                 Scheme = "bearer",
-                Description = "An API key. It belongs to a tenant, who sees its own jobs, files and batches and nobody else's.",
+                Description =
+                    "An API key. It belongs to a tenant, who sees its own jobs, files and batches and nobody else's. An operator's key acts for the tenant whose id the header `Act-For-Tenant` names.",
             }
         );
         document.Security = [new() { [new OpenApiSecuritySchemeReference(Key, document)] = [] }];

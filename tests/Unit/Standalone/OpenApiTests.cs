@@ -34,6 +34,8 @@ public sealed partial class OpenApiTests
         await using var app = OpenApiMaker.Build();
         var mapped = OpenApiMaker
             .Endpoints(app.Services)
+            // The dashboard's pages are no part of the API.
+            .Where(endpoint => endpoint.Metadata.GetMetadata<IExcludeFromDescriptionMetadata>() is null)
             .SelectMany(endpoint =>
                 // A route without methods takes any; it is documented as what it is for.
                 (endpoint.Metadata.GetMetadata<HttpMethodMetadata>()?.HttpMethods ?? ["GET"]).Select(method =>

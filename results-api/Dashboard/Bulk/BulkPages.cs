@@ -1,0 +1,150 @@
+using Npgsql;
+using Pipeline.ResultsApi.Dashboard.Jobs;
+using Pipeline.ResultsApi.Dashboard.Layout;
+
+namespace Pipeline.ResultsApi.Dashboard.Bulk;
+
+/// <summary>Bulk actions: what one would do, doing it, and what came of it.</summary>
+internal static class BulkPages
+{
+    private const string Home = $"{DashboardServices.Root}/bulk";
+
+    public static void MapBulkActions(this IEndpointRouteBuilder pages)
+    {
+        pages.MapGet("/bulk", ListAsync);
+        pages.MapGet("/bulk/preview", PreviewAsync);
+        pages.MapPost("/bulk", CreateAsync);
+        pages.MapGet("/bulk/{id:guid}", ShowAsync);
+        pages.MapPost("/bulk/{id:guid}/stop", StopAsync);
+    }
+
+    private static async Task<IResult> ListAsync(HttpContext http, BulkActions actions, DashboardOptions options)
+    {
+        Guid? after = Guid.TryParse(http.Request.Query["after"], out var id) ? id : null;
+        var all = await actions.ListAsync(after, options.PageItems + 1, http.RequestAborted);
+        return http.Page<BulkListPage>(
+            new
+            {
+                Actions = all.Take(options.PageItems).ToList(),
+                Next = all.Count > options.PageItems ? $"{all[options.PageItems - 1].Id}" : null,
+            }
+        );
+    }
+
+    private static async Task<IResult> PreviewAsync(
+        HttpContext http,
+        NpgsqlDataSource database,
+        BulkActions actions,
+        DashboardOptions options,
+        TimeProvider time
+    )
+    {
+        var stop = http.RequestAborted;
+        var action = http.Request.Query["action"].ToString();
+        var search = await JobSearch.ReadAsync(http.Request.Query, database, stop);
+        if (!JobActions.All.ContainsKey(action) || search.Mistake is not null)
+        {
+            return http.Error(
+                StatusCodes.Status400BadRequest,
+                "That was not understood",
+                search.Mistake ?? "Choose an action on the page Jobs."
+            );
+        }
+
+        // What comes after the preview is not acted on.
+        var until = search.Filter.CreatedBefore ?? time.GetUtcNow();
+        var chosen = search with { Filter = search.Filter with { CreatedBefore = until }, After = null };
+        var preview = await actions.PreviewAsync(chosen.Filter, action, stop);
+        return http.Page<BulkPreviewPage>(
+            new
+            {
+                Action = action,
+                Preview = preview,
+                Query = Links.Clean(
+                    Links.With(
+                        "",
+                        http.Request.QueryString.ToString(),
+                        ("created_before", Show.Iso(until)),
+                        ("after", null),
+                        ("action", null)
+                    )
+                ),
+                Sample = await chosen.FindAsync(database, options, 5, stop),
+            }
+        );
+    }
+
+    private static async Task<IResult> CreateAsync(
+        HttpContext http,
+        NpgsqlDataSource database,
+        BulkActions actions,
+        BulkRunner runner,
+        AuditLog audit,
+        DashboardOptions options
+    )
+    {
+        var stop = http.RequestAborted;
+        var form = await http.Request.ReadFormAsync(stop);
+        var (action, query, reason) = (form["action"].ToString(), form["query"].ToString(), form["reason"].ToString().Trim());
+        var asked = new QueryCollection(Microsoft.AspNetCore.WebUtilities.QueryHelpers.ParseQuery(query));
+        var search = await JobSearch.ReadAsync(asked, database, stop);
+        var mistake =
+            !JobActions.All.ContainsKey(action) ? "There is no such action."
+            : options.Ingest is null ? "Dashboard:Ingest is not set, so nothing can be asked of jobs."
+            : search.Mistake
+                ?? (search.Filter.CreatedBefore is null ? "Begin with a preview." : null)
+                ?? (
+                    reason.Length is 0 or > JobPages.ReasonLengthMax ? $"Say why, in at most {JobPages.ReasonLengthMax} characters."
+                    : action == "cancel" && form["confirm"] != "cancel" ? "Type \"cancel\" to confirm."
+                    : null
+                );
+        if (mistake is not null)
+        {
+            return http.Back($"{Home}/preview?{query}&action={Uri.EscapeDataString(action)}", good: false, mistake);
+        }
+
+        var who = Guard.OperatorOf(http)!;
+        var actor = new Actor(who.Id, who.Name, http.Connection.RemoteIpAddress?.ToString(), reason);
+        if (await actions.CreateAsync(search.Filter, action, query, actor, stop) is not { } id)
+        {
+            return http.Back($"{DashboardServices.Root}/jobs?{query}", good: false, "No job fits any more.");
+        }
+
+        await audit.AddAsync(
+            http,
+            who,
+            new($"bulk.{action.Replace('-', '_')}", "bulk_action", id.ToString()) { Reason = reason, After = new { query } }
+        );
+        runner.Wake();
+        return TypedResults.LocalRedirect($"{Home}/{id}");
+    }
+
+    private static async Task<IResult> ShowAsync(Guid id, HttpContext http, BulkActions actions, DashboardOptions options)
+    {
+        if (await actions.FindAsync(id, http.RequestAborted) is not { } found)
+        {
+            return http.Error(StatusCodes.Status404NotFound, "There is no such bulk action", $"None has the id {id}.");
+        }
+
+        var outcome = http.Request.Query["outcome"].ToString() is { Length: > 0 } word ? word : null;
+        Guid? after = Guid.TryParse(http.Request.Query["after"], out var job) ? job : null;
+        var items = await actions.ItemsAsync(id, outcome, after, options.PageItems + 1, http.RequestAborted);
+        return http.Page<BulkPage>(
+            new
+            {
+                Action = found,
+                Outcome = outcome,
+                Items = items.Take(options.PageItems).ToList(),
+                Next = items.Count > options.PageItems ? $"{items[options.PageItems - 1].Job}" : null,
+            }
+        );
+    }
+
+    private static async Task<IResult> StopAsync(Guid id, HttpContext http, BulkActions actions, BulkRunner runner, AuditLog audit)
+    {
+        await actions.StopAsync(id, http.RequestAborted);
+        await audit.AddAsync(http, Guard.OperatorOf(http), new("bulk.stop", "bulk_action", id.ToString()));
+        runner.Wake();
+        return http.Back($"{Home}/{id}", good: true, "What was not begun is left out.");
+    }
+}

@@ -1,0 +1,255 @@
+using Npgsql;
+using NpgsqlTypes;
+using Pipeline.Contracts;
+using Pipeline.Hosting;
+using Pipeline.Migrations;
+using Pipeline.ResultsApi.Dashboard.Layout;
+
+namespace Pipeline.ResultsApi.Dashboard.Jobs;
+
+/// <summary>Something that happened to a job.</summary>
+public sealed record JobEvent(string Type, DateTimeOffset At);
+
+/// <summary>An ended task as a job's page shows it.</summary>
+public sealed record TaskRow(
+    int Seq,
+    string CustomId,
+    string Status,
+    string? Input,
+    string? Output,
+    string? ErrorCode,
+    string? ErrorMessage,
+    string Model,
+    decimal CostPico,
+    TimeSpan Queued,
+    TimeSpan Device,
+    TimeSpan Total
+);
+
+/// <summary>How long tasks of a job took, over at most <see cref="JobDetails.SampleMax"/> of them: half of them, and 19 of 20.</summary>
+public sealed record Latency(long Tasks, TimeSpan Queued, TimeSpan Staged, TimeSpan Device, TimeSpan Total, TimeSpan TotalP95);
+
+/// <summary>A device call that tasks of a job rode in.</summary>
+public sealed record RiddenBatch(
+    Guid Id,
+    string Worker,
+    string Lane,
+    string Model,
+    int Rows,
+    double Padding,
+    TimeSpan Device,
+    decimal CostPico,
+    long Mine
+);
+
+/// <summary>A webhook delivery about a job.</summary>
+public sealed record JobDelivery(
+    Guid Id,
+    string Type,
+    string State,
+    string? Reason,
+    int Attempts,
+    int? LastStatus,
+    DateTimeOffset CreatedAt
+);
+
+/// <summary>Reads what the page of one job shows beside the job. Each read goes by a key, and takes a bounded number of rows.</summary>
+internal sealed class JobDetails(NpgsqlDataSource database, DashboardOptions options)
+{
+    public const int SampleMax = 10_000;
+    private const int EventsMax = 100;
+    private const int BatchesMax = 10;
+    private const int DeliveriesMax = 20;
+    private const int PreviewBytes = 400;
+
+    public async Task<(TenantId Id, string Name)?> FindTenantAsync(Guid job, CancellationToken stop)
+    {
+        await using var command = Command("SELECT t.id, t.name FROM jobs j JOIN tenants t ON t.id = j.tenant WHERE j.id = $1", job);
+        await using var reader = await command.ExecuteReaderAsync(stop);
+        return await reader.ReadAsync(stop) ? (new TenantId(reader.GetGuid(0)), reader.GetString(1)) : null;
+    }
+
+    public async Task<List<JobEvent>> EventsAsync(Guid job, CancellationToken stop)
+    {
+        await using var command = Command(
+            $"SELECT type, created_at FROM events WHERE job = $1 AND type <> 'job.progress' ORDER BY id LIMIT {EventsMax}",
+            job
+        );
+        return await ReadAsync(command, row => new JobEvent(row.GetString(0), row.GetFieldValue<DateTimeOffset>(1)), stop);
+    }
+
+    /// <summary>Ended tasks in their order.</summary>
+    /// <param name="status">Only those which ended so.</param>
+    /// <param name="customId">Only that one. There is no index on it: the job's results are read through.</param>
+    /// <param name="after">Those behind this number.</param>
+    public async Task<List<TaskRow>> TasksAsync(Guid job, string? status, string? customId, int? after, int rows, CancellationToken stop)
+    {
+        await using var command = database.CreateCommand();
+        command.CommandTimeout = (int)options.QueryTimeMax.TotalSeconds;
+        var filter = new SqlFilter(command)
+            .Add("r.job = {0}", job, NpgsqlDbType.Uuid)
+            .Add("r.seq > {0}", after, NpgsqlDbType.Integer)
+            // As a constant, so that the partial index of failures is seen to fit.
+            .Add("r.status = 'failed'", status == "failed")
+            .Add("r.status = {0}", status == "failed" ? null : status, NpgsqlDbType.Text)
+            .Add("r.custom_id = {0}", customId, NpgsqlDbType.Text);
+        command.CommandText = $"""
+            SELECT r.seq, r.custom_id, r.status, substring(r.output, 1, {PreviewBytes
+                + 1}), r.error_code, r.error_message, r.model, r.cost_pico,
+                   r.queued_us, r.device_us, r.total_us, r.chunk
+            FROM results r {filter.Where} ORDER BY r.seq LIMIT {rows}
+            """;
+        var found = await ReadAsync(
+            command,
+            row =>
+                (
+                    Task: new TaskRow(
+                        row.GetInt32(0),
+                        row.GetString(1),
+                        row.GetString(2),
+                        null,
+                        row.IsDBNull(3) || options.Redact ? null : Show.Preview(row.GetFieldValue<byte[]>(3), PreviewBytes),
+                        row.IsDBNull(4) ? null : row.GetString(4),
+                        row.IsDBNull(5) ? null : row.GetString(5),
+                        row.GetString(6),
+                        row.GetInt64(7),
+                        Microseconds(row.GetInt64(8)),
+                        Microseconds(row.GetInt32(9)),
+                        Microseconds(row.GetInt64(10))
+                    ),
+                    Chunk: row.GetInt32(11)
+                ),
+            stop
+        );
+        var inputs = options.Redact ? [] : await InputsAsync(job, [.. found.Select(f => (f.Task.Seq, f.Chunk))], stop);
+        return [.. found.Select(f => f.Task with { Input = inputs.GetValueOrDefault(f.Task.Seq) })];
+    }
+
+    public async Task<(Latency? Latency, List<RiddenBatch> Batches)> SampleAsync(Guid job, CancellationToken stop)
+    {
+        var sample =
+            $"(SELECT batch, queued_us, staged_us, device_us, total_us FROM results WHERE job = $1 ORDER BY seq LIMIT {SampleMax}) s";
+        await using var times = Command(
+            $"""
+            SELECT count(*), percentile_disc(0.5) WITHIN GROUP (ORDER BY queued_us), percentile_disc(0.5) WITHIN GROUP (ORDER BY staged_us),
+                   percentile_disc(0.5) WITHIN GROUP (ORDER BY device_us), percentile_disc(0.5) WITHIN GROUP (ORDER BY total_us),
+                   percentile_disc(0.95) WITHIN GROUP (ORDER BY total_us)
+            FROM {sample}
+            """,
+            job
+        );
+        var latency = await ReadAsync(
+            times,
+            row =>
+                row.GetInt64(0) == 0
+                    ? null
+                    : new Latency(
+                        row.GetInt64(0),
+                        Microseconds(row.GetInt64(1)),
+                        Microseconds(row.GetInt32(2)),
+                        Microseconds(row.GetInt32(3)),
+                        Microseconds(row.GetInt64(4)),
+                        Microseconds(row.GetInt64(5))
+                    ),
+            stop
+        );
+        await using var ridden = Command(
+            $"""
+            SELECT b.id, coalesce(w.name, ''), b.lane, b.model, b.rows, 1 - b.units::float8 / greatest(b.padded_units, 1), b.device_ns, b.cost_pico, m.mine
+            FROM (SELECT batch, count(*) AS mine FROM {sample} WHERE batch IS NOT NULL GROUP BY batch ORDER BY batch DESC LIMIT {BatchesMax}) m
+            JOIN batches b ON b.id = m.batch LEFT JOIN workers w ON w.id = b.worker ORDER BY b.id DESC
+            """,
+            job
+        );
+        var batches = await ReadAsync(
+            ridden,
+            row => new RiddenBatch(
+                row.GetGuid(0),
+                row.GetString(1),
+                row.GetString(2),
+                row.GetString(3),
+                row.GetInt32(4),
+                row.GetDouble(5),
+                TimeSpan.FromMicroseconds(row.GetInt64(6) / 1000.0),
+                row.GetInt64(7),
+                row.GetInt64(8)
+            ),
+            stop
+        );
+        return (latency[0], batches);
+    }
+
+    public async Task<List<JobDelivery>> DeliveriesAsync(Guid job, CancellationToken stop)
+    {
+        await using var command = Command(
+            $"""
+            SELECT id, type, state, reason, attempts, last_status, created_at FROM webhook_deliveries
+            WHERE job = $1 ORDER BY id DESC LIMIT {DeliveriesMax}
+            """,
+            job
+        );
+        return await ReadAsync(
+            command,
+            row => new JobDelivery(
+                row.GetGuid(0),
+                row.GetString(1),
+                row.GetString(2),
+                row.IsDBNull(3) ? null : row.GetString(3),
+                row.GetInt32(4),
+                row.IsDBNull(5) ? null : row.GetInt32(5),
+                row.GetFieldValue<DateTimeOffset>(6)
+            ),
+            stop
+        );
+    }
+
+    /// <summary>The beginnings of inputs, from the packed chunks that hold them.</summary>
+    private async Task<Dictionary<int, string>> InputsAsync(Guid job, (int Seq, int Chunk)[] tasks, CancellationToken stop)
+    {
+        await using var command = Command(
+            $"SELECT c.no, c.first_seq, {ChunkSql.Payload} FROM chunks c WHERE c.job = $1 AND c.no = ANY ($2)",
+            job
+        );
+        command.Parameters.Add(new() { Value = tasks.Select(t => t.Chunk).Distinct().ToArray() });
+        var inputs = new Dictionary<int, string>();
+        await using var reader = await command.ExecuteReaderAsync(stop);
+        while (await reader.ReadAsync(stop))
+        {
+            if (reader.IsDBNull(2))
+            {
+                continue;
+            }
+
+            var (no, first) = (reader.GetInt32(0), reader.GetInt32(1));
+            using var chunk = ChunkPayload.Read(reader.GetFieldValue<byte[]>(2));
+            foreach (var (seq, _) in tasks.Where(t => t.Chunk == no && t.Seq - first < chunk.Count))
+            {
+                inputs[seq] = Show.Preview(chunk.Input(seq - first).Span, PreviewBytes);
+            }
+        }
+
+        return inputs;
+    }
+
+    private NpgsqlCommand Command(string sql, Guid job)
+    {
+        var command = database.CreateCommand(sql);
+        command.CommandTimeout = (int)options.QueryTimeMax.TotalSeconds;
+        command.Parameters.Add(new() { Value = job });
+        return command;
+    }
+
+    private static async Task<List<T>> ReadAsync<T>(NpgsqlCommand command, Func<NpgsqlDataReader, T> read, CancellationToken stop)
+    {
+        await using var reader = await command.ExecuteReaderAsync(stop);
+        var rows = new List<T>();
+        while (await reader.ReadAsync(stop))
+        {
+            rows.Add(read(reader));
+        }
+
+        return rows;
+    }
+
+    private static TimeSpan Microseconds(long value) => TimeSpan.FromMicroseconds(value);
+}

@@ -1,0 +1,89 @@
+using Npgsql;
+using Pipeline.Contracts;
+using Pipeline.Hosting;
+using Pipeline.Migrations;
+using Pipeline.ResultsApi.Jobs;
+
+namespace Pipeline.ResultsApi.Dashboard.Jobs;
+
+/// <summary>What the filters of the page of jobs say: the API's, and a tenant by its name, and a job by its id.</summary>
+/// <param name="Mistake">Why they were not understood; then nothing is searched.</param>
+public sealed record JobSearch(JobFilter Filter, Guid? After, string? Tenant, Guid? Id, string? Mistake)
+{
+    /// <param name="query">As the form sends it: empty fields ask for nothing.</param>
+    public static async Task<JobSearch> ReadAsync(IQueryCollection query, NpgsqlDataSource database, CancellationToken stop)
+    {
+        var asked = new QueryCollection(
+            query
+                .Where(p => p.Value.Any(value => !string.IsNullOrWhiteSpace(value)))
+                .ToDictionary(
+                    p => p.Key,
+                    p => new Microsoft.Extensions.Primitives.StringValues(string.Join(',', p.Value.Select(v => v!.Trim())))
+                )
+        );
+        var parameters = new QueryParameters(asked);
+        var tenant = parameters.Text("tenant");
+        var id = parameters.Value<Guid>("id", "the id of a job", ListJobs.ParseId);
+        var after = parameters.Value<Guid>("after", "the id of a job", ListJobs.ParseId);
+        var (failures, notRetried, paused) = (parameters.Flag("failures"), parameters.Flag("not_retried"), parameters.Flag("paused"));
+        var error = parameters.Text("error");
+        var filter = JobFilter.Read(parameters, tenant is null ? null : await FindTenantAsync(database, tenant, stop)) with
+        {
+            WithFailures = failures || error is not null,
+            NotRetried = notRetried,
+            Error = error,
+            Paused = paused,
+        };
+        // Of the bulk form and the export, which send the same filters.
+        foreach (var other in new[] { "action", "format", "form_token" })
+        {
+            parameters.Text(other);
+        }
+
+        return new(filter, after, tenant, id, parameters.Refusal()?.Value?.Detail);
+    }
+
+    /// <summary>A page of jobs, newest first, with the names of their tenants.</summary>
+    public async Task<List<FoundJob>> FindAsync(NpgsqlDataSource database, DashboardOptions options, int rows, CancellationToken stop)
+    {
+        await using var connection = await database.OpenConnectionAsync(stop);
+        await using var command = ListJobs.Select(Filter, After, rows);
+        command.Connection = connection;
+        command.CommandTimeout = (int)options.QueryTimeMax.TotalSeconds;
+        var jobs = new List<JobView>();
+        await using (var reader = await command.ExecuteReaderAsync(stop))
+        {
+            while (await reader.ReadAsync(stop))
+            {
+                jobs.Add(JobViews.Read(reader));
+            }
+        }
+
+        await using var names = new NpgsqlCommand(
+            "SELECT j.id, t.name FROM jobs j JOIN tenants t ON t.id = j.tenant WHERE j.id = ANY ($1)",
+            connection
+        );
+        names.Parameters.Add(new() { Value = jobs.Select(j => j.Id.Value).ToArray() });
+        var tenants = new Dictionary<Guid, string>();
+        await using (var reader = await names.ExecuteReaderAsync(stop))
+        {
+            while (await reader.ReadAsync(stop))
+            {
+                tenants[reader.GetGuid(0)] = reader.GetString(1);
+            }
+        }
+
+        return [.. jobs.Select(job => new FoundJob(job, tenants.GetValueOrDefault(job.Id.Value, "")))];
+    }
+
+    /// <summary>The tenant of that name; an id that is nobody's where there is none, so that nothing is found.</summary>
+    private static async Task<TenantId> FindTenantAsync(NpgsqlDataSource database, string name, CancellationToken stop)
+    {
+        await using var command = database.CreateCommand("SELECT id FROM tenants WHERE name = $1");
+        command.Parameters.Add(new() { Value = name });
+        return new TenantId(await command.ExecuteScalarAsync(stop) is Guid id ? id : Guid.Empty);
+    }
+}
+
+/// <summary>A job and whose it is.</summary>
+public sealed record FoundJob(JobView Job, string Tenant);

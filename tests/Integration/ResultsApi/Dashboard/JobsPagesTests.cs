@@ -1,0 +1,306 @@
+using System.Net;
+using Microsoft.Extensions.DependencyInjection;
+using Pipeline.Contracts;
+using Pipeline.Hosting;
+using Pipeline.Migrations;
+using Pipeline.ResultsApi.Dashboard.Bulk;
+using Pipeline.Tests.Integration.Ingest;
+using Pipeline.Tests.Support.Servers;
+using Xunit;
+
+namespace Pipeline.Tests.Integration.ResultsApi.Dashboard;
+
+/// <summary>Jobs at the dashboard: found, shown, and acted on through ingest, one by one and many at once.</summary>
+public sealed class JobsPagesTests : IAsyncLifetime
+{
+    private IngestHost _ingest = null!;
+    private DashboardHost _host = null!;
+    private DashboardBrowser _operator = null!;
+
+    public async ValueTask InitializeAsync()
+    {
+        _ingest = await IngestHost.StartAsync();
+        _host = await DashboardHost.StartBesideAsync(_ingest.Database, ("Ingest", _ingest.Address.ToString()), ("PageItems", "2"));
+        _operator = await _host.SignInAsync(OperatorRole.Operator);
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await _host.DisposeAsync();
+        await _ingest.DisposeAsync();
+    }
+
+    [Fact]
+    public async Task Jobs_of_all_tenants_are_listed_newest_first_page_by_page()
+    {
+        var jobs = new[] { await _ingest.SubmitAsync(), await _ingest.SubmitAsync(), await _ingest.SubmitAsync() };
+
+        var first = await _operator.GetAsync("/dashboard/jobs?class=bulk&model=&state=queued");
+        Assert.Equal((true, true, false), (Has(first, jobs[2]), Has(first, jobs[1]), Has(first, jobs[0])));
+        var second = await _operator.GetAsync($"/dashboard/jobs?state=queued&after={jobs[1]}");
+        Assert.Equal((false, true), (Has(second, jobs[1]), Has(second, jobs[0])));
+        Assert.Contains("No job fits", (await _operator.GetAsync("/dashboard/jobs?tenant=nobody")).Body, StringComparison.Ordinal);
+        Assert.Equal($"/dashboard/jobs/{jobs[0]}", (await _operator.GetAsync($"/dashboard/jobs?id={jobs[0]}")).Location);
+
+        var wrong = await _operator.GetAsync("/dashboard/jobs?state=sleeping");
+        Assert.Equal(HttpStatusCode.BadRequest, wrong.Status);
+        Assert.Contains("one or more of", wrong.Body, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task What_a_job_holds_is_text_on_its_page_and_never_markup()
+    {
+        using var sent = await _ingest.PostAsync(
+            "model=words&metadata[team]=<script>alert(1)</script>",
+            """{"custom_id":"<img src=x>","input":"<b>bold</b>"}""" + "\n"
+        );
+        var job = JobId.From((await sent.JsonAsync()).GetProperty("id").GetGuid());
+        await EndAllAsync(job, TaskOutcome.Failed);
+
+        var page = await _operator.GetAsync($"/dashboard/jobs/{job}");
+
+        Assert.Equal(HttpStatusCode.OK, page.Status);
+        Assert.Contains("&lt;img src=x&gt;", page.Body, StringComparison.Ordinal);
+        Assert.Contains("&lt;b&gt;bold&lt;/b&gt;", page.Body, StringComparison.Ordinal);
+        Assert.DoesNotContain("<script>alert", page.Body, StringComparison.Ordinal);
+        Assert.DoesNotContain("<b>bold", page.Body, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Inputs_and_outputs_are_not_shown_where_they_are_redacted()
+    {
+        var job = await _ingest.SubmitAsync(1);
+        await EndAllAsync(job, TaskOutcome.Succeeded);
+        await using var redacted = await DashboardHost.StartBesideAsync(_host.Database, ("Redact", "true"));
+        var browser = await redacted.SignInAsync(OperatorRole.Admin);
+
+        Assert.Contains("text 0", (await _operator.GetAsync($"/dashboard/jobs/{job}")).Body, StringComparison.Ordinal);
+        var page = (await browser.GetAsync($"/dashboard/jobs/{job}")).Body;
+        Assert.DoesNotContain("text 0", page, StringComparison.Ordinal);
+        Assert.Contains("t-0", page, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Cancelling_goes_through_ingest_and_is_audited_with_its_reason()
+    {
+        var job = await _ingest.SubmitAsync();
+        var page = await _operator.GetAsync($"/dashboard/jobs/{job}");
+
+        var silent = await _operator.PostAsync($"/dashboard/jobs/{job}/cancel", page);
+        Assert.Equal($"/dashboard/jobs/{job}", silent.Location);
+        Assert.Equal("queued", await StateAsync(job));
+        await _operator.PostAsync($"/dashboard/jobs/{job}/cancel", page, ("reason", "sent twice"));
+
+        Assert.Equal("cancelling", await StateAsync(job));
+        Assert.Equal(
+            "sent twice|true|queued|cancelling",
+            await _host.Database.ScalarAsync<string>(
+                """
+                SELECT concat_ws('|', reason, done::text, before ->> 'state', after ->> 'state') FROM audit
+                WHERE action = 'job.cancel' AND subject = $1 AND operator_name = $2 AND tenant IS NOT NULL
+                """,
+                job.ToString(),
+                _operator.Name
+            )
+        );
+        Assert.Contains("sent twice", (await _operator.GetAsync($"/dashboard/jobs/{job}")).Body, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task What_ingest_refuses_is_told_and_audited_as_not_done()
+    {
+        var job = await _ingest.SubmitAsync(1);
+        await EndAllAsync(job, TaskOutcome.Succeeded);
+        var page = await _operator.GetAsync("/dashboard/jobs");
+
+        var answer = await _operator.PostAsync($"/dashboard/jobs/{job}/pause", page, ("reason", "too late"));
+        var told = await _operator.GetAsync(answer.Location!);
+
+        Assert.Contains("cannot be paused", told.Body, StringComparison.Ordinal);
+        Assert.Equal(1L, await _host.Database.ScalarAsync<long>("SELECT count(*) FROM audit WHERE action = 'job.pause' AND NOT done"));
+    }
+
+    [Fact]
+    public async Task A_double_click_on_retry_makes_one_job()
+    {
+        var job = await _ingest.SubmitAsync(2);
+        await EndAllAsync(job, TaskOutcome.Failed);
+        var page = await _operator.GetAsync($"/dashboard/jobs/{job}");
+
+        var first = await _operator.PostAsync($"/dashboard/jobs/{job}/retry-failed", page, ("reason", "again"), ("once", "1"));
+        var second = await _operator.PostAsync($"/dashboard/jobs/{job}/retry-failed", page, ("reason", "again"), ("once", "1"));
+
+        Assert.Equal(first.Location, second.Location);
+        Assert.Equal(1L, await _host.Database.ScalarAsync<long>("SELECT count(*) FROM jobs WHERE retry_of = $1", job.Value));
+    }
+
+    [Fact]
+    public async Task Failures_are_grouped_and_all_of_their_jobs_retried_once()
+    {
+        var jobs = new List<JobId>();
+        for (var i = 0; i < 3; i++)
+        {
+            jobs.Add(await _ingest.SubmitAsync(2));
+            await EndAllAsync(jobs[i], TaskOutcome.Failed);
+        }
+
+        var failures = (await _operator.GetAsync("/dashboard/failures?range=1h")).Body;
+        Assert.Contains("model_failed", failures, StringComparison.Ordinal);
+        Assert.Contains("<strong>6</strong> tasks in <strong>3</strong> jobs", failures, StringComparison.Ordinal);
+
+        var preview = await _operator.GetAsync("/dashboard/bulk/preview?action=retry-failed&error=model_failed&not_retried=true");
+        Assert.Contains(">3<", preview.Body, StringComparison.Ordinal);
+        var later = await _ingest.SubmitAsync(1);
+        await EndAllAsync(later, TaskOutcome.Failed);
+        var begun = await _operator.PostAsync(
+            "/dashboard/bulk",
+            preview,
+            ("action", "retry-failed"),
+            ("query", QueryOf(preview)),
+            ("reason", "the model is mended")
+        );
+        var runner = _host.Services.GetRequiredService<BulkRunner>();
+        await runner.TurnAsync(CancellationToken.None);
+        await _host.Database.UntilAsync("SELECT bool_and(finished_at IS NOT NULL) FROM bulk_actions");
+
+        // What came after the preview is not in it, and nothing is retried twice, though two runners were at work.
+        Assert.Equal(3L, await _host.Database.ScalarAsync<long>("SELECT count(*) FROM jobs WHERE retry_of IS NOT NULL"));
+        Assert.Equal(0L, await _host.Database.ScalarAsync<long>("SELECT count(*) FROM jobs WHERE retry_of = $1", later.Value));
+        Assert.Contains("3 done, 0 refused, of 3 jobs", (await _operator.GetAsync(begun.Location!)).Body, StringComparison.Ordinal);
+        Assert.Equal(
+            (1L, 3L),
+            (
+                await _host.Database.ScalarAsync<long>("SELECT count(*) FROM audit WHERE action = 'bulk.retry_failed'"),
+                await _host.Database.ScalarAsync<long>(
+                    "SELECT count(*) FROM audit WHERE action = 'job.retry_failed' AND done AND reason = 'the model is mended'"
+                )
+            )
+        );
+        var rest = await _operator.GetAsync("/dashboard/bulk/preview?action=retry-failed&error=model_failed&not_retried=true");
+        Assert.Contains(">1<", rest.Body, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Cancelling_many_wants_the_word_typed()
+    {
+        await _ingest.SubmitAsync();
+        var preview = await _operator.GetAsync("/dashboard/bulk/preview?action=cancel&state=queued");
+        (string, string)[] fields = [("action", "cancel"), ("query", QueryOf(preview)), ("reason", "clear")];
+
+        var refused = await _operator.PostAsync("/dashboard/bulk", preview, fields);
+        Assert.StartsWith("/dashboard/bulk/preview?", refused.Location, StringComparison.Ordinal);
+        Assert.Equal(0L, await _host.Database.ScalarAsync<long>("SELECT count(*) FROM bulk_actions"));
+        await _operator.PostAsync("/dashboard/bulk", preview, [.. fields, ("confirm", "cancel")]);
+        await _host.Database.UntilAsync("SELECT bool_and(state = 'cancelling') FROM jobs");
+    }
+
+    [Fact]
+    public async Task A_list_is_exported_as_it_is_filtered()
+    {
+        var job = await _ingest.SubmitAsync(2, "model=words&group=evening");
+        await _ingest.SubmitAsync(1);
+
+        var csv = await _operator.GetAsync("/dashboard/jobs/export?group=evening&format=csv");
+        Assert.Equal("text/csv", csv.Response.Content.Headers.ContentType?.MediaType);
+        Assert.Equal(2, csv.Body.TrimEnd().Split("\r\n").Length);
+        var json = System.Text.Json.JsonElement.Parse((await _operator.GetAsync("/dashboard/jobs/export?group=evening&format=json")).Body);
+        Assert.Equal((job.ToString(), "2"), (json[0].GetProperty("id").GetString(), json[0].GetProperty("tasks").GetString()));
+    }
+
+    [Fact]
+    public async Task The_live_page_moves()
+    {
+        await _ingest.SubmitAsync(7);
+        Assert.Contains("class-express", (await _operator.GetAsync("/dashboard/now")).Body, StringComparison.Ordinal);
+        using var http = new HttpClient(new HttpClientHandler { CookieContainer = _operator.Cookies }) { BaseAddress = _host.Address };
+        await using var stream = await http.GetStreamAsync("/dashboard/now/live");
+        using var reader = new StreamReader(stream);
+        for (var line = ""; !line.StartsWith("data: ", StringComparison.Ordinal); )
+        {
+            line = await reader.ReadLineAsync() ?? throw new EndOfStreamException();
+            Assert.True(!line.StartsWith("data: ", StringComparison.Ordinal) || line.Contains("data-part", StringComparison.Ordinal), line);
+        }
+    }
+
+    [Fact]
+    public async Task The_pages_about_the_fleet_have_something_to_say_when_there_is_nothing()
+    {
+        foreach (var path in new[] { "workers", "models", "webhooks", "tenants", "failures", "bulk", "audit", "now?range=30d" })
+        {
+            Assert.Equal(HttpStatusCode.OK, (await _operator.GetAsync($"/dashboard/{path}")).Status);
+        }
+    }
+
+    [Fact]
+    public async Task Only_an_operators_key_acts_for_another_tenant()
+    {
+        var other = await Tenants.EnsureAsync(_host.Database.DataSource, "other");
+        var key = await ApiKeyIssuer.IssueAsync(_host.Database.DataSource, other, "operator", isOperator: true);
+        var job = await _ingest.SubmitAsync();
+
+        Assert.Equal(HttpStatusCode.NotFound, await PauseAsync(key, null));
+        Assert.Equal(HttpStatusCode.OK, await PauseAsync(key, _ingest.Tenant.ToString()));
+        Assert.Equal(HttpStatusCode.Forbidden, await PauseAsync(_ingest.Key, other.ToString()));
+        Assert.Equal(HttpStatusCode.Forbidden, await PauseAsync(key, Guid.NewGuid().ToString()));
+
+        async Task<HttpStatusCode> PauseAsync(string bearer, string? tenant)
+        {
+            using var request = new HttpRequestMessage(HttpMethod.Post, new Uri(_ingest.Address, $"/v1/jobs/{job}/pause"));
+            request.Headers.Authorization = new("Bearer", bearer);
+            if (tenant is not null)
+            {
+                request.Headers.Add(ApiKeyAuthentication.TenantHeader, tenant);
+            }
+
+            using var http = new HttpClient();
+            using var response = await http.SendAsync(request);
+            return response.StatusCode;
+        }
+    }
+
+    private Task<string?> StateAsync(JobId job) => _host.Database.ScalarAsync<string>("SELECT state FROM jobs WHERE id = $1", job.Value);
+
+    private static bool Has(DashboardAnswer page, JobId job) => page.Body.Contains($"/dashboard/jobs/{job}\"", StringComparison.Ordinal);
+
+    private static string QueryOf(DashboardAnswer preview)
+    {
+        const string field = "name=\"query\" value=\"";
+        var start = preview.Body.IndexOf(field, StringComparison.Ordinal) + field.Length;
+        return WebUtility.HtmlDecode(preview.Body[start..preview.Body.IndexOf('"', start)]);
+    }
+
+    /// <summary>Ends the tasks of a job of one chunk as a worker would.</summary>
+    private async Task EndAllAsync(JobId job, TaskOutcome outcome)
+    {
+        var failed = outcome == TaskOutcome.Failed;
+        var rows = new TaskEndRows();
+        var tasks = await _ingest.ReadTasksAsync(job);
+        for (var seq = 0; seq < tasks.Count; seq++)
+        {
+            rows.Add(
+                job,
+                0,
+                seq,
+                outcome,
+                tasks[seq].CustomId,
+                failed ? null : "{}"u8.ToArray(),
+                failed ? null : "application/json",
+                failed ? "model_failed" : null,
+                failed ? "It failed." : null,
+                "words@1",
+                1,
+                10,
+                null,
+                1,
+                1,
+                1,
+                3
+            );
+        }
+
+        await using var connection = await _host.Database.DataSource.OpenConnectionAsync();
+        await using var transaction = await connection.BeginTransactionAsync();
+        await TaskEnds.WriteAsync(connection, transaction, rows, DateTimeOffset.UtcNow);
+        await transaction.CommitAsync();
+    }
+}

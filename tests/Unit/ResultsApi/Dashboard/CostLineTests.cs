@@ -1,0 +1,50 @@
+using Pipeline.ResultsApi.Dashboard.TradeOff;
+using Xunit;
+
+namespace Pipeline.Tests.Unit.ResultsApi.Dashboard;
+
+public sealed class CostLineTests
+{
+    /// <summary>A batch takes 1 ms, and 10 µs more for each task.</summary>
+    private static readonly CostLine Line = new(1_000_000, 1_000, 10);
+
+    [Fact]
+    public void The_largest_batch_fills_the_time_and_does_not_pass_it()
+    {
+        Assert.Equal(400, Line.RowsWithin(TimeSpan.FromMilliseconds(5)));
+        Assert.Equal(TimeSpan.FromMilliseconds(5), Line.BatchTime(400));
+        Assert.Equal(1, Line.RowsWithin(TimeSpan.Zero));
+    }
+
+    [Theory]
+    [InlineData(1, 1)]
+    [InlineData(900, 1)]
+    [InlineData(50_000, 1)]
+    [InlineData(150_000, 2)]
+    public void The_smallest_batch_that_keeps_up_does_and_one_smaller_does_not(double arrivals, int workers)
+    {
+        var rows = Line.RowsFor(arrivals, workers)!.Value;
+
+        Assert.True(workers * Line.Throughput(rows) >= arrivals * (1 - 1e-9));
+        Assert.True(rows == 1 || workers * Line.Throughput(rows - 1) < arrivals);
+    }
+
+    [Fact]
+    public void What_no_batch_can_keep_up_with_has_none() => Assert.Null(Line.RowsFor(100_000, 1));
+
+    [Fact]
+    public void What_if_says_what_is_busy_how_many_are_needed_and_what_idle_time_costs()
+    {
+        // 400 tasks in 5 ms: 80,000 a second; $3.60 an hour is $0.001 a second.
+        var half = WhatIf.Of(Line, TimeSpan.FromMilliseconds(5), 1, 3.6e12, 40_000);
+        Assert.Equal((400, 0.5, 1), (half.RowsMax, half.Busy, half.WorkersNeeded));
+        Assert.Equal(1e9 / 40_000 * 1000, half.PicoPerThousand!.Value, 3);
+        Assert.InRange(half.Rows!.Value, 1, 399);
+
+        var tooMuch = WhatIf.Of(Line, TimeSpan.FromMilliseconds(5), 1, 3.6e12, 200_000);
+        Assert.Equal((2.5, 3), (tooMuch.Busy, tooMuch.WorkersNeeded));
+        Assert.Null(tooMuch.Rows);
+
+        Assert.Null(WhatIf.Of(Line, TimeSpan.FromMilliseconds(5), 1, 3.6e12, 0).PicoPerThousand);
+    }
+}

@@ -1,0 +1,384 @@
+using System.CommandLine;
+using System.Diagnostics;
+using System.Net;
+using System.Text.RegularExpressions;
+using Microsoft.Extensions.Logging.Abstractions;
+using Npgsql;
+using Pipeline.Contracts;
+using Pipeline.Hosting;
+using Pipeline.Migrations;
+using Pipeline.ResultsApi.Dashboard;
+using Pipeline.Standalone;
+using Pipeline.Standalone.Host;
+
+namespace Pipeline.Bench;
+
+internal sealed record DashboardSettings
+{
+    /// <summary>Stored jobs, of 100 tasks each, and webhook deliveries.</summary>
+    public int Jobs { get; init; } = 100_000;
+    public int Deliveries { get; init; } = 1_000_000;
+
+    /// <summary>Requests of each page.</summary>
+    public int Requests { get; init; } = 40;
+
+    /// <summary>Browsers that follow the page Now, and for how long.</summary>
+    public int Viewers { get; init; } = 50;
+    public int Seconds { get; init; } = 30;
+}
+
+/// <summary>
+/// <c>dashboard</c>: a results-api of its own process over a PostgreSQL that holds a fleet's worth of rows, written by SQL. Every page is
+/// asked for again and again, searches among them; then many follow the live page, and what that costs is read off the process.
+/// </summary>
+internal static partial class DashboardBench
+{
+    private const string Password = "correct horse battery staple";
+    private const int TasksEach = 100;
+
+    private static readonly string[] Searches =
+    [
+        "jobs?state=failed",
+        "jobs?class=standard&model=m-3",
+        "jobs?tenant=tenant-7",
+        "jobs?failures=true&not_retried=true",
+        "jobs?error=model_failed",
+        "jobs?group=none",
+        "bulk/preview?action=retry-failed&error=model_failed&not_retried=true",
+        "audit?action=job.cancel",
+    ];
+
+    public static Command Create()
+    {
+        var jobs = new Option<int>("--jobs")
+        {
+            Description = "Stored jobs, of 100 tasks each",
+            DefaultValueFactory = _ => new DashboardSettings().Jobs,
+        };
+        var deliveries = new Option<int>("--deliveries")
+        {
+            Description = "Stored webhook deliveries",
+            DefaultValueFactory = _ => new DashboardSettings().Deliveries,
+        };
+        var seconds = new Option<int>("--seconds")
+        {
+            Description = "Seconds with live viewers",
+            DefaultValueFactory = _ => new DashboardSettings().Seconds,
+        };
+        var command = new Command(
+            "dashboard",
+            "The operators' dashboard over millions of rows: time of every page, and the cost of live viewers."
+        )
+        {
+            jobs,
+            deliveries,
+            seconds,
+        };
+        command.SetAction(
+            (parsed, stop) =>
+                RunAsync(
+                    new DashboardSettings
+                    {
+                        Jobs = parsed.GetValue(jobs),
+                        Deliveries = parsed.GetValue(deliveries),
+                        Seconds = parsed.GetValue(seconds),
+                    },
+                    stop
+                )
+        );
+        return command;
+    }
+
+    public static async Task<int> RunAsync(DashboardSettings settings, CancellationToken stop)
+    {
+        var folder = TemporaryFolder.Create("pipeline-bench-dashboard-");
+        try
+        {
+            await using var postgres = await PrivatePostgres.StartAsync(
+                new PrivatePostgresOptions { Folder = Path.Combine(folder, "postgres") },
+                NullLogger.Instance,
+                stop
+            );
+            await Migrator.MigrateAsync(postgres.ConnectionString, NullLogger.Instance, TimeSpan.FromSeconds(60), stop);
+            await using var storage = NpgsqlDataSource.Create(postgres.ConnectionString);
+            var clock = Stopwatch.StartNew();
+            await SeedAsync(storage, settings, stop);
+            Figures.Say(
+                $"{(long)settings.Jobs * TasksEach:N0} results of {settings.Jobs:N0} jobs written in {clock.Elapsed.TotalSeconds:F0} s"
+            );
+            var options = new PipelineOptions { Database = postgres.ConnectionString, Broker = PipelineOptions.InMemoryBroker };
+            await using var services = new ServiceProcesses(options, Path.Combine(folder, "logs"));
+            var service = services.Start("results-api", "Pipeline.ResultsApi.dll", 0);
+            await service.UntilReadyAsync(TimeSpan.FromSeconds(60), stop);
+            return await MeasureAsync(storage, service, settings, stop);
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+    }
+
+    private static async Task<int> MeasureAsync(
+        NpgsqlDataSource storage,
+        ServiceProcess service,
+        DashboardSettings settings,
+        CancellationToken stop
+    )
+    {
+        using var browser = await SignInAsync(storage, service, stop);
+        var job = await NewestJobAsync(storage, stop);
+        string[] pages =
+        [
+            "now",
+            "now?range=30d",
+            "trade-off",
+            "jobs",
+            $"jobs/{job}",
+            "failures?range=24h",
+            "failures?range=30d",
+            "bulk",
+            "workers",
+            "models",
+            "webhooks",
+            "tenants",
+            "audit",
+            "operators",
+        ];
+        var pageMs = await WorstAsync(browser, pages, settings, stop);
+        var searchMs = await WorstAsync(browser, Searches, settings, stop);
+        var core = await ViewersAsync(browser, service, settings, stop);
+        Figures.Report(
+            new
+            {
+                benchmark = "dashboard",
+                jobs = settings.Jobs,
+                results = (long)settings.Jobs * TasksEach,
+                deliveries = settings.Deliveries,
+                page_p95_ms = Math.Round(pageMs, 1),
+                search_p95_ms = Math.Round(searchMs, 1),
+                viewers = settings.Viewers,
+                core_of_viewers = Math.Round(core, 3),
+            }
+        );
+        return pageMs <= 300 && searchMs <= 500 && core <= 0.1 ? 0 : 1;
+    }
+
+    /// <summary>Asks for each page again and again; gives the worst 95th percentile, in milliseconds.</summary>
+    private static async Task<double> WorstAsync(HttpClient browser, string[] pages, DashboardSettings settings, CancellationToken stop)
+    {
+        var worst = 0.0;
+        foreach (var page in pages)
+        {
+            var times = new double[settings.Requests];
+            for (var i = 0; i < times.Length; i++)
+            {
+                var clock = Stopwatch.StartNew();
+                using var response = await browser.GetAsync($"dashboard/{page}", stop);
+                await response.Content.ReadAsByteArrayAsync(stop);
+                response.EnsureSuccessStatusCode();
+                times[i] = clock.Elapsed.TotalMilliseconds;
+            }
+
+            Array.Sort(times);
+            var p95 = Figures.Percentile(times, 95);
+            Figures.Say($"{page}: p50 {Figures.Percentile(times, 50):F1} ms, p95 {p95:F1} ms");
+            worst = Math.Max(worst, p95);
+        }
+
+        return worst;
+    }
+
+    /// <summary>Follows the live page from many connections; gives the cores that the process took for it.</summary>
+    private static async Task<double> ViewersAsync(
+        HttpClient browser,
+        ServiceProcess service,
+        DashboardSettings settings,
+        CancellationToken stop
+    )
+    {
+        using var end = CancellationTokenSource.CreateLinkedTokenSource(stop);
+        var viewers = Enumerable.Range(0, settings.Viewers).Select(_ => FollowAsync(browser, end.Token)).ToArray();
+        await Task.Delay(TimeSpan.FromSeconds(3), stop);
+        using var process = Process.GetProcessById(service.ProcessId);
+        var (cpu, clock) = (process.TotalProcessorTime, Stopwatch.StartNew());
+        await Task.Delay(TimeSpan.FromSeconds(settings.Seconds), stop);
+        process.Refresh();
+        var core = (process.TotalProcessorTime - cpu) / clock.Elapsed;
+        await end.CancelAsync();
+        var bytes = (await Task.WhenAll(viewers)).Min();
+        Figures.Say($"{settings.Viewers} viewers: {core:P1} of a core, each was sent {bytes / 1e3:F0} kB or more");
+        return bytes > 0 ? core : throw new InvalidOperationException("A viewer was sent nothing.");
+    }
+
+    private static async Task<long> FollowAsync(HttpClient browser, CancellationToken stop)
+    {
+        var (buffer, total) = (new byte[64 * 1024], 0L);
+        try
+        {
+            await using var stream = await browser.GetStreamAsync("dashboard/now/live", stop);
+            while (await stream.ReadAsync(buffer, stop) is > 0 and var read)
+            {
+                total += read;
+            }
+        }
+        catch (OperationCanceledException)
+        {
+            // The measurement is over.
+        }
+
+        return total;
+    }
+
+    private static async Task<HttpClient> SignInAsync(NpgsqlDataSource storage, ServiceProcess service, CancellationToken stop)
+    {
+        var link = await DashboardServices.FirstAdminLinkAsync(storage, new(), service.Address, stop);
+        var browser = new HttpClient(new HttpClientHandler { CookieContainer = new CookieContainer(), MaxConnectionsPerServer = 1000 })
+        {
+            BaseAddress = service.Address,
+        };
+        var page = await browser.GetStringAsync(link, stop);
+        using var form = new FormUrlEncodedContent(
+            new Dictionary<string, string>
+            {
+                ["form_token"] = FormToken().Match(page).Groups[1].Value,
+                ["token"] = link!.Query["?token=".Length..],
+                ["name"] = "bench",
+                ["password"] = Password,
+                ["again"] = Password,
+            }
+        );
+        using var answer = await browser.PostAsync("dashboard/welcome", form, stop);
+        answer.EnsureSuccessStatusCode();
+        return browser;
+    }
+
+    private static async Task<Guid> NewestJobAsync(NpgsqlDataSource storage, CancellationToken stop)
+    {
+        await using var command = storage.CreateCommand("SELECT id FROM jobs ORDER BY id DESC LIMIT 1");
+        return (Guid)(await command.ExecuteScalarAsync(stop))!;
+    }
+
+    /// <summary>
+    /// Jobs of the last 36 hours, each of one chunk and one batch: of 1,000 jobs 10 have failed tasks, and the newest ones are open. Ids are
+    /// made as UUIDv7 are, from the time.
+    /// </summary>
+    private static async Task SeedAsync(NpgsqlDataSource storage, DashboardSettings settings, CancellationToken stop)
+    {
+        var payload = new ChunkPayloadWriter();
+        for (var i = 0; i < TasksEach; i++)
+        {
+            payload.Add(System.Text.Encoding.UTF8.GetBytes($"t-{i}"), "a short text to be told a language of"u8, 37);
+        }
+
+        await using var connection = await storage.OpenConnectionAsync(stop);
+        foreach (var sql in SeedSql)
+        {
+            await using var command = new NpgsqlCommand(
+                sql.Replace("@jobs", $"{settings.Jobs}", StringComparison.Ordinal)
+                    .Replace("@deliveries", $"{settings.Deliveries}", StringComparison.Ordinal)
+                    .Replace("@tasks", $"{TasksEach}", StringComparison.Ordinal),
+                connection
+            )
+            {
+                CommandTimeout = 0,
+            };
+            if (sql.Contains("$1", StringComparison.Ordinal))
+            {
+                command.Parameters.Add(new() { Value = payload.Finish() });
+            }
+
+            await command.ExecuteNonQueryAsync(stop);
+        }
+    }
+
+    private static readonly string[] SeedSql =
+    [
+        """
+            CREATE FUNCTION pg_temp.id_at(at timestamptz, n bigint) RETURNS uuid LANGUAGE sql AS $$
+              SELECT (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') || '7' || substr(md5(n::text), 1, 3) || '8'
+                      || substr(md5(n::text), 4, 15))::uuid
+            $$
+            """,
+        """
+            INSERT INTO tenants (id, name, created_at)
+            SELECT pg_temp.id_at(now() - interval '40 h', n), 'tenant-' || n, now() - interval '40 h' FROM generate_series(1, 20) AS n
+            """,
+        """
+            INSERT INTO workers (id, name, pool, provider, device, price_per_hour_pico, state, started_at, last_seen, uptime_ns, accounted_ns)
+            SELECT pg_temp.id_at(now() - interval '39 h', n), 'worker-' || n, 'pool-' || n % 2, 'cpu', 'bench', 1000000000000, 'alive',
+                   now() - interval '39 h', now(), 39 * 3600 * 1000000000::bigint, 39 * 3600 * 1000000000::bigint
+            FROM generate_series(1, 8) AS n
+            """,
+        """
+            CREATE TEMP TABLE seeds AS
+            SELECT n, pg_temp.id_at(at, n) AS id, at, n > @jobs - 50 AS open, n % 100 = 0 AS bad,
+                   (SELECT id FROM tenants WHERE name = 'tenant-' || (1 + n % 20)) AS tenant,
+                   (ARRAY['bulk', 'standard', 'express'])[1 + n % 3] AS class
+            FROM (SELECT n, now() - interval '36 h' * (1 - n::float8 / @jobs) AS at FROM generate_series(1, @jobs) AS n) s
+            """,
+        """
+            INSERT INTO jobs (id, tenant, model, model_version, class, state, tasks, units, chunks, open_chunks, succeeded, failed, expired, cancelled,
+                              cost_pico, deadline, created_at, queued_at, started_at, finished_at)
+            SELECT id, tenant, 'm-' || n % 5, '1', class, CASE WHEN open THEN 'running' ELSE 'completed' END, @tasks, @tasks * 37, 1, open::int,
+                   CASE WHEN NOT open THEN @tasks - bad::int * 10 END, CASE WHEN NOT open THEN bad::int * 10 END, CASE WHEN NOT open THEN 0 END,
+                   CASE WHEN NOT open THEN 0 END, CASE WHEN NOT open THEN 55600 END, at + interval '48 h', at, at, at,
+                   CASE WHEN NOT open THEN at + interval '1 s' END
+            FROM seeds
+            """,
+        """
+            INSERT INTO chunks (job, no, first_seq, tasks, units, units_max, remaining, succeeded, failed, announced_at, payload)
+            SELECT id, 0, 0, @tasks, @tasks * 37, 37, CASE WHEN open THEN @tasks ELSE 0 END,
+                   CASE WHEN open THEN 0 ELSE @tasks - bad::int * 10 END, CASE WHEN open THEN 0 ELSE bad::int * 10 END, at, $1
+            FROM seeds
+            """,
+        """
+            INSERT INTO batches (id, worker, dispatch, lane, model, provider, rows, units, padded_units, device_ns, cost_pico, started_at, finished_at)
+            SELECT id, (SELECT id FROM workers WHERE name = 'worker-' || (1 + n % 8)), id, 'bulk', 'm-' || n % 5 || '@1', 'cpu', @tasks, @tasks * 37,
+                   @tasks * 40, 4000000, 55600, at, at
+            FROM seeds
+            """,
+        """
+            INSERT INTO results (job, seq, chunk, custom_id, status, output, content_type, error_code, error_message, model, turns, cost_pico, batch, units,
+                                 queued_us, staged_us, device_us, total_us, finished_at)
+            SELECT s.id, seq, 0, 't-' || seq, CASE WHEN f THEN 'failed' ELSE 'succeeded' END, CASE WHEN NOT f THEN '{"label":"en"}'::bytea END,
+                   CASE WHEN NOT f THEN 'application/json' END, CASE WHEN f THEN 'model_failed' END, CASE WHEN f THEN 'It failed.' END,
+                   'm-' || n % 5 || '@1', 1, 556, s.id, 37, 1000, 100, 400, 2000, s.at + interval '1 s'
+            FROM seeds s CROSS JOIN generate_series(0, @tasks - 1) AS seq CROSS JOIN LATERAL (SELECT bad AND seq < 10 AS f) b
+            WHERE NOT open
+            """,
+        """
+            INSERT INTO ledger (worker, account, from_ns, to_ns, ns, pico, at)
+            SELECT w.id, a.account, t * 10000000000::bigint, (t + 1) * 10000000000::bigint, 5000000000, 1388888, w.started_at + interval '10 s' * t
+            FROM workers w CROSS JOIN generate_series(0, 14039) AS t CROSS JOIN (VALUES ('task'), ('idle')) AS a (account)
+            """,
+        """
+            INSERT INTO usage_days (day, tenant, class, model, succeeded, failed, expired, cancelled, units, turns, device_ns, cost_pico)
+            SELECT current_date - d, t.id, c, 'm-' || m || '@1', 10000, 10, 0, 0, 370000, 10010, 1, 5560000
+            FROM tenants t, generate_series(0, 29) AS d, unnest(ARRAY['bulk', 'standard', 'express']) AS c, generate_series(0, 4) AS m
+            """,
+        """
+            INSERT INTO webhook_endpoints (id, tenant, url, description, event_types, state, created_at)
+            SELECT pg_temp.id_at(now() - interval '38 h', n), (SELECT id FROM tenants WHERE name = 'tenant-' || (1 + n % 20)),
+                   'https://receiver-' || n || '.example/', '', ARRAY['job.completed'], 'enabled', now() - interval '38 h'
+            FROM generate_series(1, 100) AS n
+            """,
+        """
+            INSERT INTO webhook_deliveries (id, tenant, endpoint, event, type, state, reason, attempts, created_at, finished_at)
+            SELECT pg_temp.id_at(now() - interval '36 h' * (1 - n::float8 / @deliveries), n), e.tenant, e.id, n, 'job.completed',
+                   CASE WHEN n % 50 = 0 THEN 'failed' ELSE 'delivered' END, CASE WHEN n % 50 = 0 THEN 'gone' END, 1,
+                   now() - interval '36 h' * (1 - n::float8 / @deliveries), now()
+            FROM generate_series(1, @deliveries) AS n
+            JOIN (SELECT id, tenant, row_number() OVER () AS i FROM webhook_endpoints) e ON e.i = 1 + n % 100
+            """,
+        """
+            INSERT INTO audit (id, at, operator_name, action, subject_kind, subject, done)
+            SELECT pg_temp.id_at(now() - interval '36 h', n), now() - interval '36 h', 'ada', CASE WHEN n % 100 = 0 THEN 'job.cancel' ELSE 'job.pause' END,
+                   'job', gen_random_uuid()::text, true
+            FROM generate_series(1, 100000) AS n
+            """,
+        "VACUUM ANALYZE",
+    ];
+
+    [GeneratedRegex("name=\"form_token\" value=\"([^\"]+)\"")]
+    private static partial Regex FormToken();
+}
