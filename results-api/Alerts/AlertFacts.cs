@@ -91,9 +91,10 @@ public sealed record ProbeFacts(string Probe, string Model, IReadOnlyList<(strin
 public sealed record LateJob(JobId Job, SeriesKey Key, DateTimeOffset Deadline, DateTimeOffset Predicted);
 
 /// <summary>An objective whose error budget is watched.</summary>
+/// <param name="Labels">Its SLO and its own name, and the class, model and tenant that it is of.</param>
 /// <param name="Target">Share of events that must be good.</param>
-/// <param name="Bad">Of all that the service answers for, what broke it.</param>
-public sealed record Objective(string Name, LatencyClass Class, double Target, Func<SlaSums, EventCount> Bad);
+/// <param name="Count">Events of the last so much time, for every length of <see cref="BurnWindows"/>.</param>
+public sealed record WatchedObjective(IReadOnlyDictionary<string, string> Labels, double Target, Func<TimeSpan, EventCount> Count);
 
 /// <summary>All that one look judges; times are whole minutes of UTC.</summary>
 public sealed record AlertFacts
@@ -107,9 +108,7 @@ public sealed record AlertFacts
     /// <summary>Whole hours of the last two days.</summary>
     public required SlaHistory Hours { get; init; }
 
-    /// <summary>What each class came to in the last so much time, for every length of <see cref="BurnWindows"/>.</summary>
-    public required IReadOnlyDictionary<(LatencyClass Class, TimeSpan Length), SlaSums> Windows { get; init; }
-    public required IReadOnlyList<Objective> Objectives { get; init; }
+    public required IReadOnlyList<WatchedObjective> Objectives { get; init; }
 
     /// <summary>The last five minutes.</summary>
     public required DoorCount Door { get; init; }

@@ -71,7 +71,7 @@ public sealed class AlertFinder(AlertFacts facts, IReadOnlyDictionary<string, Ru
             {
                 Add(
                     set,
-                    new() { ["class"] = LatencyClass.Express.Name() },
+                    new Dictionary<string, string> { ["class"] = LatencyClass.Express.Name() },
                     $"The first results of {first.Count} express jobs of 5 minutes: p95 {Show(p95)}, the limit is {set.Threshold:0.###} s.",
                     new JsonObject
                     {
@@ -92,7 +92,7 @@ public sealed class AlertFinder(AlertFacts facts, IReadOnlyDictionary<string, Ru
         {
             Add(
                 set,
-                [],
+                new Dictionary<string, string>(),
                 $"{facts.Door.Failed} requests of 5 minutes failed at the door, and none was accepted.",
                 new JsonObject { ["accepted"] = 0, ["failed"] = facts.Door.Failed }
             );
@@ -179,13 +179,7 @@ public sealed class AlertFinder(AlertFacts facts, IReadOnlyDictionary<string, Ru
 
         foreach (var objective in facts.Objectives)
         {
-            var burning = BurnRate.Worst(
-                objective.Target,
-                BurnWindows.Defaults,
-                length => facts.Windows.TryGetValue((objective.Class, length), out var sums) ? objective.Bad(sums) : default,
-                TasksMin,
-                BadMin
-            );
+            var burning = BurnRate.Worst(objective.Target, BurnWindows.Defaults, objective.Count, TasksMin, BadMin);
             if (burning is { Windows: var windows })
             {
                 Add(
@@ -193,8 +187,8 @@ public sealed class AlertFinder(AlertFacts facts, IReadOnlyDictionary<string, Ru
                     {
                         Severity = windows.Severity,
                     },
-                    new() { ["class"] = objective.Class.Name(), ["objective"] = objective.Name },
-                    $"The error budget of {objective.Name} ({objective.Class.Name()}, {objective.Target:P2}) goes at {burning.LongBurn:0.#} times the "
+                    objective.Labels,
+                    $"The error budget of {string.Join(' ', objective.Labels.Values)} ({objective.Target:P2}) goes at {burning.LongBurn:0.#} times the "
                         + $"allowed rate over {Length(windows.Long)} and {burning.ShortBurn:0.#} over {Length(windows.Short)}; the limit is {windows.Factor}.",
                     new JsonObject
                     {
@@ -506,7 +500,7 @@ public sealed class AlertFinder(AlertFacts facts, IReadOnlyDictionary<string, Ru
         {
             Add(
                 set,
-                new() { ["class"] = latencyClass.Name() },
+                new Dictionary<string, string> { ["class"] = latencyClass.Name() },
                 $"The wait of {latencyClass.Name()} tasks (p95) is {trend.Now:0.###} s and grows by {trend.PerStep:0.###} s an hour: in {hours:0} hours it is "
                     + $"the class's whole target of {target:0.###} s.",
                 new JsonObject
@@ -536,7 +530,7 @@ public sealed class AlertFinder(AlertFacts facts, IReadOnlyDictionary<string, Ru
 
     private RuleSetting? On(string rule) => settings[rule] is { Enabled: true } set ? set : null;
 
-    private void Add(RuleSetting set, Dictionary<string, string> labels, string summary, JsonObject evidence) =>
+    private void Add(RuleSetting set, IReadOnlyDictionary<string, string> labels, string summary, JsonObject evidence) =>
         _found.Add(new Finding(set.Rule.Name, set.Severity, labels, summary, evidence));
 
     private static Dictionary<string, string> Labels(SeriesKey key) => new() { ["class"] = key.Class.Name(), ["model"] = key.Model };

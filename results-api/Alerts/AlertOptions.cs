@@ -10,10 +10,6 @@ public sealed record AlertOptions
     /// <summary>How often it is looked for what is wrong.</summary>
     public TimeSpan LookEvery { get; init; } = TimeSpan.FromSeconds(15);
 
-    /// <summary>Share of tasks to be done within their class's target, and to be done at all: what is over is the error budget.</summary>
-    public double WithinTarget { get; init; } = 0.99;
-    public double CompletedTarget { get; init; } = 0.999;
-
     /// <summary>Jobs with the nearest deadlines that are predicted at each look.</summary>
     public int JobsMax { get; init; } = 1000;
 
@@ -31,8 +27,6 @@ public sealed record AlertOptions
             "10 ms to 5 min",
             o.LookEvery
         );
-        check.Expect(o.WithinTarget is > 0 and < 1, nameof(WithinTarget), "more than 0 and less than 1", o.WithinTarget);
-        check.Expect(o.CompletedTarget is > 0 and < 1, nameof(CompletedTarget), "more than 0 and less than 1", o.CompletedTarget);
         check.Expect(o.JobsMax is >= 1 and <= 100_000, nameof(JobsMax), "1 to 100000", o.JobsMax);
         check.Expect(o.Keep >= TimeSpan.FromDays(3) && o.Keep <= TimeSpan.FromDays(3650), nameof(Keep), "3 to 3650 days", o.Keep);
         check.ThrowIfAny();

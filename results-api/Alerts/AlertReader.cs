@@ -4,6 +4,8 @@ using Pipeline.Contracts;
 using Pipeline.Hosting;
 using Pipeline.Migrations;
 using Pipeline.ResultsApi.Jobs;
+using Pipeline.ResultsApi.Sla;
+using Pipeline.ResultsApi.Sla.Objectives;
 using Pipeline.ResultsApi.Webhooks;
 
 namespace Pipeline.ResultsApi.Alerts;
@@ -12,7 +14,13 @@ namespace Pipeline.ResultsApi.Alerts;
 /// Gathers what a look judges. Minutes and hours are kept from look to look and only the new ones are read, with the last few again: tasks that
 /// committed late are added to their minute.
 /// </summary>
-internal sealed class AlertReader(NpgsqlDataSource database, Forecasts forecasts, AlertOptions options, TimeProvider time)
+internal sealed class AlertReader(
+    NpgsqlDataSource database,
+    Forecasts forecasts,
+    ObjectiveSet objectives,
+    AlertOptions options,
+    TimeProvider time
+)
 {
     private const int ProbeRunsMax = 120;
     private static readonly TimeSpan Minute = TimeSpan.FromMinutes(1);
@@ -24,11 +32,23 @@ internal sealed class AlertReader(NpgsqlDataSource database, Forecasts forecasts
 
     /// <summary>Longer windows hardly change in this time, and are read no more often.</summary>
     private static readonly TimeSpan SlowWindow = TimeSpan.FromHours(6);
+    private static readonly TimeSpan[] Lengths = [.. BurnWindows.Defaults.SelectMany(w => (TimeSpan[])[w.Long, w.Short]).Distinct()];
+    private static readonly SlaTime[] ObjectiveTimes =
+    [
+        SlaTime.Queued,
+        SlaTime.Device,
+        SlaTime.Total,
+        SlaTime.FirstResult,
+        SlaTime.JobTotal,
+    ];
     private static readonly SlaTime[] Times = [SlaTime.Queued, SlaTime.Device, SlaTime.Total, SlaTime.FirstResult];
 
     private readonly SlaHistory _minutes = new();
     private readonly SlaHistory _hours = new();
-    private readonly Dictionary<(LatencyClass Class, TimeSpan Length), SlaSums> _windows = [];
+    private readonly Dictionary<
+        TimeSpan,
+        (Dictionary<SlaKey, SlaSums> Sums, Dictionary<(TenantId, LatencyClass), EventCount> Doors)
+    > _windows = [];
     private DateTimeOffset _minutesUntil = DateTimeOffset.UnixEpoch;
     private DateTimeOffset _hoursUntil = DateTimeOffset.UnixEpoch;
     private DateTimeOffset _slowAt = DateTimeOffset.UnixEpoch;
@@ -48,8 +68,7 @@ internal sealed class AlertReader(NpgsqlDataSource database, Forecasts forecasts
             Now = now,
             Minutes = _minutes,
             Hours = _hours,
-            Windows = _windows,
-            Objectives = Objectives(),
+            Objectives = await WatchedAsync(connection, stop),
             Door = await ReadDoorAsync(connection, now, stop),
             Probes = await ReadProbesAsync(connection, stop),
             LateJobs = await ReadLateJobsAsync(connection, clock, stop),
@@ -113,48 +132,112 @@ internal sealed class AlertReader(NpgsqlDataSource database, Forecasts forecasts
     private async Task ReadWindowsAsync(NpgsqlConnection connection, DateTimeOffset now, CancellationToken stop)
     {
         var slowly = now - _slowAt >= Late;
-        foreach (var length in BurnWindows.Defaults.SelectMany(w => (TimeSpan[])[w.Long, w.Short]).Distinct())
+        foreach (var length in Lengths)
         {
             if (length >= SlowWindow && !slowly)
             {
                 continue;
             }
 
-            foreach (var latencyClass in Enum.GetValues<LatencyClass>())
-            {
-                _windows[(latencyClass, length)] = new SlaSums();
-            }
-
+            var sums = new Dictionary<SlaKey, SlaSums>();
             foreach (var span in SlaSpan.Of(now - length, now))
             {
-                await SlaStore.ReadAsync(connection, span, null, [], (_, key, row) => row.AddTo(_windows[(key.Class, length)]), stop);
+                await SlaStore.ReadAsync(connection, span, null, ObjectiveTimes, (_, key, row) => Add(sums, key, row), stop);
             }
+
+            await using var command = new NpgsqlCommand(
+                "SELECT tenant, class, sum(accepted)::bigint, sum(failed)::bigint FROM sla_doors WHERE at >= $1 AND at < $2 GROUP BY 1, 2",
+                connection
+            );
+            command.Parameters.Add(DeliveryQueue.Moment(now - length));
+            command.Parameters.Add(DeliveryQueue.Moment(now));
+            var doors = new Dictionary<(TenantId, LatencyClass), EventCount>();
+            await using var reader = await command.ExecuteReaderAsync(stop);
+            while (await reader.ReadAsync(stop))
+            {
+                var latencyClass = LatencyClasses.TryParse(reader.GetString(1), out var known) ? known : LatencyClass.Bulk;
+                var (accepted, failed) = (reader.GetInt64(2), reader.GetInt64(3));
+                doors[(new TenantId(reader.GetGuid(0)), latencyClass)] = new EventCount(accepted + failed, failed);
+            }
+
+            _windows[length] = (sums, doors);
         }
 
         _slowAt = slowly ? now : _slowAt;
+
+        static void Add(Dictionary<SlaKey, SlaSums> sums, SlaKey key, SlaRowReader row)
+        {
+            if (!sums.TryGetValue(key, out var sum))
+            {
+                sums[key] = sum = new SlaSums();
+            }
+
+            row.AddTo(sum);
+        }
     }
 
-    private List<Objective> Objectives() =>
+    /// <summary>The objectives of the OpenSLO files. Callbacks have no sums by class here, and are watched by the reports alone.</summary>
+    private async Task<List<WatchedObjective>> WatchedAsync(NpgsqlConnection connection, CancellationToken stop)
+    {
+        var names = new Dictionary<TenantId, string>();
+        await using (var command = new NpgsqlCommand("SELECT id, name FROM tenants", connection))
+        {
+            await using var reader = await command.ExecuteReaderAsync(stop);
+            while (await reader.ReadAsync(stop))
+            {
+                names[new TenantId(reader.GetGuid(0))] = reader.GetString(1);
+            }
+        }
+
+        return
         [
-            .. Enum.GetValues<LatencyClass>()
-                .SelectMany(latencyClass =>
-                    (Objective[])
-                        [
-                            new(
-                                "within_target",
-                                latencyClass,
-                                options.WithinTarget,
-                                sums => new EventCount(sums.Answerable, sums.Answerable - sums[SlaCount.Within])
-                            ),
-                            new(
-                                "completed",
-                                latencyClass,
-                                options.CompletedTarget,
-                                sums => new EventCount(sums.Answerable, sums.Answerable - sums[SlaCount.Succeeded])
-                            ),
-                        ]
-                ),
+            .. objectives
+                .All.Where(o => o.Indicator != Indicator.Callbacks)
+                .Select(o => new WatchedObjective(LabelsOf(o), o.Target, length => Count(o, length, names))),
         ];
+    }
+
+    private EventCount Count(Objective objective, TimeSpan length, Dictionary<TenantId, string> names)
+    {
+        var count = default(EventCount);
+        var (sums, doors) = _windows[length];
+        if (objective.Indicator == Indicator.Requests)
+        {
+            foreach (var ((tenant, latencyClass), answered) in doors)
+            {
+                count += objective.Covers(latencyClass, names.GetValueOrDefault(tenant, ""), objective.Model ?? "") ? answered : default;
+            }
+
+            return count;
+        }
+
+        foreach (var (key, sum) in sums)
+        {
+            if (objective.Covers(key.Class, names.GetValueOrDefault(key.Tenant, ""), key.Model))
+            {
+                var (good, total) = objective.Count(sum);
+                count += new EventCount(total, total - good);
+            }
+        }
+
+        return count;
+    }
+
+    private static Dictionary<string, string> LabelsOf(Objective objective)
+    {
+        var labels = new Dictionary<string, string> { ["slo"] = objective.Slo, ["objective"] = objective.Name };
+        foreach (
+            var (name, value) in new[] { ("class", objective.Class?.Name()), ("model", objective.Model), ("tenant", objective.Tenant) }
+        )
+        {
+            if (value is not null)
+            {
+                labels[name] = value;
+            }
+        }
+
+        return labels;
+    }
 
     private static async Task<DoorCount> ReadDoorAsync(NpgsqlConnection connection, DateTimeOffset now, CancellationToken stop)
     {
