@@ -181,7 +181,10 @@ internal static class HostRun
         builder.Configuration.AddInMemoryCollection(settings.Configuration());
         builder.WebHost.UseUrls(address.ToString());
         builder.Logging.ClearProviders().SetMinimumLevel(settings.LogLevel).AddSimpleConsole(ConsoleLines);
-        builder.Logging.AddFilter("Microsoft.AspNetCore", LogLevel.Warning).AddFilter("MassTransit", LogLevel.Warning);
+        builder
+            .Logging.AddFilter("Microsoft.AspNetCore", LogLevel.Warning)
+            .AddFilter("MassTransit", LogLevel.Warning)
+            .AddFilter("Quartz", LogLevel.Warning);
         builder.Services.AddPipelineDefaults(options);
         builder.Services.AddIngest(builder.Configuration);
         builder.Services.AddScheduler(builder.Configuration);
