@@ -194,7 +194,7 @@ internal static class ExpressBench
         );
         await services.StartAllAsync(0, 0, stop);
         using var http = Client(services, rig.ApiKey);
-        var job = await SubmitBulkAsync(http, texts, 100_000, stop);
+        var job = await SubmitBulkAsync(http, texts, 400_000, stop);
         await Task.Delay(Settle, stop);
         var perSecond = await BulkPerSecondAsync(rig, job, () => Task.Delay(length, stop), stop);
         await CancelAsync(rig, http, job, stop);
