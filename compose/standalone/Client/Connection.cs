@@ -12,6 +12,16 @@ internal sealed class Connection
     private readonly Option<Uri?> _url = new("--url")
     {
         Description = "Address of the service (default: PIPELINE_URL, or the host started with up)",
+        CustomParser = static result =>
+        {
+            if (Uri.TryCreate(result.Tokens[0].Value, UriKind.Absolute, out var uri) && uri.Scheme is "http" or "https")
+            {
+                return uri;
+            }
+
+            result.AddError($"--url expects an address like http://127.0.0.1:5320, given \"{result.Tokens[0].Value}\".");
+            return null;
+        },
     };
     private readonly Option<string?> _key = new("--key") { Description = "API key (default: PIPELINE_API_KEY, or the host's first key)" };
     private readonly Option<string> _data = new("--data")
