@@ -93,7 +93,7 @@ public sealed record Quiet(string Id, string? Rule, IReadOnlyDictionary<string, 
 
 /// <summary>What one look changed.</summary>
 /// <param name="Tell">True when receivers are told: raised, worse, or over.</param>
-public sealed record AlertChange(OpenAlert Alert, bool IsNew, bool Tell);
+public sealed record AlertChange(OpenAlert Alert, bool Tell);
 
 /// <summary>
 /// Turns what is found at each look into alerts: one for each thing, told once when it fires, once more when it gets worse, and once when it is
@@ -141,7 +141,7 @@ public static class AlertBook
                 Since = now,
                 SeenAt = now,
             };
-            changes.Add(Seen(alert, finding, timing(finding.Rule), quiet, now) with { IsNew = true });
+            changes.Add(Seen(alert, finding, timing(finding.Rule), quiet, now));
         }
 
         return changes;
@@ -176,7 +176,6 @@ public static class AlertBook
                 Told = alert.Told || tell,
                 SilencedBy = silencedBy,
             },
-            IsNew: false,
             tell
         );
     }
@@ -185,7 +184,7 @@ public static class AlertBook
     {
         var over = alert.State == AlertState.Pending || now - alert.SeenAt >= timing.Clear;
         return over
-            ? new AlertChange(alert with { State = AlertState.Resolved, ResolvedAt = now }, IsNew: false, Tell: alert.Told)
-            : new AlertChange(alert, IsNew: false, Tell: false);
+            ? new AlertChange(alert with { State = AlertState.Resolved, ResolvedAt = now }, Tell: alert.Told)
+            : new AlertChange(alert, Tell: false);
     }
 }

@@ -51,6 +51,7 @@ internal sealed class AlertReader(
     > _windows = [];
     private DateTimeOffset _minutesUntil = DateTimeOffset.UnixEpoch;
     private DateTimeOffset _hoursUntil = DateTimeOffset.UnixEpoch;
+    private DateTimeOffset _windowsAt = DateTimeOffset.UnixEpoch;
     private DateTimeOffset _slowAt = DateTimeOffset.UnixEpoch;
 
     public async Task<AlertFacts> ReadAsync(CancellationToken stop)
@@ -131,6 +132,11 @@ internal sealed class AlertReader(
 
     private async Task ReadWindowsAsync(NpgsqlConnection connection, DateTimeOffset now, CancellationToken stop)
     {
+        if (now == _windowsAt)
+        {
+            return; // There are several looks a minute, and minutes are whole.
+        }
+
         var slowly = now - _slowAt >= Late;
         foreach (var length in Lengths)
         {
@@ -163,7 +169,7 @@ internal sealed class AlertReader(
             _windows[length] = (sums, doors);
         }
 
-        _slowAt = slowly ? now : _slowAt;
+        (_windowsAt, _slowAt) = (now, slowly ? now : _slowAt);
 
         static void Add(Dictionary<SlaKey, SlaSums> sums, SlaKey key, SlaRowReader row)
         {

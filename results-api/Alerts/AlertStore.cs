@@ -41,7 +41,7 @@ internal sealed class AlertStore(NpgsqlDataSource database, TimeProvider time)
     )
     {
         await using var batch = new NpgsqlBatch(connection, transaction);
-        foreach (var (alert, isNew, tell) in changes)
+        foreach (var (alert, tell) in changes)
         {
             if (alert.State == AlertState.Resolved && alert.RaisedAt is null)
             {
@@ -50,7 +50,7 @@ internal sealed class AlertStore(NpgsqlDataSource database, TimeProvider time)
                 continue;
             }
 
-            batch.BatchCommands.Add(isNew ? Insert(alert) : Update(alert));
+            batch.BatchCommands.Add(Put(alert));
             if (tell)
             {
                 batch.BatchCommands.Add(Event(alert));
@@ -324,12 +324,17 @@ internal sealed class AlertStore(NpgsqlDataSource database, TimeProvider time)
         return await command.ExecuteScalarAsync(stop) is 1L;
     }
 
-    private static NpgsqlBatchCommand Insert(OpenAlert alert) =>
+    /// <summary>A new alert, or an open one as it stands now. What it is about never changes, and what an operator said of it stays.</summary>
+    private static NpgsqlBatchCommand Put(OpenAlert alert) =>
         new(
             """
             INSERT INTO alerts (id, rule, fingerprint, labels, state, severity, summary, evidence, since, seen_at, raised_at, acknowledged_at,
                                 escalated_at, resolved_at, told, silenced_by)
             VALUES ($1, $2, $3, $4::jsonb, $5, $6, $7, $8::jsonb, $9, $10, $11, $12, $13, $14, $15, $16)
+            ON CONFLICT (id) DO UPDATE SET
+              state = excluded.state, severity = excluded.severity, summary = excluded.summary, evidence = excluded.evidence,
+              seen_at = excluded.seen_at, raised_at = excluded.raised_at, acknowledged_at = excluded.acknowledged_at,
+              escalated_at = excluded.escalated_at, resolved_at = excluded.resolved_at, told = excluded.told, silenced_by = excluded.silenced_by
             """
         )
         {
@@ -344,32 +349,6 @@ internal sealed class AlertStore(NpgsqlDataSource database, TimeProvider time)
                 new() { Value = alert.Summary },
                 new() { Value = alert.Evidence.ToJsonString() },
                 DeliveryQueue.Moment(alert.Since),
-                DeliveryQueue.Moment(alert.SeenAt),
-                MomentOrNull(alert.RaisedAt),
-                MomentOrNull(alert.AcknowledgedAt),
-                MomentOrNull(alert.EscalatedAt),
-                MomentOrNull(alert.ResolvedAt),
-                new() { Value = alert.Told },
-                OrNull(alert.SilencedBy),
-            },
-        };
-
-    private static NpgsqlBatchCommand Update(OpenAlert alert) =>
-        new(
-            """
-            UPDATE alerts SET state = $2, severity = $3, summary = $4, evidence = $5::jsonb, seen_at = $6, raised_at = $7, acknowledged_at = $8,
-              escalated_at = $9, resolved_at = $10, told = $11, silenced_by = $12
-            WHERE id = $1
-            """
-        )
-        {
-            Parameters =
-            {
-                Id(alert.Id),
-                new() { Value = alert.State.Word() },
-                new() { Value = alert.Severity.Word() },
-                new() { Value = alert.Summary },
-                new() { Value = alert.Evidence.ToJsonString() },
                 DeliveryQueue.Moment(alert.SeenAt),
                 MomentOrNull(alert.RaisedAt),
                 MomentOrNull(alert.AcknowledgedAt),

@@ -68,7 +68,7 @@ internal sealed partial class Alerter(
         await AlertStore.WriteAsync(connection, transaction, changes, stop);
         await AlertStore.SweepAsync(connection, transaction, now - options.Keep, stop);
         await transaction.CommitAsync(stop);
-        foreach (var (alert, _, tell) in changes)
+        foreach (var (alert, tell) in changes)
         {
             if (tell)
             {

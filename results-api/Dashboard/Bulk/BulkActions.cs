@@ -47,8 +47,7 @@ internal sealed class BulkActions(NpgsqlDataSource database, DashboardOptions op
 
     public async Task<BulkPreview> PreviewAsync(JobFilter filter, string action, CancellationToken stop)
     {
-        await using var command = database.CreateCommand();
-        command.CommandTimeout = (int)options.QueryTimeMax.TotalSeconds;
+        await using var command = database.CreateCommand(options);
         var where = filter.Conditions(command).Add(Eligible(action)).Where;
         command.CommandText = $"""
             SELECT count(*), coalesce(sum(tasks), 0)::bigint

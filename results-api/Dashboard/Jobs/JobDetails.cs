@@ -75,7 +75,7 @@ internal sealed class JobDetails(NpgsqlDataSource database, DashboardOptions opt
             $"SELECT type, created_at FROM events WHERE job = $1 AND type <> 'job.progress' ORDER BY id LIMIT {EventsMax}",
             job
         );
-        return await ReadAsync(command, row => new JobEvent(row.GetString(0), row.GetFieldValue<DateTimeOffset>(1)), stop);
+        return await Rows.ReadAsync(command, row => new JobEvent(row.GetString(0), row.GetFieldValue<DateTimeOffset>(1)), stop);
     }
 
     /// <summary>Ended tasks in their order.</summary>
@@ -84,8 +84,7 @@ internal sealed class JobDetails(NpgsqlDataSource database, DashboardOptions opt
     /// <param name="after">Those behind this number.</param>
     public async Task<List<TaskRow>> TasksAsync(Guid job, string? status, string? customId, int? after, int rows, CancellationToken stop)
     {
-        await using var command = database.CreateCommand();
-        command.CommandTimeout = (int)options.QueryTimeMax.TotalSeconds;
+        await using var command = database.CreateCommand(options);
         var filter = new SqlFilter(command)
             .Add("r.job = {0}", job, NpgsqlDbType.Uuid)
             .Add("r.seq > {0}", after, NpgsqlDbType.Integer)
@@ -99,7 +98,7 @@ internal sealed class JobDetails(NpgsqlDataSource database, DashboardOptions opt
                    r.queued_us, r.device_us, r.total_us, r.chunk
             FROM results r {filter.Where} ORDER BY r.seq LIMIT {rows}
             """;
-        var found = await ReadAsync(
+        var found = await Rows.ReadAsync(
             command,
             row =>
                 (
@@ -138,7 +137,7 @@ internal sealed class JobDetails(NpgsqlDataSource database, DashboardOptions opt
             """,
             job
         );
-        var latency = await ReadAsync(
+        var latency = await Rows.ReadAsync(
             times,
             row =>
                 row.GetInt64(0) == 0
@@ -161,7 +160,7 @@ internal sealed class JobDetails(NpgsqlDataSource database, DashboardOptions opt
             """,
             job
         );
-        var batches = await ReadAsync(
+        var batches = await Rows.ReadAsync(
             ridden,
             row => new RiddenBatch(
                 row.GetGuid(0),
@@ -188,7 +187,7 @@ internal sealed class JobDetails(NpgsqlDataSource database, DashboardOptions opt
             """,
             job
         );
-        return await ReadAsync(
+        return await Rows.ReadAsync(
             command,
             row => new JobDelivery(
                 row.GetGuid(0),
@@ -233,22 +232,9 @@ internal sealed class JobDetails(NpgsqlDataSource database, DashboardOptions opt
 
     private NpgsqlCommand Command(string sql, Guid job)
     {
-        var command = database.CreateCommand(sql);
-        command.CommandTimeout = (int)options.QueryTimeMax.TotalSeconds;
+        var command = database.CreateCommand(options, sql);
         command.Parameters.Add(new() { Value = job });
         return command;
-    }
-
-    private static async Task<List<T>> ReadAsync<T>(NpgsqlCommand command, Func<NpgsqlDataReader, T> read, CancellationToken stop)
-    {
-        await using var reader = await command.ExecuteReaderAsync(stop);
-        var rows = new List<T>();
-        while (await reader.ReadAsync(stop))
-        {
-            rows.Add(read(reader));
-        }
-
-        return rows;
     }
 
     private static TimeSpan Microseconds(long value) => TimeSpan.FromMicroseconds(value);

@@ -35,19 +35,21 @@ internal sealed class NowReader(NpgsqlDataSource database, Forecasts forecasts, 
     /// <summary>Ended tasks by UTC day and class over the last 30 days.</summary>
     public async Task<List<(DateOnly Day, string Class, long Tasks)>> DaysAsync(CancellationToken stop)
     {
-        await using var command = Command(
+        await using var command = database.CreateCommand(
+            options,
             """
             SELECT day, class, sum(succeeded + failed + expired + cancelled)::bigint FROM usage_days
             WHERE day > $1 GROUP BY day, class ORDER BY day
             """
         );
         command.Parameters.Add(new() { Value = DateOnly.FromDateTime(time.GetUtcNow().UtcDateTime).AddDays(-30) });
-        return await ReadAsync(command, row => (row.GetFieldValue<DateOnly>(0), row.GetString(1), row.GetInt64(2)), stop);
+        return await Rows.ReadAsync(command, row => (row.GetFieldValue<DateOnly>(0), row.GetString(1), row.GetInt64(2)), stop);
     }
 
     private async Task<List<ClassNow>> ClassesAsync(DateTimeOffset now, CancellationToken stop)
     {
-        await using var command = Command(
+        await using var command = database.CreateCommand(
+            options,
             $"""
             WITH open AS (
               SELECT class, count(*) AS jobs, count(*) FILTER (WHERE paused) AS paused, min(queued_at) FILTER (WHERE NOT paused) AS oldest
@@ -80,7 +82,7 @@ internal sealed class NowReader(NpgsqlDataSource database, Forecasts forecasts, 
         command.Parameters.Add(
             new() { Value = classes.Select(c => c.Value.Target).ToArray(), NpgsqlDbType = NpgsqlDbType.Array | NpgsqlDbType.Interval }
         );
-        var found = await ReadAsync(
+        var found = await Rows.ReadAsync(
             command,
             row => new ClassNow(
                 row.GetString(0),
@@ -102,7 +104,8 @@ internal sealed class NowReader(NpgsqlDataSource database, Forecasts forecasts, 
 
     private async Task<List<PoolNow>> PoolsAsync(DateTimeOffset now, CancellationToken stop)
     {
-        await using var command = Command(
+        await using var command = database.CreateCommand(
+            options,
             """
             WITH alive AS (
               SELECT id, name, pool, provider, device, accounted_ns FROM workers WHERE ended_at IS NULL
@@ -125,7 +128,7 @@ internal sealed class NowReader(NpgsqlDataSource database, Forecasts forecasts, 
         );
         command.Parameters.Add(new() { Value = (long)Snapshot.Window.TotalNanoseconds });
         command.Parameters.Add(new() { Value = Partitions.LowerBound(now - Snapshot.Window) });
-        return await ReadAsync(
+        return await Rows.ReadAsync(
             command,
             row =>
             {
@@ -154,8 +157,8 @@ internal sealed class NowReader(NpgsqlDataSource database, Forecasts forecasts, 
     {
         var soonest =
             $"(SELECT * FROM jobs WHERE finished_at IS NULL AND state IN ('queued', 'running') AND NOT paused ORDER BY deadline, id LIMIT {DueMax})";
-        await using var command = Command($"{JobViews.SelectFrom(soonest)} ORDER BY j.deadline, j.id");
-        var jobs = await ReadAsync(command, JobViews.Read, stop);
+        await using var command = database.CreateCommand(options, $"{JobViews.SelectFrom(soonest)} ORDER BY j.deadline, j.id");
+        var jobs = await Rows.ReadAsync(command, JobViews.Read, stop);
         return [.. jobs.Select(job => job with { PredictedAt = PredictedEnd.Of(job, forecasts.Fresh, now) })];
     }
 
@@ -166,7 +169,8 @@ internal sealed class NowReader(NpgsqlDataSource database, Forecasts forecasts, 
         // A batch is written when it has ended, seconds after its id was made: the minute before is looked at once more.
         var settled = known.Where(m => m.At >= first && m.At < minute.AddMinutes(-1)).ToList();
         var from = settled.Count > 0 ? settled[^1].At.AddMinutes(1) : first;
-        await using var command = Command(
+        await using var command = database.CreateCommand(
+            options,
             """
             SELECT m.at, coalesce(a.tasks, 0)::bigint, coalesce(b.rows, 0)::bigint, coalesce(b.batches, 0)
             FROM generate_series($1::timestamptz, $2::timestamptz, interval '1 minute') AS m (at)
@@ -182,30 +186,11 @@ internal sealed class NowReader(NpgsqlDataSource database, Forecasts forecasts, 
         return
         [
             .. settled,
-            .. await ReadAsync(
+            .. await Rows.ReadAsync(
                 command,
                 row => new MinuteNow(row.GetFieldValue<DateTimeOffset>(0), row.GetInt64(1), row.GetInt64(2), row.GetInt64(3)),
                 stop
             ),
         ];
-    }
-
-    private NpgsqlCommand Command(string sql)
-    {
-        var command = database.CreateCommand(sql);
-        command.CommandTimeout = (int)options.QueryTimeMax.TotalSeconds;
-        return command;
-    }
-
-    private static async Task<List<T>> ReadAsync<T>(NpgsqlCommand command, Func<NpgsqlDataReader, T> read, CancellationToken stop)
-    {
-        await using var reader = await command.ExecuteReaderAsync(stop);
-        var rows = new List<T>();
-        while (await reader.ReadAsync(stop))
-        {
-            rows.Add(read(reader));
-        }
-
-        return rows;
     }
 }

@@ -172,8 +172,7 @@ internal static class TradeOffPages
         DateTimeOffset since
     )
     {
-        var command = database.CreateCommand(sql);
-        command.CommandTimeout = (int)options.QueryTimeMax.TotalSeconds;
+        var command = database.CreateCommand(options, sql);
         command.Parameters.Add(new() { Value = Partitions.LowerBound(since) });
         command.Parameters.Add(new() { Value = pool.Model.ToString() });
         command.Parameters.Add(new() { Value = pool.Pool });
