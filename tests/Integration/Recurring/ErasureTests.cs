@@ -291,7 +291,8 @@ public sealed class ErasureTests(RecurringFixture fixture) : IClassFixture<Recur
                     """
                         INSERT INTO webhook_deliveries (id, tenant, endpoint, event, type, state, created_at, finished_at)
                         SELECT gen_random_uuid(), $1, e.id, v.id, 'budget.threshold', 'delivered', now(), now()
-                        FROM webhook_endpoints e, events v WHERE e.tenant = $1 AND v.tenant = $1 AND v.type = 'budget.warning'
+                        FROM webhook_endpoints e, events v
+                        WHERE e.tenant = $1 AND NOT e.callback AND v.tenant = $1 AND v.type = 'budget.warning'
                         """,
                 ]
         )
