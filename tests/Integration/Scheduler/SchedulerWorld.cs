@@ -48,6 +48,8 @@ internal sealed class SchedulerWorld : IAsyncDisposable
             ["Scheduler:Policy:DispatchUnlistedAfter"] = "00:00:03",
             ["Scheduler:Policy:EndingRetryAfter"] = "00:00:00.2",
             ["Scheduler:Policy:DispatchesPerLaneMax"] = "1",
+            // Express that a busy machine makes late stays on its lane.
+            ["Scheduler:Policy:ExpressRelegateShareMax"] = "0",
         };
 
     public static async Task<SchedulerWorld> CreateAsync(bool inMemory = false)
