@@ -2,7 +2,10 @@ namespace Pipeline.Contracts;
 
 // What travels on the broker. Every message carries a version; readers ignore fields they do not know, and fields are only ever added.
 
-/// <summary>A chunk is committed and waits for a device. Topic exchange, routing key <c>&lt;class&gt;.&lt;model&gt;</c>, mandatory, confirmed.</summary>
+/// <summary>
+/// A chunk is committed and waits for a device. Topic exchange, routing key <c>kept.&lt;class&gt;.&lt;model&gt;</c>, mandatory, confirmed. With
+/// <see cref="ReplyTo"/> the key is <c>waited.…</c> and no disk is waited for: the broker may lose it, and its sender sends it again.
+/// </summary>
 public sealed record ChunkSubmitted
 {
     public int Version { get; init; } = 1;

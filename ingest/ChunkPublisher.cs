@@ -21,8 +21,9 @@ internal sealed record AnnouncedJob(JobOrder Order, DateTimeOffset QueuedAt, IRe
 /// Jobs take turns, express ones first, so that a small job never waits behind all the chunks of a large one. What was not confirmed is
 /// found by <see cref="SweepOnceAsync"/> and published again; hearing of a chunk twice does no harm.
 /// <para>
-/// A chunk that somebody waits for is published by itself, at once, and marked some time later, with others: by then it has ended as a rule,
-/// and needs no mark. (The mark would lock the row that its worker is about to lock, and hold it for the time of a commit.)
+/// A chunk that somebody waits for is published by itself, at once, the way that waits for no disk of the broker's. Some time later it has ended
+/// as a rule; if not, it is published once more, to be kept, and marked. (A mark at once would lock the row that its worker is about to
+/// lock, and hold it for the time of a commit.)
 /// </para>
 /// </summary>
 internal sealed partial class ChunkPublisher(
@@ -40,7 +41,7 @@ internal sealed partial class ChunkPublisher(
     private readonly Channel<Waiting> _arrivals = Channel.CreateUnbounded<Waiting>(new() { SingleReader = true });
     private readonly ConcurrentDictionary<JobId, byte> _waiting = new();
     private readonly Queue<Waiting>[] _queues = [new(), new(), new()];
-    private readonly ConcurrentQueue<(ChunkSubmitted Chunk, long At)> _unmarked = new();
+    private readonly ConcurrentQueue<(ChunkSubmitted Chunk, long At)> _unkept = new();
 
     /// <summary>Takes a job that was just queued. When too many wait already it is left to the sweep.</summary>
     public void Announce(AnnouncedJob job)
@@ -52,35 +53,35 @@ internal sealed partial class ChunkPublisher(
     }
 
     /// <summary>
-    /// Publishes the committed chunks of a job that somebody waits for. Returns at once; what cannot be published is left to the sweep.
+    /// Publishes the committed chunks of a job that somebody waits for. Returns at once; what cannot be published now is so a little later.
     /// </summary>
     public void AnnounceAtOnce(JobId job, IReadOnlyList<ChunkSubmitted> chunks)
     {
         if (_waiting.Count < options.AnnounceQueueMax && _waiting.TryAdd(job, 0))
         {
-            _ = PublishAtOnceAsync(job, chunks);
+            _ = PublishAtOnceAsync(chunks);
         }
     }
 
-    /// <summary>Marks what was announced at once a while ago and has not ended. Gives how many were looked at.</summary>
-    public async Task<int> MarkOnceAsync(CancellationToken stop)
+    /// <summary>Announces to be kept what was announced at once a while ago and has not ended. Gives how many were looked at.</summary>
+    public async Task<int> KeepOnceAsync(CancellationToken stop)
     {
         var due = new List<ChunkSubmitted>();
         while (
-            due.Count < options.MarkGroupMax
-            && _unmarked.TryPeek(out var next)
-            && time.GetElapsedTime(next.At) >= options.MarkAfter
-            && _unmarked.TryDequeue(out next)
+            due.Count < options.KeepGroupMax
+            && _unkept.TryPeek(out var next)
+            && time.GetElapsedTime(next.At) >= options.KeepAfter
+            && _unkept.TryDequeue(out next)
         )
         {
-            due.Add(next.Chunk);
+            due.Add(next.Chunk with { ReplyTo = null, Payload = null });
         }
 
         try
         {
-            if (due.Count > 0)
+            if (due.Count > 0 && await OpenAsync(due, stop) is { Count: > 0 } open)
             {
-                await MarkAsync(due, stop);
+                await PublishAndMarkAsync(open, stop);
             }
         }
         finally
@@ -91,44 +92,41 @@ internal sealed partial class ChunkPublisher(
         return due.Count;
     }
 
-    private async Task PublishAtOnceAsync(JobId job, IReadOnlyList<ChunkSubmitted> chunks)
+    private async Task PublishAtOnceAsync(IReadOnlyList<ChunkSubmitted> chunks)
     {
         using var patience = new CancellationTokenSource(options.PublishWaitMax, time);
         var errors = await Task.WhenAll(chunks.Select(chunk => TryPublishAsync(chunk, patience.Token)));
-        for (var i = 0; i < chunks.Count; i++)
-        {
-            if (errors[i] is null)
-            {
-                _unmarked.Enqueue((chunks[i], time.GetTimestamp()));
-            }
-        }
-
         if (errors.FirstOrDefault(e => e is not null) is { } error)
         {
             LogNotConfirmed(log, errors.Count(e => e is not null), chunks.Count, error.Message);
-            _waiting.TryRemove(job, out _);
+        }
+
+        var now = time.GetTimestamp();
+        foreach (var chunk in chunks)
+        {
+            _unkept.Enqueue((chunk, now));
         }
     }
 
-    private async Task MarkLoopAsync(CancellationToken stop)
+    private async Task KeepLoopAsync(CancellationToken stop)
     {
-        using var timer = new PeriodicTimer(options.MarkAfter, time);
+        using var timer = new PeriodicTimer(options.KeepAfter, time);
         while (await timer.WaitForNextTickAsync(stop))
         {
             try
             {
-                while (await MarkOnceAsync(stop) == options.MarkGroupMax) { }
+                while (await KeepOnceAsync(stop) == options.KeepGroupMax) { }
             }
             catch (Exception e) when (e is NpgsqlException || Problems.IsLostServer(e))
             {
-                LogLeftToSweep(log, _unmarked.Count, e.Message);
+                LogLeftToSweep(log, _unkept.Count, e.Message);
             }
         }
     }
 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
-        var marks = MarkLoopAsync(stoppingToken);
+        var keeps = KeepLoopAsync(stoppingToken);
         try
         {
             while (!stoppingToken.IsCancellationRequested)
@@ -144,7 +142,7 @@ internal sealed partial class ChunkPublisher(
             // What still waits is announced by the sweep of the next start.
         }
 
-        await marks.ContinueWith(
+        await keeps.ContinueWith(
             static _ => { },
             CancellationToken.None,
             TaskContinuationOptions.ExecuteSynchronously,
@@ -256,6 +254,23 @@ internal sealed partial class ChunkPublisher(
         }
     }
 
+    /// <summary>Those of the chunks that have tasks left.</summary>
+    private async Task<List<ChunkSubmitted>> OpenAsync(List<ChunkSubmitted> chunks, CancellationToken stop)
+    {
+        await using var command = database.CreateCommand(
+            "SELECT c.job, c.no FROM unnest($1, $2) AS u (job, no) JOIN chunks c ON c.job = u.job AND c.no = u.no WHERE c.remaining > 0"
+        );
+        AddKeys(command, chunks);
+        await using var reader = await command.ExecuteReaderAsync(stop);
+        var open = new HashSet<ChunkKey>();
+        while (await reader.ReadAsync(stop))
+        {
+            open.Add(new ChunkKey(new JobId(reader.GetGuid(0)), reader.GetInt32(1)));
+        }
+
+        return chunks.FindAll(chunk => open.Contains(new ChunkKey(chunk.Job, chunk.No)));
+    }
+
     /// <summary>
     /// Rows are locked in the order in which those who end tasks lock them; a plain UPDATE … FROM would take them as it finds them, and
     /// deadlock with a worker now and then.
@@ -272,10 +287,15 @@ internal sealed partial class ChunkPublisher(
             UPDATE chunks c SET announced_at = $3 FROM locked WHERE c.job = locked.job AND c.no = locked.no
             """
         );
-        command.Parameters.Add(new() { Value = confirmed.Select(c => c.Job.Value).ToArray() });
-        command.Parameters.Add(new() { Value = confirmed.Select(c => c.No).ToArray() });
+        AddKeys(command, confirmed);
         command.Parameters.Add(new() { Value = time.GetUtcNow().UtcDateTime, NpgsqlDbType = NpgsqlDbType.TimestampTz });
         await command.ExecuteNonQueryAsync(stop);
+    }
+
+    private static void AddKeys(NpgsqlCommand command, List<ChunkSubmitted> chunks)
+    {
+        command.Parameters.Add(new() { Value = chunks.Select(c => c.Job.Value).ToArray() });
+        command.Parameters.Add(new() { Value = chunks.Select(c => c.No).ToArray() });
     }
 
     private async Task<List<ChunkSubmitted>> ReadForgottenAsync(CancellationToken stop)
@@ -360,7 +380,7 @@ internal sealed partial class ChunkPublisher(
     [LoggerMessage(
         20,
         LogLevel.Warning,
-        "{Missing} of {Chunks} chunks were not confirmed by the broker and are left to the sweep: {Reason}"
+        "{Missing} of {Chunks} chunks were not confirmed by the broker and will be published again: {Reason}"
     )]
     private static partial void LogNotConfirmed(ILogger log, int missing, int chunks, string reason);
 

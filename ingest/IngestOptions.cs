@@ -62,11 +62,11 @@ internal sealed record IngestOptions
     /// <summary>Jobs whose chunks wait to be announced; what comes on top is left to the sweep.</summary>
     public int AnnounceQueueMax { get; init; } = 10_000;
 
-    /// <summary>How long after its announcement a chunk that somebody waits for is marked as announced, if it has not ended by then.</summary>
-    public TimeSpan MarkAfter { get; init; } = TimeSpan.FromSeconds(1);
+    /// <summary>How long after its announcement a chunk that somebody waits for is announced again, to be kept, if it has not ended by then.</summary>
+    public TimeSpan KeepAfter { get; init; } = TimeSpan.FromSeconds(1);
 
-    /// <summary>Such chunks marked by one statement.</summary>
-    public int MarkGroupMax { get; init; } = 1024;
+    /// <summary>Such chunks looked at by one statement.</summary>
+    public int KeepGroupMax { get; init; } = 1024;
 
     /// <summary>Requests of <c>POST /v1/infer</c> that wait for their answer at the same time; more are answered 429.</summary>
     public int ExpressWaitersMax { get; init; } = 10_000;
@@ -180,7 +180,7 @@ internal sealed record IngestOptions
         mistakes.Expect(StoreBytesMax is >= 1 and <= 256 * MiB, nameof(StoreBytesMax), "1 to 268435456", StoreBytesMax);
         mistakes.Expect(PublishGroupMax is >= 1 and <= 10_000, nameof(PublishGroupMax), "1 to 10000", PublishGroupMax);
         mistakes.Expect(AnnounceQueueMax is >= 1 and <= 1_000_000, nameof(AnnounceQueueMax), "1 to 1000000", AnnounceQueueMax);
-        mistakes.Expect(MarkGroupMax is >= 1 and <= 100_000, nameof(MarkGroupMax), "1 to 100000", MarkGroupMax);
+        mistakes.Expect(KeepGroupMax is >= 1 and <= 100_000, nameof(KeepGroupMax), "1 to 100000", KeepGroupMax);
         mistakes.Expect(ExpressWaitersMax is >= 1 and <= 1_000_000, nameof(ExpressWaitersMax), "1 to 1000000", ExpressWaitersMax);
         mistakes.Expect(
             ExpressInputsMax is >= 1 and <= RequestBody.InputsMax,
@@ -208,7 +208,7 @@ internal sealed record IngestOptions
             ExpressWritesWaitingMax
         );
         mistakes.Expect(AnswerLookMax is >= 1 and <= 10_000, nameof(AnswerLookMax), "1 to 10000", AnswerLookMax);
-        ExpectTime(mistakes, MarkAfter, nameof(MarkAfter), TimeSpan.FromMilliseconds(10), TimeSpan.FromMinutes(1));
+        ExpectTime(mistakes, KeepAfter, nameof(KeepAfter), TimeSpan.FromMilliseconds(10), TimeSpan.FromMinutes(1));
         ExpectTime(mistakes, StreamHeartbeat, nameof(StreamHeartbeat), TimeSpan.FromMilliseconds(50), TimeSpan.FromMinutes(10));
         ExpectTime(mistakes, ExpressWaitMax, nameof(ExpressWaitMax), TimeSpan.Zero, TimeSpan.FromHours(1));
         ExpectTime(mistakes, AnswerLookAfter, nameof(AnswerLookAfter), TimeSpan.FromMilliseconds(10), AnswerLookPauseMax);

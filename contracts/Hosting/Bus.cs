@@ -17,7 +17,8 @@ public interface IBusPart
 /// <summary>
 /// The topology on RabbitMQ and on MassTransit's in-memory transport, all of it: names, exchange types, queues, delivery rules.
 /// <code>
-/// pipeline.chunks      topic   &lt;class&gt;.&lt;model&gt;  ─> pipeline.scheduler (quorum, single active consumer)
+/// pipeline.arrivals    topic   kept.&lt;class&gt;.&lt;model&gt;    ─> pipeline.scheduler (quorum, single active consumer)
+///                              waited.&lt;class&gt;.&lt;model&gt;  ─> a temporary queue of each scheduler
 /// pipeline.dispatches  direct  &lt;worker&gt;.&lt;lane&gt;  ─> work.&lt;worker&gt;.&lt;lane&gt; (temporary)
 /// pipeline.answers     direct  &lt;instance&gt;       ─> pipeline.ingest.&lt;instance&gt;.answers (temporary)
 /// everything else      fanout                  ─> pipeline.scheduler, or a temporary queue of each instance
@@ -29,6 +30,9 @@ public static class Bus
 {
     public const string SchedulerQueue = "pipeline.scheduler";
     public const string DeadLetterQueue = "pipeline.dead-letters";
+
+    private const string Kept = "kept";
+    private const string Waited = "waited";
 
     /// <summary>How often the broker delivers a message of a durable queue before it goes to <see cref="DeadLetterQueue"/>.</summary>
     private const int DeliveriesMax = 20;
@@ -63,8 +67,9 @@ public static class Bus
         return services;
     }
 
-    /// <summary>The routing key of a chunk: <c>express.language-id</c>.</summary>
-    public static string ChunkKey(ChunkSubmitted chunk) => $"{chunk.Class.Name()}.{chunk.Model.Name}";
+    /// <summary>The routing key of a chunk: <c>kept.bulk.language-id</c>, or <c>waited.…</c> where somebody waits for its results.</summary>
+    public static string ChunkKey(ChunkSubmitted chunk) =>
+        $"{(chunk.ReplyTo is null ? Kept : Waited)}.{chunk.Class.Name()}.{chunk.Model.Name}";
 
     /// <summary>The routing key of a dispatch: <c>&lt;worker&gt;.express</c>.</summary>
     public static string DispatchKey(WorkerId worker, Lane lane) => $"{worker}.{lane.Name()}";
@@ -74,7 +79,7 @@ public static class Bus
 
     /// <summary>
     /// The queue all schedulers share. Durable and replicated; only one of them is served (single active consumer), in order.
-    /// Chunks are bound by topic; bind the rest with <see cref="Hear{T}"/>.
+    /// Chunks that are kept are bound by topic; bind the rest with <see cref="Hear{T}"/>.
     /// </summary>
     public static void AsSchedulerQueue(this IReceiveEndpointConfigurator endpoint, ushort prefetch)
     {
@@ -87,15 +92,30 @@ public static class Bus
             rabbit.SingleActiveConsumer = true;
             rabbit.SetQueueArgument("x-delivery-limit", DeliveriesMax);
             rabbit.BindDeadLetterQueue(DeadLetterQueue, DeadLetterQueue, q => q.SetQuorumQueue());
+        }
+
+        BindChunks(endpoint, Kept);
+    }
+
+    /// <summary>
+    /// Lets a temporary queue hear the chunks that somebody waits for. They do not wait for a disk here: what the broker loses is announced
+    /// again, and kept, by who sent it.
+    /// </summary>
+    public static void HearWaited(this IReceiveEndpointConfigurator endpoint) => BindChunks(endpoint, Waited);
+
+    private static void BindChunks(IReceiveEndpointConfigurator endpoint, string kind)
+    {
+        if (endpoint is IRabbitMqReceiveEndpointConfigurator rabbit)
+        {
             rabbit.Bind<ChunkSubmitted>(b =>
             {
                 b.ExchangeType = "topic";
-                b.RoutingKey = "#";
+                b.RoutingKey = $"{kind}.#";
             });
         }
         else
         {
-            ((IInMemoryReceiveEndpointConfigurator)endpoint).Bind<ChunkSubmitted>(InMemoryExchange.Topic, "#");
+            ((IInMemoryReceiveEndpointConfigurator)endpoint).Bind<ChunkSubmitted>(InMemoryExchange.Topic, $"{kind}.#");
         }
     }
 
@@ -218,7 +238,7 @@ public static class Bus
 
     private static readonly Dictionary<Type, string> Exchanges = new()
     {
-        [typeof(ChunkSubmitted)] = "pipeline.chunks",
+        [typeof(ChunkSubmitted)] = "pipeline.arrivals",
         [typeof(Dispatch)] = "pipeline.dispatches",
         [typeof(TaskAnswered)] = "pipeline.answers",
         [typeof(DispatchFinished)] = "pipeline.dispatches-finished",
@@ -264,7 +284,7 @@ public static class Bus
 
     /// <summary>
     /// An unroutable message is confirmed all the same; <c>mandatory</c> turns it into a <c>MessageReturnedException</c> for the two
-    /// kinds that must reach somebody. What is sent every second need not survive a restart of the broker.
+    /// kinds that must reach somebody. What is sent every second, or again if need be, need not survive a restart of the broker.
     /// </summary>
     private static void SetDelivery(PublishContext context)
     {
@@ -282,6 +302,7 @@ public static class Bus
                 or SendContext<AskJobDecisions>
                 or SendContext<Dispatch>
                 or SendContext<TaskAnswered>
+                or SendContext<ChunkSubmitted> { Message.ReplyTo: not null }
         )
         {
             context.Durable = false;

@@ -47,6 +47,7 @@ internal sealed class ExpressPath(
     PriceList prices,
     BrokerGate broker,
     ExpressWriter writer,
+    JobStore store,
     ChunkPublisher publisher,
     Waiters waiters,
     LostAnswers lost,
@@ -64,12 +65,19 @@ internal sealed class ExpressPath(
     /// <param name="order">As <see cref="Admission"/> checked it.</param>
     /// <param name="tasks">Its inputs; at least one, and no mistake among them.</param>
     /// <param name="identity">Null for a request without an <c>Idempotency-Key</c>.</param>
+    /// <param name="tellsAtOnce">True where the caller is told that the work is accepted before it has results.</param>
     /// <param name="stop">Gives up before the work is accepted.</param>
-    public async Task<ExpressOutcome> AcceptAsync(JobOrder order, ExpressTasks tasks, RequestIdentity? identity, CancellationToken stop)
+    public async Task<ExpressOutcome> AcceptAsync(
+        JobOrder order,
+        ExpressTasks tasks,
+        RequestIdentity? identity,
+        bool tellsAtOnce,
+        CancellationToken stop
+    )
     {
         if (identity is null)
         {
-            return await SubmitAsync(order, tasks, null, null, stop);
+            return await SubmitAsync(order, tasks, null, null, tellsAtOnce, stop);
         }
 
         await using var claim = await keys.ClaimAsync(order.Tenant, identity.Key, stop);
@@ -80,7 +88,7 @@ internal sealed class ExpressPath(
 
         if (claim.Answer is not { } earlier)
         {
-            return await SubmitAsync(order, tasks, claim, identity.Fingerprint, stop);
+            return await SubmitAsync(order, tasks, claim, identity.Fingerprint, tellsAtOnce, stop);
         }
 
         if (!identity.Fingerprint.AsSpan().SequenceEqual(earlier.Fingerprint))
@@ -102,6 +110,7 @@ internal sealed class ExpressPath(
         ExpressTasks tasks,
         KeyClaim? claim,
         byte[]? fingerprint,
+        bool onDisk,
         CancellationToken stop
     )
     {
@@ -137,10 +146,10 @@ internal sealed class ExpressPath(
         }
 
         var view = SubmitJob.View(order, tasks.Count, tasks.UnitsToRun, now) with { RequestedClass = asked == order.Class ? null : asked };
-        var accepted = new ExpressAccepted(view, waiter, waiters, isRepeat: false, time);
+        var accepted = new ExpressAccepted(view, waiter, waiters, isRepeat: false, onDisk ? null : store, time);
         try
         {
-            await StoreAsync(order, tasks, view, claim, fingerprint, stop);
+            await StoreAsync(order, tasks, view, claim, fingerprint, onDisk, stop);
             waiter.Stored();
             metrics.Accepted(order, tasks.Count);
         }
@@ -182,7 +191,7 @@ internal sealed class ExpressPath(
             return new ExpressOutcome(null, Full());
         }
 
-        var accepted = new ExpressAccepted(view, waiter, waiters, isRepeat: true, time);
+        var accepted = new ExpressAccepted(view, waiter, waiters, isRepeat: true, store, time);
         try
         {
             // Its results may have landed long ago, or be sent to another instance.
@@ -203,6 +212,7 @@ internal sealed class ExpressPath(
         JobView view,
         KeyClaim? claim,
         byte[]? fingerprint,
+        bool onDisk,
         CancellationToken stop
     )
     {
@@ -219,7 +229,7 @@ internal sealed class ExpressPath(
         var queuedAt = view.QueuedAt!.Value;
         using (Traces.Start("store job"))
         {
-            await writer.StoreAsync(new QueuedJob(order, totals, chunks, [], queuedAt, kept), stop);
+            await writer.StoreAsync(new QueuedJob(order, totals, chunks, [], queuedAt, kept), onDisk, stop);
         }
 
         publisher.AnnounceAtOnce(order.Id, [.. chunks.Select(c => Announcement(order, c.Header, c.Payload, queuedAt))]);
@@ -254,8 +264,11 @@ internal sealed class ExpressPath(
 }
 
 /// <summary>Work that was accepted, and the results as they land. Disposing of it ends the wait, not the work.</summary>
-internal sealed class ExpressAccepted(JobView job, JobWaiter waiter, Waiters waiters, bool isRepeat, TimeProvider time) : IDisposable
+/// <param name="unsettled">What knows whether the work is on the disk; null where it is known to be.</param>
+internal sealed class ExpressAccepted(JobView job, JobWaiter waiter, Waiters waiters, bool isRepeat, JobStore? unsettled, TimeProvider time)
+    : IDisposable
 {
+    private JobStore? _unsettled = unsettled;
     private int _left;
 
     /// <summary>The job as it was accepted.</summary>
@@ -275,10 +288,36 @@ internal sealed class ExpressAccepted(JobView job, JobWaiter waiter, Waiters wai
 
     /// <summary>Waits until every task has its result.</summary>
     /// <returns>False when that took longer than <paramref name="waitMax"/>: the work goes on, and can be fetched by the job's id.</returns>
+    /// <inheritdoc cref="SettleAsync" path="/exception"/>
     public async Task<bool> CompleteAsync(TimeSpan waitMax, CancellationToken stop)
     {
         using var waits = Traces.Start("await results");
-        return await waiter.CompleteAsync(waitMax, time, stop);
+        try
+        {
+            return await waiter.CompleteAsync(waitMax, time, stop);
+        }
+        finally
+        {
+            await SettleAsync();
+        }
+    }
+
+    /// <summary>
+    /// Before anybody is told that the work is accepted, or leaves without all results: it has to be on the disk. Commits of results wait
+    /// for that themselves.
+    /// </summary>
+    /// <exception cref="NpgsqlException">The work was lost before it was on the disk, or nobody knows whether it was.</exception>
+    public async Task SettleAsync()
+    {
+        if (!waiter.IsComplete && Interlocked.Exchange(ref _unsettled, null) is { } store)
+        {
+            if (waiter.IsGone && !isRepeat && waiter.Landed().Count == 0)
+            {
+                throw new NpgsqlException($"The server ended before job {job.Id} was on its disk.");
+            }
+
+            await store.SettleAsync(CancellationToken.None);
+        }
     }
 
     /// <summary>Waits until more than <paramref name="seen"/> results have landed, or nothing more will come.</summary>

@@ -14,10 +14,11 @@ internal sealed class ExpressWriter(JobStore store, IngestMetrics metrics, Inges
     private readonly Channel<Waiting> _waiting = Channel.CreateBounded<Waiting>(options.ExpressWritesWaitingMax);
 
     /// <summary>Stores a job; returns when it is committed. It is stored even if the caller leaves meanwhile.</summary>
+    /// <param name="onDisk">False where nobody is told before the results are committed: see <see cref="JobStore.InsertQueuedAsync"/>.</param>
     /// <exception cref="NpgsqlException">It was not stored, or nobody knows whether it was.</exception>
-    public async Task StoreAsync(QueuedJob job, CancellationToken stop)
+    public async Task StoreAsync(QueuedJob job, bool onDisk, CancellationToken stop)
     {
-        var waiting = new Waiting(job);
+        var waiting = new Waiting(job, onDisk);
         await _waiting.Writer.WriteAsync(waiting, stop);
         await waiting.Stored.Task;
     }
@@ -50,7 +51,7 @@ internal sealed class ExpressWriter(JobStore store, IngestMetrics metrics, Inges
     {
         try
         {
-            await store.InsertQueuedAsync(group.ConvertAll(w => w.Job), CancellationToken.None);
+            await store.InsertQueuedAsync(group.ConvertAll(w => w.Job), group.Exists(w => w.OnDisk), CancellationToken.None);
             metrics.Stored(group.Count);
             group.ForEach(w => w.Stored.SetResult());
         }
@@ -68,7 +69,7 @@ internal sealed class ExpressWriter(JobStore store, IngestMetrics metrics, Inges
         }
     }
 
-    private sealed record Waiting(QueuedJob Job)
+    private sealed record Waiting(QueuedJob Job, bool OnDisk)
     {
         public TaskCompletionSource Stored { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
     }

@@ -108,7 +108,8 @@ internal sealed partial class Infer(
     )
     {
         var identity = RequestIdentity.Of(key, "POST /v1/infer", bytes.Span, parameters);
-        var outcome = await path.AcceptAsync(order, tasks, identity, http.RequestAborted);
+        var tellsAtOnce = preferences.WaitUpTo(options.ExpressWaitMax) <= TimeSpan.Zero || InferStream.IsAsked(http.Request);
+        var outcome = await path.AcceptAsync(order, tasks, identity, tellsAtOnce, http.RequestAborted);
         if (outcome.Accepted is not { } accepted)
         {
             return outcome.Refused!;

@@ -74,6 +74,7 @@ internal sealed class InferStream(
 
     private async Task SendBeginningAsync(EventStream stream, CancellationToken stop)
     {
+        await accepted.SettleAsync();
         await stream.SendAsync("accepted", Id(), JsonSerializer.Serialize(accepted.Job, ApiJson.Options), stop);
         if (forecasts.Fresh is { } forecast && !accepted.IsComplete)
         {

@@ -90,7 +90,7 @@ internal sealed class AnswerInputs(
         }
 
         var units = tasks.Units;
-        var outcome = await path.AcceptAsync(order, tasks, identity, http.RequestAborted);
+        var outcome = await path.AcceptAsync(order, tasks, identity, tellsAtOnce: false, http.RequestAborted);
         if (outcome.Accepted is not { } accepted)
         {
             return outcome.Refused!;

@@ -144,7 +144,7 @@ internal sealed class InferenceProtocol(
 
         var wait = Wait(request);
         order = order with { Deadline = order.CreatedAt + wait, DeadlineGiven = true };
-        var outcome = await path.AcceptAsync(order, tasks, identity, http.RequestAborted);
+        var outcome = await path.AcceptAsync(order, tasks, identity, tellsAtOnce: false, http.RequestAborted);
         if (outcome.Accepted is not { } accepted)
         {
             return outcome.Refused!;

@@ -142,15 +142,32 @@ internal sealed class JobStore(NpgsqlDataSource database)
     /// Stores and accepts jobs with all their chunks, in one round trip and one transaction: all of them, or none. In the order of their
     /// tenants, since each may lock its tenant's month.
     /// </summary>
-    public async Task InsertQueuedAsync(IReadOnlyList<QueuedJob> jobs, CancellationToken stop)
+    /// <param name="onDisk">
+    /// False: the commit does not wait for the disk. The next one that does, as that of results, waits for all of the log before it; until then
+    /// a crash of the server may take the jobs back.
+    /// </param>
+    public async Task InsertQueuedAsync(IReadOnlyList<QueuedJob> jobs, bool onDisk, CancellationToken stop)
     {
         await using var batch = database.CreateBatch();
+        if (!onDisk)
+        {
+            batch.BatchCommands.Add(new("SELECT set_config('synchronous_commit', 'off', true)"));
+        }
+
         foreach (var job in jobs.OrderBy(j => j.Order.Tenant.Value))
         {
             AddTo(batch, job);
         }
 
         await batch.ExecuteNonQueryAsync(stop);
+    }
+
+    /// <summary>Returns when all that was committed before is on the disk.</summary>
+    public async Task SettleAsync(CancellationToken stop)
+    {
+        // Something to commit, and nothing else: a message in the log that nobody reads.
+        await using var command = database.CreateCommand("SELECT pg_logical_emit_message(true, 'pipeline', '')");
+        await command.ExecuteNonQueryAsync(stop);
     }
 
     private static void AddTo(NpgsqlBatch batch, QueuedJob job)

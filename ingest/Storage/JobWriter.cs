@@ -100,7 +100,7 @@ internal sealed class JobWriter(JobOrder ordered, JobStore store, UploadLeases l
         if (_lease is null)
         {
             var chunks = _group.ConvertAll(c => (c.Header, c.Tasks.Finish()));
-            await store.InsertQueuedAsync([new QueuedJob(_order, totals, chunks, _grouped, queuedAt, answer)], stop);
+            await store.InsertQueuedAsync([new QueuedJob(_order, totals, chunks, _grouped, queuedAt, answer)], onDisk: true, stop);
         }
         else
         {

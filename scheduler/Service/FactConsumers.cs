@@ -8,7 +8,8 @@ namespace Pipeline.Scheduler.Service;
 
 /// <summary>
 /// What the scheduler listens to. The shared queue is acknowledged as soon as the fact is in the inbox: PostgreSQL is the truth, and
-/// whoever takes over reads it again. Heartbeats and take-overs come to a queue of this instance alone, where none is ever old.
+/// whoever takes over reads it again. Heartbeats, take-overs and chunks that somebody waits for come to a queue of this instance alone, where
+/// none is ever old.
 /// </summary>
 internal sealed class FactConsumers(Inbox inbox, SliceNotes notes, SchedulerOptions options) : IBusPart
 {
@@ -43,6 +44,8 @@ internal sealed class FactConsumers(Inbox inbox, SliceNotes notes, SchedulerOpti
                 endpoint.AsTemporary((ushort)options.Prefetch);
                 Hear<WorkerHeartbeat>(endpoint, static heartbeat => new Happened(new WorkerSeen(heartbeat)));
                 Hear<SchedulerChanged>(endpoint, static changed => new EpochHeard(changed.Epoch));
+                endpoint.HearWaited();
+                Take<ChunkSubmitted>(endpoint, ArrivalOf);
             }
         );
     }

@@ -12,6 +12,7 @@ internal sealed partial class SchedulerLoop(
     IBus bus,
     SchedulerInstance instance,
     Inbox inbox,
+    SliceNotes notes,
     Recovery recovery,
     WorkerBooks books,
     DecisionExecutor executor,
@@ -177,6 +178,7 @@ internal sealed partial class SchedulerLoop(
         try
         {
             var began = time.GetTimestamp();
+            notes.Open();
             var epoch = await recovery.TakeOverAsync(instance.Id, time.GetUtcNow(), stop);
             var started = time.GetUtcNow();
             var planner = new Planner(options.Policy, epoch, started);
@@ -200,6 +202,7 @@ internal sealed partial class SchedulerLoop(
         }
         catch (Exception e) when (!stop.IsCancellationRequested)
         {
+            notes.Close();
             journal.End(time.GetUtcNow(), $"the take-over failed: {e.Message}");
             LogTakeOverFailed(log, e.Message);
         }
@@ -214,6 +217,7 @@ internal sealed partial class SchedulerLoop(
 
         LogSpare(log, _leadership.Epoch, reason);
         _leadership.End();
+        notes.Close();
         (_planner, _decisions) = (null, null);
         journal.End(time.GetUtcNow(), $"the term is over: {reason}");
         metrics.Stands(null, time.GetUtcNow());

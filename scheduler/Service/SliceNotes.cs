@@ -6,21 +6,35 @@ namespace Pipeline.Scheduler.Service;
 /// <summary>
 /// What came with a chunk and is no business of the policy: who waits for its results, a copy of its payload, and its trace. Kept beside the index until
 /// a dispatch takes it along. All of it may be lost, by a take-over or because there is too much: then the worker reads the row, and who
-/// waits reads the results.
+/// waits reads the results. A spare keeps none.
 /// </summary>
 internal sealed class SliceNotes(SchedulerOptions options)
 {
     private readonly ConcurrentDictionary<ChunkKey, Note> _notes = new();
     private readonly ConcurrentQueue<ChunkKey> _order = new();
     private long _payloadBytes;
+    private volatile bool _isOpen;
 
     /// <summary>Notes held now.</summary>
     public int Count => _notes.Count;
 
+    /// <summary>A term begins: what comes from now on may be dispatched here.</summary>
+    public void Open() => _isOpen = true;
+
+    /// <summary>The term is over: all notes go.</summary>
+    public void Close()
+    {
+        _isOpen = false;
+        while (_order.TryDequeue(out var oldest))
+        {
+            Forget(oldest);
+        }
+    }
+
     /// <summary>Keeps what came with the chunk, if anything did; the oldest notes go where there are too many.</summary>
     public void Take(ChunkSubmitted chunk)
     {
-        if (chunk.ReplyTo is null && chunk.Payload is null && chunk.Traceparent is null)
+        if (!_isOpen || chunk.ReplyTo is null && chunk.Payload is null && chunk.Traceparent is null)
         {
             return;
         }

@@ -8,6 +8,7 @@ using Npgsql;
 using Pipeline.Contracts;
 using Pipeline.Hosting.Telemetry;
 using Pipeline.Ingest;
+using Pipeline.Ingest.Storage;
 using Pipeline.Migrations;
 using Xunit;
 
@@ -310,20 +311,51 @@ public sealed class InferTests : IAsyncLifetime
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => waiting);
 
         await UntilAsync(() => !left.Values.IsEmpty);
-        Assert.InRange(Assert.Single(left.Values), 0.0001, Patience.TotalSeconds);
+        Assert.InRange(Assert.Single(left.Values), 0, Patience.TotalSeconds);
         Assert.Equal("queued", await Host.Database.ScalarAsync<string>("SELECT state FROM jobs"));
     }
 
     [Fact]
-    public async Task A_chunk_that_is_announced_at_once_is_marked_later_and_not_announced_again()
+    public async Task A_chunk_that_has_not_ended_soon_is_announced_once_more_to_be_kept()
     {
         using var later = await SendAsync(One, ("Prefer", "respond-async"));
-        await Host.Scheduler.NextChunkAsync();
-        await UntilAsync(async () =>
-            await Host.Database.ScalarAsync<long>("SELECT count(*) FROM chunks WHERE announced_at IS NOT NULL") == 1
-        );
+        var first = await Host.Scheduler.NextChunkAsync();
+        var second = await Host.Scheduler.NextChunkAsync();
 
+        Assert.NotNull(first.ReplyTo);
+        Assert.Equal(first with { ReplyTo = null, Payload = null }, second);
+        await Host.Database.UntilAsync("SELECT bool_and(announced_at IS NOT NULL) FROM chunks");
         Assert.Equal(0, await Host.Get<ChunkPublisher>().SweepOnceAsync(TestContext.Current.CancellationToken));
+    }
+
+    /// <summary>What happens when the server crashes before the commit is on its disk.</summary>
+    [Fact]
+    public async Task Who_waits_for_what_the_server_has_lost_is_told_to_send_it_again()
+    {
+        var waiting = SendAsync(One);
+        var chunk = await Host.Scheduler.NextChunkAsync();
+        await Host.Database.ExecuteAsync("DELETE FROM chunks");
+        await Host.Database.ExecuteAsync("DELETE FROM jobs");
+
+        using var answer = await waiting;
+
+        Assert.Equal(HttpStatusCode.ServiceUnavailable, answer.StatusCode);
+        Assert.True((await answer.JsonAsync()).GetProperty("retry").GetBoolean());
+        Assert.NotNull(chunk.ReplyTo);
+    }
+
+    [Fact]
+    public async Task What_is_told_to_be_accepted_is_on_the_disk()
+    {
+        var store = Host.Get<JobStore>();
+        const string Written = "SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn";
+        const string Flushed = "SELECT pg_current_wal_flush_lsn() - '0/0'::pg_lsn";
+        await Host.Database.ExecuteAsync("SET synchronous_commit = off; CREATE TABLE things (name text)");
+        var written = await Host.Database.ScalarAsync<decimal>(Written);
+
+        await store.SettleAsync(TestContext.Current.CancellationToken);
+
+        Assert.InRange(await Host.Database.ScalarAsync<decimal>(Flushed), written, decimal.MaxValue);
     }
 
     private Task<HttpResponseMessage> SendAsync(string body, params (string Name, string Value)[] headers) =>

@@ -287,6 +287,7 @@ internal sealed class SchedulerEar : IBusPart
             endpoint =>
             {
                 endpoint.AsSchedulerQueue(prefetch: 64);
+                endpoint.HearWaited();
                 endpoint.Hear<JobChanged>();
                 endpoint.Handler<ChunkSubmitted>(c => _chunks.Writer.WriteAsync(c.Message).AsTask());
                 endpoint.Handler<JobChanged>(c => _changes.Writer.WriteAsync(c.Message).AsTask());

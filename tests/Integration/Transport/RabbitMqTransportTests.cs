@@ -196,8 +196,8 @@ public sealed class RabbitMqTransportTests : TransportTests, IAsyncLifetime
         await using var probe = await ProbeAsync();
 
         await probe.Channel.BasicPublishAsync(
-            "pipeline.chunks",
-            "bulk.x",
+            "pipeline.arrivals",
+            "kept.bulk.x",
             mandatory: true,
             new BasicProperties { ContentType = "application/vnd.masstransit+json" },
             """{"messageId":"00000000-0000-0000-0000-000000000001","messageType":["urn:message:Pipeline.Contracts:ChunkSubmitted"],"message":{"no":"many"}}"""u8.ToArray()
@@ -212,7 +212,7 @@ public sealed class RabbitMqTransportTests : TransportTests, IAsyncLifetime
 
     private static readonly Dictionary<Type, string> EntityNames = new()
     {
-        [typeof(ChunkSubmitted)] = "pipeline.chunks",
+        [typeof(ChunkSubmitted)] = "pipeline.arrivals",
         [typeof(Dispatch)] = "pipeline.dispatches",
         [typeof(DispatchFinished)] = "pipeline.dispatches-finished",
         [typeof(WorkerHeartbeat)] = "pipeline.heartbeats",

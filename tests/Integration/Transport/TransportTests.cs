@@ -29,6 +29,38 @@ public abstract class TransportTests
     }
 
     [Fact]
+    public async Task A_chunk_that_is_waited_for_reaches_every_scheduler_and_not_the_queue_they_share()
+    {
+        var shared = SchedulerQueue(static (e, l) => l.Take<ChunkSubmitted>(e));
+        Listener[] own = [Scheduler("one"), Scheduler("two")];
+        await using var process = await BusProcess.StartAsync(await BrokerAsync(), [shared, .. own]);
+        var waited = MessageSamples.Chunk() with { ReplyTo = Guid.NewGuid(), Payload = [1, 2, 3] };
+        var kept = MessageSamples.Chunk();
+
+        await process.Bus.Publish(waited);
+        await process.Bus.Publish(kept);
+
+        foreach (var scheduler in own)
+        {
+            Assert.Equivalent(waited, await scheduler.NextAsync<ChunkSubmitted>(), strict: true);
+        }
+
+        Assert.Equal(kept, await shared.NextAsync<ChunkSubmitted>());
+        Assert.All(own, scheduler => Assert.Empty(scheduler.Rest()));
+
+        static Listener Scheduler(string name) =>
+            new(
+                name,
+                static (endpoint, listener) =>
+                {
+                    endpoint.AsTemporary(prefetch: 16);
+                    endpoint.HearWaited();
+                    listener.Take<ChunkSubmitted>(endpoint);
+                }
+            );
+    }
+
+    [Fact]
     public async Task A_dispatch_reaches_the_lane_it_names_and_no_other()
     {
         var (one, two) = (WorkerId.New(DateTimeOffset.UtcNow), WorkerId.New(DateTimeOffset.UtcNow));

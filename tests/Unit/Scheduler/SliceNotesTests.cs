@@ -12,7 +12,7 @@ public class SliceNotesTests
     [Fact]
     public void A_dispatch_takes_along_who_waits_and_the_chunk()
     {
-        var notes = new SliceNotes(new SchedulerOptions());
+        var notes = Open(new());
         var chunk = Chunk();
         notes.Take(chunk);
 
@@ -25,7 +25,7 @@ public class SliceNotesTests
     [Fact]
     public void A_chunk_travels_once_and_who_waits_is_told_again()
     {
-        var notes = new SliceNotes(new SchedulerOptions());
+        var notes = Open(new());
         var chunk = Chunk();
         notes.Take(chunk);
         notes.AddTo(Dispatch(Whole(chunk)));
@@ -39,7 +39,7 @@ public class SliceNotesTests
     [Fact]
     public void Part_of_a_chunk_is_read_from_its_row()
     {
-        var notes = new SliceNotes(new SchedulerOptions());
+        var notes = Open(new());
         var chunk = Chunk();
         notes.Take(chunk);
 
@@ -49,7 +49,7 @@ public class SliceNotesTests
     [Fact]
     public void What_is_done_is_forgotten_and_what_came_without_is_not_kept()
     {
-        var notes = new SliceNotes(new SchedulerOptions());
+        var notes = Open(new());
         var chunk = Chunk();
         notes.Take(chunk);
         notes.Take(Chunk() with { ReplyTo = null, Payload = null });
@@ -66,7 +66,7 @@ public class SliceNotesTests
     [Fact]
     public void The_oldest_go_where_there_are_too_many()
     {
-        var notes = new SliceNotes(new SchedulerOptions { NotesMax = 2 });
+        var notes = Open(new() { NotesMax = 2 });
         ChunkSubmitted[] chunks = [Chunk(), Chunk(), Chunk()];
         Array.ForEach(chunks, notes.Take);
 
@@ -78,7 +78,7 @@ public class SliceNotesTests
     [Fact]
     public void Payloads_take_no_more_memory_than_they_may_and_give_it_back()
     {
-        var notes = new SliceNotes(new SchedulerOptions { NotedBytesMax = 4 });
+        var notes = Open(new() { NotedBytesMax = 4 });
         ChunkSubmitted[] chunks = [Chunk(), Chunk(), Chunk()];
         notes.Take(chunks[0]);
         notes.Take(chunks[1]);
@@ -87,6 +87,29 @@ public class SliceNotesTests
 
         notes.Take(chunks[2]);
         Assert.NotNull(notes.AddTo(Dispatch(Whole(chunks[2]))).Notes![0].Payload);
+    }
+
+    [Fact]
+    public void A_spare_keeps_nothing_and_a_term_that_is_over_leaves_nothing()
+    {
+        var notes = new SliceNotes(new SchedulerOptions());
+        var chunk = Chunk();
+        notes.Take(chunk);
+        Assert.Equal(0, notes.Count);
+
+        notes.Open();
+        notes.Take(chunk);
+        notes.Close();
+
+        Assert.Equal(0, notes.Count);
+        Assert.Null(notes.AddTo(Dispatch(Whole(chunk))).Notes);
+    }
+
+    private static SliceNotes Open(SchedulerOptions options)
+    {
+        var notes = new SliceNotes(options);
+        notes.Open();
+        return notes;
     }
 
     private static ChunkSubmitted Chunk() =>
