@@ -1,9 +1,7 @@
 namespace Pipeline.Scheduler.Policy;
 
 /// <summary>
-/// How often express work comes: a mean over the last arrivals. The express rule looks ahead with it. A rate taken too high costs
-/// more than one taken too low (tasks would step aside for others that never come), so it is told a few percent low, and while few
-/// have come it is zero.
+/// How often express work comes: a mean over the last arrivals. The express rule looks ahead with it; while few have come it is zero.
 /// </summary>
 internal sealed class ArrivalRate
 {
@@ -15,7 +13,6 @@ internal sealed class ArrivalRate
     private const int Least = 512;
     private const long Span = TimeSpan.TicksPerSecond;
     private const int ArrivalsMin = 32;
-    private const double Caution = 0.97;
 
     private readonly long[] _at = new long[Most];
     private readonly long[] _units = new long[Most];
@@ -41,7 +38,7 @@ internal sealed class ArrivalRate
     public double PerTick(long now)
     {
         var oldest = _at[_first % Most];
-        return _count < ArrivalsMin || now <= oldest ? 0 : Caution * (_count - _first) / (now - oldest);
+        return _count < ArrivalsMin || now <= oldest ? 0 : (double)(_count - 1 - _first) / (now - oldest);
     }
 
     /// <summary>Units of a mean arrival, as estimated at the door.</summary>

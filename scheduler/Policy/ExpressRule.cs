@@ -21,8 +21,8 @@ internal sealed record ExpressWait(long Until) : ExpressStep;
 /// <para>
 /// It defers on purpose only where that spares device time for others: while bulk has the device, a batch may wait for company for
 /// <see cref="PolicyOptions.ExpressDeferShare"/> of its target (<see cref="PolicyOptions.ExpressDeferMax"/> at most), and never beyond its latest start (Symphony's window: from
-/// due − l(b + 1), when waiting admits no more, to due − l(b)). Express alone is not deferred: it costs latency, and the look-ahead
-/// does most of what deferring was for. Beyond capacity Symphony's keeps a little more (tests/simulator/REPORT.md, chapter 2).
+/// due − l(b + 1), when waiting admits no more, to due − l(b)). Express alone is not deferred: it costs latency, and beside the
+/// look-ahead it gains nothing (README.md).
 /// </para>
 /// </summary>
 internal sealed class ExpressRule(Backlog backlog, CostBook costs, Fleet fleet, PoolRule pools)
@@ -47,6 +47,9 @@ internal sealed class ExpressRule(Backlog backlog, CostBook costs, Fleet fleet, 
 
     /// <summary>A bulk batch of so many times its fixed device time is efficient: four fifths of it are work.</summary>
     private const int AmortisedAlphas = 5;
+
+    /// <summary>The part of a batch that may be counted on to fill in time.</summary>
+    private const double FilledShare = 0.95;
 
     /// <summary>How much earlier than the estimated end of a bulk batch express is sent, in such batches: they scatter by some percent.</summary>
     private const double HoldEarly = 0.1;
@@ -318,7 +321,7 @@ internal sealed class ExpressRule(Backlog backlog, CostBook costs, Fleet fleet, 
         var look = _lookahead ??= new Lookahead { Time = _time };
         look.Clear();
         (look.Rate, look.UnitsMean, look.Target) = (rate?.PerTick(now) ?? 0, rate?.UnitsMean ?? 1, Target);
-        (look.RowsMax, look.UnitsMax) = (rowsMax, unitsMax);
+        (look.RowsMax, look.UnitsMax, look.FloorMax) = (rowsMax, unitsMax, FloorMax(look.Rate, look.UnitsMean, pool));
         foreach (var chunk in queue.First(ChunksSeenMax))
         {
             look.Add(chunk.Job.TargetAt, chunk.UnitsWaiting);
@@ -326,6 +329,22 @@ internal sealed class ExpressRule(Backlog backlog, CostBook costs, Fleet fleet, 
 
         fleet.FindPool(pool)?.ExpressFreeTimes(queue.Model, now, look);
         return look;
+    }
+
+    /// <summary>
+    /// Where more comes than the devices can serve, no floor is higher than what comes while a batch may wait for it (Symphony's target
+    /// size), less a share, since arrivals scatter: a higher one drops tasks for room that nobody fills.
+    /// </summary>
+    private double FloorMax(double perTick, double unitsMean, string pool)
+    {
+        if (perTick <= 0)
+        {
+            return Lookahead.FloorsEnd;
+        }
+
+        var sustained = _time.UnitsSustained(Target, perTick * unitsMean);
+        var overload = Share(perTick * unitsMean, sustained, Workers(pool)) > 1;
+        return overload ? Math.Min(FilledShare * sustained / unitsMean, Lookahead.FloorsEnd) : Lookahead.FloorsEnd;
     }
 
     /// <summary>

@@ -21,7 +21,9 @@ internal sealed class Lookahead
 
     /// <summary>Floors that are compared: each a third above the one before.</summary>
     private const double FloorStep = 1.34;
-    private const double FloorMax = 512;
+
+    /// <summary>No floor is higher, whatever comes.</summary>
+    public const double FloorsEnd = 512;
 
     /// <summary>Devices that are told apart, the soonest free.</summary>
     public const int DevicesMax = 24;
@@ -45,6 +47,9 @@ internal sealed class Lookahead
 
     /// <summary>Tasks that one batch may hold.</summary>
     public double RowsMax { get; set; } = double.PositiveInfinity;
+
+    /// <summary>The highest floor that is compared, in tasks.</summary>
+    public double FloorMax { get; set; } = FloorsEnd;
 
     /// <summary>What a batch takes.</summary>
     public required IBatchTime Time { get; set; }
@@ -105,17 +110,14 @@ internal sealed class Lookahead
     /// <param name="missed">How many will be late all the same.</param>
     /// <remarks>
     /// What is compared are floors: batches are never let shrink below one, and who has too little slack for it steps aside. With a
-    /// floor of one only the hopeless do.
+    /// floor of one only the hopeless do. Every floor is asked about the same tasks: what waits, and what comes until the horizon.
     /// </remarks>
     public int StepAside(long now, out double missed)
     {
         var until = now + (HorizonTargets * Target);
         var bestMissed = Missed(now, until, floor: 1, out var best);
-        for (
-            var floor = 2.0;
-            bestMissed > 0 && floor <= RowsMax && floor <= FloorMax;
-            floor = Math.Max(floor + 1, Math.Floor(floor * FloorStep))
-        )
+        var highest = Math.Floor(Math.Min(RowsMax, FloorMax));
+        for (var floor = 2.0; bestMissed > 0 && floor <= highest; floor = NextFloor(floor, highest))
         {
             var all = Missed(now, until, floor, out var aside);
             if (all < bestMissed - 1e-9)
@@ -128,7 +130,14 @@ internal sealed class Lookahead
         return best;
     }
 
-    /// <summary>How many will be late, of what is served until then, when only the hopeless step aside.</summary>
+    /// <summary>The next floor to compare; the highest is one of them.</summary>
+    private static double NextFloor(double floor, double highest)
+    {
+        var next = Math.Max(floor + 1, Math.Floor(floor * FloorStep));
+        return floor < highest ? Math.Min(next, highest) : next;
+    }
+
+    /// <summary>How many will be late, of what waits and what comes until then, when only the hopeless step aside.</summary>
     public double Missed(long now, long until) => Missed(now, until, floor: 1, out _);
 
     /// <param name="floor">Tasks that a batch has at least, as far as so many wait.</param>
@@ -142,9 +151,9 @@ internal sealed class Lookahead
         }
 
         (aside, var position, var missed) = (0, 0.0, 0.0);
-        for (var batch = 0; batch < BatchesMax && _devices.TryPeek(out var device, out var at) && at < until; batch++)
+        for (var batch = 0; batch < BatchesMax && _devices.TryPeek(out var device, out var at); batch++)
         {
-            var available = _waiting + (Rate * (at - now));
+            var available = _waiting + (Rate * (Math.Min(at, until) - now));
             var served = FirstWithSlack(position, available, floor, at, now);
             missed += served - position;
             position = served;

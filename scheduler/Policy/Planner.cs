@@ -419,14 +419,14 @@ internal sealed class Planner : IPolicy
 
     private void Finish(DispatchFinished report, long now)
     {
-        var done = report.Slices.Where(s => s.Outcome == SliceOutcome.Done).ToLookup(s => new ChunkKey(s.Job, s.No));
         Remember(report.Id);
         if (!_flights.TryGetValue(report.Id, out var flight))
         {
             // It was given up, and ended after all: what is done need not run again.
-            foreach (var chunk in done.Select(d => _backlog.Find(d.Key)).OfType<WaitingChunk>().ToList())
+            var ended = DoneIn(report);
+            foreach (var chunk in ended.Select(d => _backlog.Find(d.Key)).OfType<WaitingChunk>().ToList())
             {
-                TakeOffWaiting(chunk, done[chunk.Key]);
+                TakeOffWaiting(chunk, ended[chunk.Key]);
             }
 
             return;
@@ -434,23 +434,22 @@ internal sealed class Planner : IPolicy
 
         var worker = ComeDown(flight, now);
         var notLoadable = report.NotLoaded is not null && worker is not null && _fleet.CannotLoad(worker, report.Model, now);
+        var done = IsWhole(report, flight) ? null : DoneIn(report);
         foreach (var (chunk, range) in flight.Slices)
         {
-            var rest = new TaskRanges();
-            rest.Add(range);
-            foreach (var slice in done[chunk.Key])
-            {
-                rest.Subtract(new TaskRange(slice.First, slice.Count));
-            }
-
+            var rest = done is null ? default : Rest(range, done[chunk.Key]);
             if (notLoadable && rest.Count > 0)
             {
                 Convict(chunk, range, Reasons.LoadsSpent, $"No worker can load {report.Model}: {report.NotLoaded}");
                 continue;
             }
 
-            chunk.Job.UnitsTaken -= chunk.UnitsOf(rest.Count);
-            rest.ToList().ForEach(r => _backlog.Return(chunk, r));
+            if (!rest.IsEmpty)
+            {
+                chunk.Job.UnitsTaken -= chunk.UnitsOf(rest.Count);
+                rest.ToList().ForEach(r => _backlog.Return(chunk, r));
+            }
+
             _backlog.Land(chunk);
             ConvictIfDue(chunk);
         }
@@ -461,7 +460,7 @@ internal sealed class Planner : IPolicy
             return;
         }
 
-        if (report.Batches.Count == 0 && done.Count == 0 && flight.Epoch == _epoch)
+        if (report.Batches.Count == 0 && done is { Count: 0 } && flight.Epoch == _epoch)
         {
             _fleet.Refuse(worker, flight.Lane, now);
         }
@@ -469,6 +468,47 @@ internal sealed class Planner : IPolicy
         {
             _fleet.Accept(worker, flight.Lane, now);
         }
+    }
+
+    /// <summary>True when all that was sent is done, slice by slice: what nearly every report says, and what needs no look-up.</summary>
+    private static bool IsWhole(DispatchFinished report, Flight flight)
+    {
+        var slices = report.Slices;
+        if (slices.Count == 0 || slices.Count != flight.Slices.Count)
+        {
+            return false;
+        }
+
+        for (var i = 0; i < slices.Count; i++)
+        {
+            var (chunk, range) = flight.Slices[i];
+            var slice = slices[i];
+            if (
+                slice.Outcome != SliceOutcome.Done
+                || new ChunkKey(slice.Job, slice.No) != chunk.Key
+                || new TaskRange(slice.First, slice.Count) != range
+            )
+            {
+                return false;
+            }
+        }
+
+        return true;
+    }
+
+    private static ILookup<ChunkKey, SliceReport> DoneIn(DispatchFinished report) =>
+        report.Slices.Where(s => s.Outcome == SliceOutcome.Done).ToLookup(s => new ChunkKey(s.Job, s.No));
+
+    /// <summary>What is not done of the tasks that were sent.</summary>
+    private static TaskRanges Rest(TaskRange sent, IEnumerable<SliceReport> done)
+    {
+        var rest = TaskRanges.Of(sent);
+        foreach (var slice in done)
+        {
+            rest.Subtract(new TaskRange(slice.First, slice.Count));
+        }
+
+        return rest;
     }
 
     private void TakeOffWaiting(WaitingChunk chunk, IEnumerable<SliceReport> done)

@@ -61,6 +61,26 @@ public class LookaheadTests
     }
 
     [Fact]
+    public void No_floor_is_higher_than_it_may_be()
+    {
+        // As above, but batches are held to four tasks (9 ms) at most: only who is due sooner steps aside.
+        var look = Of(2, Enumerable.Range(8, 24).Select(due => (long)due), 0);
+        look.FloorMax = 4;
+
+        Assert.InRange(look.StepAside(0, out _), 0, 1);
+    }
+
+    [Fact]
+    public void What_comes_before_the_horizon_counts_to_its_end()
+    {
+        // Five tasks and a half come in the millisecond; the device is free long after it, and late for all of them.
+        var look = Of(5.5, [], 26);
+
+        Assert.Equal(0, look.Missed(0, 0));
+        Assert.InRange(look.Missed(0, Ms), 5, 6);
+    }
+
+    [Fact]
     public void It_stays_where_another_device_comes_free_in_time()
     {
         var look = Of(0, [8, 18, 18, 18, 18, 18, 18, 18, 18, 18], 0, 1);

@@ -16,7 +16,7 @@ public sealed class ReportTests
         Assert.Equal(one.Plots.OrderBy(p => p.Key), three.Plots.OrderBy(p => p.Key));
         Assert.Equal(figures.Json(), again.Json());
         Assert.Contains("## 8. Where ours loses, and why", one.ToString(), StringComparison.Ordinal);
-        Assert.All(one.Plots.Keys, name => Assert.Contains($"(report/{name})", one.ToString(), StringComparison.Ordinal));
+        Assert.All(one.Plots.Keys, name => Assert.Contains($"(plots/{name})", one.ToString(), StringComparison.Ordinal));
     }
 
     [Fact]

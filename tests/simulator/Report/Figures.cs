@@ -12,6 +12,10 @@ internal sealed record Figures
     /// <summary>Those in which no baseline kept the percentile at a load more than the search's precision above ours.</summary>
     public int CellsAtLeastBest { get; set; }
 
+    /// <summary>Those in which ours keeps the share of the analytic ceiling that is the goal.</summary>
+    [JsonIgnore]
+    public int CellsAtGoal { get; set; }
+
     /// <summary>How far ours stays below the best baseline, in the cell where it is worst.</summary>
     public double WorstGapPct { get; set; }
     public double? ExpressAttainment { get; set; }

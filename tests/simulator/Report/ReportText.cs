@@ -44,7 +44,7 @@ internal sealed class ReportText
     public void Plot(string name, Chart chart)
     {
         Plots[$"{name}.svg"] = chart.Draw();
-        Block($"![{chart.Title}](report/{name}.svg)");
+        Block($"![{chart.Title}](plots/{name}.svg)");
     }
 
     public override string ToString() => _text.ToString().TrimEnd('\n') + "\n";
