@@ -59,7 +59,7 @@ internal static class ReportHtml
         page.Append("<section><h2>Objectives</h2>");
         Table(
             page,
-            ["Objective", "Of", "Limit", "Target", "Attained", "Good of all", "Budget left", "Burn", ""],
+            ["Objective", "Of", "Limit", "Target", "Attained", "Good of all", "Budget left", "Burn", "Result"],
             report.Objectives.Select(o =>
                 (IReadOnlyList<string>)
                     [
