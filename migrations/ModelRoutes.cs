@@ -45,6 +45,8 @@ public sealed record StoredRoute(ModelRoute Route, DateTimeOffset CreatedAt, Rou
 /// <summary>Everyday SQL of the table of routes: put, keep what was measured, and read all.</summary>
 public static class ModelRoutes
 {
+    private const string Columns = "name, version, variants::text, created_at, quality::text";
+
     /// <summary>Stores a list of variants under a name: as a new version, unless the newest is the same.</summary>
     /// <returns>The newest version now.</returns>
     public static async Task<StoredRoute> PutAsync(
@@ -114,9 +116,24 @@ public static class ModelRoutes
     /// <summary>The newest version of every route, by name.</summary>
     public static async Task<IReadOnlyList<StoredRoute>> ReadAllAsync(NpgsqlDataSource database, CancellationToken stop = default)
     {
-        await using var command = database.CreateCommand(
-            "SELECT DISTINCT ON (name) name, version, variants::text, created_at, quality::text FROM routes ORDER BY name, version DESC"
-        );
+        await using var command = database.CreateCommand($"SELECT DISTINCT ON (name) {Columns} FROM routes ORDER BY name, version DESC");
+        return await ReadAsync(command, stop);
+    }
+
+    /// <summary>Every version of a route, newest first.</summary>
+    public static async Task<IReadOnlyList<StoredRoute>> ReadVersionsAsync(
+        NpgsqlDataSource database,
+        string name,
+        CancellationToken stop = default
+    )
+    {
+        await using var command = database.CreateCommand($"SELECT {Columns} FROM routes WHERE name = $1 ORDER BY version DESC");
+        command.Parameters.Add(new() { Value = name });
+        return await ReadAsync(command, stop);
+    }
+
+    private static async Task<List<StoredRoute>> ReadAsync(NpgsqlCommand command, CancellationToken stop)
+    {
         await using var reader = await command.ExecuteReaderAsync(stop);
         var routes = new List<StoredRoute>();
         while (await reader.ReadAsync(stop))

@@ -16,6 +16,9 @@ public sealed class JsonBody
 
     private JsonBody(JsonElement json) => _json = json;
 
+    /// <summary>What came in another way than as a request's body, to be read by the same rules.</summary>
+    public static JsonBody Of(object members) => new(JsonSerializer.SerializeToElement(members, ApiJson.Options));
+
     /// <summary>Reads a request's body; none stands for an object without members.</summary>
     public static async Task<(JsonBody Body, IResult? Problem)> ReadAsync(HttpContext http)
     {

@@ -151,43 +151,47 @@ internal static class AlertRequests
 
     private static async Task<IResult> SilenceAsync(HttpContext http, AlertStore store, TimeProvider time)
     {
-        var now = time.GetUtcNow();
         var (body, problem) = await JsonBody.ReadAsync(http);
+        var silence = problem is null ? ReadSilence(body, time.GetUtcNow()) : null;
+        if (silence is null)
+        {
+            return problem ?? body.Refusal()!;
+        }
+
+        await store.AddSilenceAsync(silence, http.RequestAborted);
+        return Answer(silence);
+    }
+
+    /// <summary>Reads a new silence; null where something is wrong with it, which is kept in the body.</summary>
+    internal static SilenceView? ReadSilence(JsonBody body, DateTimeOffset now)
+    {
         var rule = body.Word("rule", [.. AlertRules.All.Select(r => r.Name)]);
         var labels = body.Labels("labels", LabelsMax) ?? [];
         var starts = body.Time("starts_at") ?? now;
         var ends = body.Time("ends_at");
         var reason = body.Text("reason", NoteMax);
-        if (problem is null)
+        if (string.IsNullOrWhiteSpace(reason))
         {
-            if (string.IsNullOrWhiteSpace(reason))
-            {
-                body.Refuse("reason", "why nobody need be told", "nothing");
-            }
-
-            if (ends is null || ends <= starts || ends <= now || ends - starts > SilenceMax)
-            {
-                body.Refuse("ends_at", $"a time after now and \"starts_at\", at most {SilenceMax.Days} days later", $"{ends:O}");
-            }
+            body.Refuse("reason", "why nobody need be told", "nothing");
         }
 
-        if ((problem ?? body.Refusal()) is { } refusal)
+        if (ends is null || ends <= starts || ends <= now || ends - starts > SilenceMax)
         {
-            return refusal;
+            body.Refuse("ends_at", $"a time after now and \"starts_at\", at most {SilenceMax.Days} days later", $"{ends:O}");
         }
 
-        var silence = new SilenceView
-        {
-            Id = Guid.CreateVersion7(now),
-            Rule = rule,
-            Labels = labels,
-            StartsAt = starts,
-            EndsAt = ends!.Value,
-            Reason = reason!,
-            CreatedAt = now,
-        };
-        await store.AddSilenceAsync(silence, http.RequestAborted);
-        return Answer(silence);
+        return body.Refusal() is not null
+            ? null
+            : new SilenceView
+            {
+                Id = Guid.CreateVersion7(now),
+                Rule = rule,
+                Labels = labels,
+                StartsAt = starts,
+                EndsAt = ends!.Value,
+                Reason = reason!,
+                CreatedAt = now,
+            };
     }
 
     private static async Task<IResult> EndSilenceAsync(string id, HttpContext http, AlertStore store) =>

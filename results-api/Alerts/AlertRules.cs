@@ -229,7 +229,7 @@ public static class AlertRules
             "share",
             Slowly,
             "Tasks of a model's newest version take longer on the device than those of the version before, or cost more, by at least this share.",
-            "Switch back with `pipeline models use NAME@VERSION`, or accept it by resolving the alert."
+            "Switch back on the dashboard's page of the model, or accept it by resolving the alert."
         ),
         new(
             DeadlineAtRisk,

@@ -17,7 +17,7 @@ public sealed record DashboardOptions
     /// </summary>
     public Uri? PublicUrl { get; init; }
 
-    /// <summary>Ingest's address, or a gateway's before it: actions on jobs are sent there. Null: the dashboard only shows.</summary>
+    /// <summary>Ingest's address, or a gateway's before it: actions on jobs are sent there. Null: nothing can be done to jobs.</summary>
     public Uri? Ingest { get; init; }
 
     /// <summary>True: nobody can change anything; signing in and out is left.</summary>

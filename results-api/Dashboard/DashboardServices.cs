@@ -5,13 +5,18 @@ using Microsoft.AspNetCore.Hosting.Server.Features;
 using Npgsql;
 using Pipeline.Hosting;
 using Pipeline.ResultsApi.Dashboard.Accounts;
+using Pipeline.ResultsApi.Dashboard.Alerts;
 using Pipeline.ResultsApi.Dashboard.Assets;
 using Pipeline.ResultsApi.Dashboard.Bulk;
 using Pipeline.ResultsApi.Dashboard.Failures;
 using Pipeline.ResultsApi.Dashboard.Fleet;
 using Pipeline.ResultsApi.Dashboard.Jobs;
 using Pipeline.ResultsApi.Dashboard.Layout;
+using Pipeline.ResultsApi.Dashboard.Models;
 using Pipeline.ResultsApi.Dashboard.Now;
+using Pipeline.ResultsApi.Dashboard.Recurring;
+using Pipeline.ResultsApi.Dashboard.Reports;
+using Pipeline.ResultsApi.Dashboard.Routes;
 using Pipeline.ResultsApi.Dashboard.TradeOff;
 
 namespace Pipeline.ResultsApi.Dashboard;
@@ -97,6 +102,11 @@ public static class DashboardServices
         pages.MapBulkActions();
         pages.MapTradeOff();
         pages.MapFleet();
+        pages.MapModelPages();
+        pages.MapRoutePages();
+        pages.MapAlertPages();
+        pages.MapReportPages();
+        pages.MapRecurringPages();
         return endpoints;
     }
 

@@ -3,7 +3,7 @@ using System.Text.Json.Serialization;
 namespace Pipeline.ResultsApi.Recurring;
 
 /// <summary>Recurring work: what it does, when it is due, and what became of it.</summary>
-internal sealed record RecurringView
+public sealed record RecurringView
 {
     public required string Name { get; init; }
     public string Object { get; } = "recurring_work";
@@ -28,7 +28,7 @@ internal sealed record RecurringView
 }
 
 /// <summary>One run of recurring work.</summary>
-internal sealed record RecurringRunView
+public sealed record RecurringRunView
 {
     public required long Id { get; init; }
     public string Object { get; } = "recurring_run";

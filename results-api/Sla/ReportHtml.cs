@@ -6,8 +6,8 @@ using Pipeline.Contracts;
 namespace Pipeline.ResultsApi.Sla;
 
 /// <summary>
-/// Shows a report as one page that needs nothing beside it: charts are inline, and a print style makes a clean PDF of it in any browser. Made
-/// of the report alone, so a stored report shows the same ever after.
+/// Shows a report as one page that needs nothing beside it: charts are inline, and a print style makes a clean PDF of it in any browser; or its
+/// sections alone, for a page that has a frame of its own. Made of the report alone, so a stored report shows the same ever after.
 /// </summary>
 internal static class ReportHtml
 {
@@ -20,6 +20,15 @@ internal static class ReportHtml
             .Append(
                 $"<title>SLA report {Local(report.From, zone)} to {Local(report.To, zone)}</title><style>{Style}</style></head><body>\n"
             );
+        page.Append("<h1>SLA report</h1>").Append(Sections(report, job => $"<code>{job}</code>"));
+        return page.Append("</body></html>\n").ToString();
+    }
+
+    /// <param name="job">How a job is written.</param>
+    public static string Sections(SlaReport report, Func<JobId, string> job)
+    {
+        var zone = ReportCalendar.Zone(report.TimeZone) ?? TimeZoneInfo.Utc;
+        var page = new StringBuilder();
         Head(page, report, zone);
         Objectives(page, report);
         Periods(page, report, zone);
@@ -27,15 +36,15 @@ internal static class ReportHtml
         Stages(page, report);
         Business(page, report);
         Acceptance(page, report);
-        Breaches(page, report, zone);
+        Breaches(page, report, zone, job);
         Exclusions(page, report, zone);
         Foot(page, report);
-        return page.Append("</body></html>\n").ToString();
+        return page.ToString();
     }
 
     private static void Head(StringBuilder page, SlaReport report, TimeZoneInfo zone)
     {
-        page.Append($"<header><h1>SLA report</h1><p>{Local(report.From, zone)} to {Local(report.To, zone)}, {E(report.TimeZone)} · ")
+        page.Append($"<header><p>{Local(report.From, zone)} to {Local(report.To, zone)}, {E(report.TimeZone)} · ")
             .Append($"{Number(report.Hours)} hours count · {(report.Tenant is null ? "all tenants" : $"tenant {E(report.Tenant)}")}</p>");
         if (!report.Complete)
         {
@@ -50,7 +59,7 @@ internal static class ReportHtml
         page.Append("<section><h2>Objectives</h2>");
         Table(
             page,
-            ["Objective", "Of", "Limit", "Target", "Attained", "Good of all", "Budget left", "Burn", ""],
+            ["Objective", "Of", "Limit", "Target", "Attained", "Good of all", "Budget left", "Burn", "Result"],
             report.Objectives.Select(o =>
                 (IReadOnlyList<string>)
                     [
@@ -282,7 +291,7 @@ internal static class ReportHtml
         );
     }
 
-    private static void Breaches(StringBuilder page, SlaReport report, TimeZoneInfo zone)
+    private static void Breaches(StringBuilder page, SlaReport report, TimeZoneInfo zone, Func<JobId, string> job)
     {
         var breaches = report.Breaches;
         page.Append($"<section class=\"wide\"><h2>Breaches</h2><p>{(breaches.CountedAll ? "" : "At least ")}{Number(breaches.Total)}. ")
@@ -297,7 +306,7 @@ internal static class ReportHtml
                     (IReadOnlyList<string>)
                         [
                             Local(b.At, zone),
-                            $"<code>{b.Job}</code>",
+                            job(b.Job),
                             b.Class.Name(),
                             E(b.Tenant),
                             E(b.Model),
@@ -350,7 +359,7 @@ internal static class ReportHtml
 
     private static void Table(StringBuilder page, IReadOnlyList<string> heads, IEnumerable<IReadOnlyList<string>> rows)
     {
-        page.Append("<div class=\"scroll\"><table><thead><tr>");
+        page.Append("<div class=\"scroll\" tabindex=\"0\"><table><thead><tr>");
         foreach (var head in heads)
         {
             page.Append("<th scope=\"col\">").Append(E(head)).Append("</th>");

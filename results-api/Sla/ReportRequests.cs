@@ -30,7 +30,7 @@ internal static class ReportRequests
     {
         var query = new QueryParameters(http.Request.Query);
         var form = Form.Read(query, http.Request);
-        var (report, refused) = await MakeAsync(http, query, reports, database, options, time);
+        var (report, refused) = await MakeAsync(query, Own(http), reports, database, options, time, http.RequestAborted);
         return report is null ? refused! : form.Answer(report, report);
     }
 
@@ -43,7 +43,7 @@ internal static class ReportRequests
     )
     {
         var query = new QueryParameters(http.Request.Query);
-        var (report, refused) = await MakeAsync(http, query, reports, database, options, time);
+        var (report, refused) = await MakeAsync(query, Own(http), reports, database, options, time, http.RequestAborted);
         return report is null
             ? refused!
             : TypedResults.Json(await reports.KeepAsync(report, http.Tenant(), http.RequestAborted), ApiJson.Options);
@@ -77,25 +77,27 @@ internal static class ReportRequests
             : Problems.Result(FailureKind.UnknownRoute, $"You have no report \"{id}\".", "id");
     }
 
-    private static async Task<(SlaReport? Report, IResult? Refused)> MakeAsync(
-        HttpContext http,
+    /// <summary>Makes the report that a query asks for.</summary>
+    /// <param name="own">The tenant that the caller sees; null for operators, who see all, or the one they name.</param>
+    public static async Task<(SlaReport? Report, ProblemResult? Refused)> MakeAsync(
         QueryParameters query,
+        TenantId? own,
         SlaReports reports,
         NpgsqlDataSource database,
         SlaOptions options,
-        TimeProvider time
+        TimeProvider time,
+        CancellationToken stop
     )
     {
-        var caller = http.Caller();
-        var window = ReportWindow.Read(query, options.WindowDaysMax, caller.IsOperator, time.GetUtcNow());
-        var name = caller.IsOperator ? query.Text("tenant") : null;
+        var window = ReportWindow.Read(query, options.WindowDaysMax, mayByTenant: own is null, time.GetUtcNow());
+        var name = own is null ? query.Text("tenant") : null;
         if (query.Refusal() is { } refusal)
         {
             return (null, refusal);
         }
 
-        TenantId? tenant = caller.IsOperator ? null : caller.Tenant;
-        if (name is not null && (tenant = await TenantAsync(database, name, http.RequestAborted)) is null)
+        var tenant = own;
+        if (name is not null && (tenant = await TenantAsync(database, name, stop)) is null)
         {
             return (
                 null,
@@ -103,11 +105,13 @@ internal static class ReportRequests
             );
         }
 
-        var report = await reports.TryMakeAsync(window, tenant, http.RequestAborted);
+        var report = await reports.TryMakeAsync(window, tenant, stop);
         return report is null
             ? (null, Problems.Result(FailureKind.RateLimited, $"{options.ReportsMax} reports are being made already. Ask again soon."))
             : (report, null);
     }
+
+    private static TenantId? Own(HttpContext http) => http.Caller() is { IsOperator: false } caller ? caller.Tenant : null;
 
     private static async Task<TenantId?> TenantAsync(NpgsqlDataSource database, string name, CancellationToken stop)
     {
@@ -118,7 +122,7 @@ internal static class ReportRequests
 
     /// <summary>The form an answer is wanted in.</summary>
     /// <param name="Section">Of CSV: the part of the report.</param>
-    private sealed record Form(string Format, string Section)
+    public sealed record Form(string Format, string Section)
     {
         public static Form Read(QueryParameters query, HttpRequest request)
         {

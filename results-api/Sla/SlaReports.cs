@@ -84,11 +84,14 @@ internal sealed class SlaReports(
         return await ReadAsync(command, stop);
     }
 
-    /// <summary>One of a tenant's reports with its document; null where there is none of that id.</summary>
-    public async Task<StoredReportView?> FindAsync(TenantId tenant, Guid id, CancellationToken stop)
+    /// <summary>A report with its document; null where there is none of that id.</summary>
+    /// <param name="tenant">Whose it must be; null for anybody's.</param>
+    public async Task<StoredReportView?> FindAsync(TenantId? tenant, Guid id, CancellationToken stop)
     {
-        await using var command = database.CreateCommand($"SELECT {Columns}, body FROM reports WHERE tenant = $1 AND id = $2");
-        command.Parameters.Add(new() { Value = tenant.Value });
+        await using var command = database.CreateCommand(
+            $"SELECT {Columns}, body FROM reports WHERE id = $2 AND ($1::uuid IS NULL OR tenant = $1)"
+        );
+        command.Parameters.Add(new() { Value = (object?)tenant?.Value ?? DBNull.Value, NpgsqlDbType = NpgsqlDbType.Uuid });
         command.Parameters.Add(new() { Value = id });
         return (await ReadAsync(command, stop)).SingleOrDefault();
     }

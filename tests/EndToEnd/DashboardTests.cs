@@ -1,8 +1,10 @@
 using System.Globalization;
 using System.Text.Json;
-using Deque.AxeCore.Playwright;
+using System.Text.RegularExpressions;
+using Deque.AxeCore.Commons;
 using Microsoft.Playwright;
 using Pipeline.Contracts;
+using Pipeline.Migrations;
 using Pipeline.ResultsApi.Dashboard;
 using Pipeline.Tests.Support.Models;
 using Pipeline.Tests.Support.Worker;
@@ -11,21 +13,32 @@ using Xunit;
 namespace Pipeline.Tests.EndToEnd;
 
 /// <summary>
-/// The operators' dashboard in Debian's Chromium, over the running system: every page, narrow and wide, light and dark, and what is done
-/// there checked in the database. Screenshots are kept beside the tests, in <c>screenshots</c>.
+/// The operators' dashboard in Debian's Chromium, over the running system: every page, wide and light in one tab and narrow and dark in another,
+/// and what is done there checked in the database. Screenshots are kept beside the tests, in <c>screenshots</c>.
 /// </summary>
 [Collection(RunningSystem.Collection)]
-public sealed class DashboardTests(RunningSystem system) : IAsyncLifetime
+public sealed partial class DashboardTests(RunningSystem system) : IAsyncLifetime
 {
     private const string Chromium = "/usr/bin/chromium";
     private const string Password = "correct horse battery staple";
+
+    /// <summary>What axe finds, chosen in the page: all that is well would take longer to tell than to find.</summary>
+    private const string Serious = """
+        async () => (await axe.run(document, { resultTypes: ["violations"] })).violations
+          .filter(v => v.impact === "serious" || v.impact === "critical").map(v => `${v.id}: ${v.nodes[0].html}`)
+        """;
+
     private static readonly string Screenshots = Path.Combine(AppContext.BaseDirectory, "screenshots");
+    private readonly string _axe = new BundledAxeScriptProvider().GetScript();
     private readonly List<string> _errors = [];
     private readonly string _group = $"dashboard-{Guid.NewGuid():N}"[..20];
     private int _looks;
     private IPlaywright? _playwright;
     private IBrowser? _browser;
+
+    /// <summary>The tab that acts, wide and light; and the one that only looks, narrow and dark. Both belong to who has signed in.</summary>
     private IPage _page = null!;
+    private IPage _narrow = null!;
 
     private static CancellationToken Stop => TestContext.Current.CancellationToken;
 
@@ -35,17 +48,9 @@ public sealed class DashboardTests(RunningSystem system) : IAsyncLifetime
         Directory.CreateDirectory(Screenshots);
         _playwright = await Playwright.CreateAsync();
         _browser = await _playwright.Chromium.LaunchAsync(new() { ExecutablePath = Chromium, Args = ["--no-sandbox"] });
-        _page = await _browser.NewPageAsync(new() { BaseURL = system.Rig.Services.Results.Address.ToString() });
-
-        // Whatever the browser refuses by the page's own policy is told there, too.
-        _page.Console += (_, message) =>
-        {
-            if (message.Type == "error")
-            {
-                _errors.Add(message.Text);
-            }
-        };
-        _page.PageError += (_, error) => _errors.Add(error);
+        var context = await _browser.NewContextAsync(new() { BaseURL = system.Rig.Services.Results.Address.ToString() });
+        _page = await NewTabAsync(context, 1400, ColorScheme.Light);
+        _narrow = await NewTabAsync(context, 400, ColorScheme.Dark);
     }
 
     public async ValueTask DisposeAsync()
@@ -68,7 +73,11 @@ public sealed class DashboardTests(RunningSystem system) : IAsyncLifetime
         await ActOnJobAsync(lasting, "Pause", "the worker is being mended");
         Assert.True(await ScalarAsync<bool>("SELECT paused FROM jobs WHERE id = $1", lasting.Value));
 
-        await LookAtAsync("now", "trade-off", "jobs", "workers", "models", "webhooks", "tenants");
+        await LookAtAsync("now", "trade-off", "jobs", "workers", "webhooks", "tenants");
+        await MindAnAlertAsync();
+        await SwitchAModelAsync();
+        await KeepAReportAsync();
+        await RunAWorkAsync();
         await system.Client.UntilAsync(failed, job => job.State.IsEnd());
         await LookAtAsync($"jobs/{failed.Id}?status=failed", "failures");
         await RetryAllFailuresAsync(failed);
@@ -107,6 +116,70 @@ public sealed class DashboardTests(RunningSystem system) : IAsyncLifetime
         );
     }
 
+    /// <summary>An alert as the looks write it: what would raise one takes minutes to be sure.</summary>
+    private async Task MindAnAlertAsync()
+    {
+        var alert = Guid.CreateVersion7();
+        await ExecuteAsync(
+            """
+            INSERT INTO alerts (id, rule, fingerprint, labels, state, severity, summary, evidence, since, seen_at, raised_at, told)
+            VALUES ($1, 'error_rate', $2, jsonb_build_object('class', 'bulk', 'model', $2), 'firing', 'critical', '40 of 100 tasks failed.',
+                    '{"tasks": 100, "failed": 40, "expired": 0}', now(), now(), now(), true)
+            """,
+            alert,
+            _group
+        );
+        await LookAtAsync("alerts", "alerts/rules", "alerts/probes", $"alerts/{alert}");
+        await DoAsync("Actions", "Acknowledge", "on it", "The alert is acknowledged.");
+        Assert.Equal("on it", await ScalarAsync<string>("SELECT note FROM alerts WHERE id = $1 AND acknowledged_at IS NOT NULL", alert));
+        await DoAsync("New silence", "Silence", "until it is mended", "Silent until");
+        Assert.Equal(1L, await ScalarAsync<long>("SELECT count(*) FROM alert_silences WHERE labels ->> 'model' = $1", _group));
+        await LookHereAsync("alerts-silences");
+    }
+
+    private async Task SwitchAModelAsync()
+    {
+        foreach (var version in new[] { "1.0.0", "2.0.0" })
+        {
+            var manifest = new FakeModel(new ModelRef(_group, version), 16).Manifest;
+            await ModelRegistry.PutAsync(system.Database, manifest, null, 1, makeCurrent: true, Stop);
+        }
+
+        await ModelRoutes.PutAsync(
+            system.Database,
+            $"route-{_group}",
+            [new($"{_group}@1.0.0", new Acceptance { ProbabilityMin = 0.8 }), new(_group)],
+            Stop
+        );
+        await LookAtAsync("routes", "models", $"models/{_group}");
+        await DoAsync("Switch", "Switch", "the new one is slower", "is version 1.0.0 from now on");
+        Assert.Equal("1.0.0", await ScalarAsync<string>("SELECT version FROM models WHERE name = $1 AND current", _group));
+    }
+
+    private async Task KeepAReportAsync()
+    {
+        await LookAtAsync("reports");
+        await DoAsync("Keep this report", "Keep this report", "for the review", "The report is kept.");
+        Assert.Equal(1L, await ScalarAsync<long>("SELECT count(*) FROM reports WHERE occasion = 'request' AND all_tenants"));
+        await LookHereAsync("reports-kept");
+    }
+
+    private async Task RunAWorkAsync()
+    {
+        await LookAtAsync("recurring", "recurring/cache-eviction");
+        await DoAsync("Actions", "Run now", "to see it run", "It runs as soon as an instance can.");
+        Assert.Equal(1L, await ScalarAsync<long>("SELECT count(*) FROM audit WHERE done AND action = 'recurring.run'"));
+    }
+
+    /// <summary>Does something on the page that is open, and reads what it says then.</summary>
+    private async Task DoAsync(string form, string button, string reason, string told)
+    {
+        var here = _page.GetByRole(AriaRole.Form, new() { Name = form, Exact = true });
+        await here.GetByLabel("Why?").FillAsync(reason);
+        await here.GetByRole(AriaRole.Button, new() { Name = button, Exact = true }).ClickAsync();
+        await Assertions.Expect(_page.GetByRole(AriaRole.Status)).ToContainTextAsync(told);
+    }
+
     private async Task RetryAllFailuresAsync(SentJob failed)
     {
         await _page.GotoAsync("dashboard/failures?range=1h");
@@ -142,37 +215,57 @@ public sealed class DashboardTests(RunningSystem system) : IAsyncLifetime
         foreach (var page in pages)
         {
             await _page.GotoAsync($"dashboard/{page}");
-            await LookHereAsync(page);
+            await LookHereAsync(page.Split('?')[0].Replace('/', '-'));
         }
     }
 
     /// <summary>
-    /// The page as it is, wide and light, narrow and dark: its picture, and nothing wider than the screen. Nothing serious for axe in one of
-    /// the two, by turns: a look takes it a second.
+    /// The page as it is, in both tabs at once: its picture, and nothing wider than the screen. Nothing serious for axe in one of the two, by turns.
     /// </summary>
     private async Task LookHereAsync(string name)
     {
         var turn = _looks++ % 2;
-        foreach (var (i, width, colours) in new[] { (0, 1400, ColorScheme.Light), (1, 400, ColorScheme.Dark) })
+        await Task.WhenAll(SeeAsync(_page, turn == 0), GoAndSeeAsync());
+
+        async Task GoAndSeeAsync()
         {
-            await _page.SetViewportSizeAsync(width, 900);
-            await _page.EmulateMediaAsync(new() { ColorScheme = colours });
-            var file = string.Create(
-                CultureInfo.InvariantCulture,
-                $"{name.Split('?')[0].Split('/')[0]}{(name.Contains('/') ? "-one" : "")}-{width}.png"
-            );
-            await _page.ScreenshotAsync(new() { Path = Path.Combine(Screenshots, file), FullPage = true });
+            await _narrow.GotoAsync(_page.Url);
+            await SeeAsync(_narrow, turn == 1);
+        }
+
+        async Task SeeAsync(IPage tab, bool axe)
+        {
+            var width = tab.ViewportSize!.Width;
+            var file = string.Create(CultureInfo.InvariantCulture, $"{IdForm().Replace(name, "one")}-{width}.png");
+            await tab.ScreenshotAsync(new() { Path = Path.Combine(Screenshots, file), FullPage = true });
             Assert.True(
-                await _page.EvaluateAsync<bool>("document.documentElement.scrollWidth <= innerWidth"),
+                await tab.EvaluateAsync<bool>("document.documentElement.scrollWidth <= innerWidth"),
                 $"{name} is wider than {width}."
             );
-            if (i == turn)
+            if (axe)
             {
-                var found = await _page.RunAxe();
-                var serious = found.Violations.Where(v => v.Impact is "serious" or "critical");
-                Assert.Empty(serious.Select(v => $"{name} at {width}: {v.Id}: {v.Nodes[0].Html}"));
+                await tab.EvaluateAsync(_axe);
+                var serious = await tab.EvaluateAsync<string[]>(Serious);
+                Assert.True(serious.Length == 0, $"{name} at {width}: {string.Join("; ", serious)}");
             }
         }
+    }
+
+    /// <summary>A tab, whose errors are kept: what the browser refuses by the page's own policy is told there, too.</summary>
+    private async Task<IPage> NewTabAsync(IBrowserContext context, int width, ColorScheme colours)
+    {
+        var tab = await context.NewPageAsync();
+        await tab.SetViewportSizeAsync(width, 900);
+        await tab.EmulateMediaAsync(new() { ColorScheme = colours });
+        tab.Console += (_, message) =>
+        {
+            if (message.Type == "error")
+            {
+                _errors.Add(message.Text);
+            }
+        };
+        tab.PageError += (_, error) => _errors.Add(error);
+        return tab;
     }
 
     /// <summary>Work of many seconds, whatever the machine: it is cancelled in the end.</summary>
@@ -192,6 +285,8 @@ public sealed class DashboardTests(RunningSystem system) : IAsyncLifetime
         return JobId.From(Guid.Parse(job.Id));
     }
 
+    private async Task ExecuteAsync(string sql, params object[] parameters) => await ScalarAsync<object>(sql, parameters);
+
     private async Task<T?> ScalarAsync<T>(string sql, params object[] parameters)
     {
         await using var command = system.Database.CreateCommand(sql);
@@ -202,4 +297,8 @@ public sealed class DashboardTests(RunningSystem system) : IAsyncLifetime
 
         return (T?)await command.ExecuteScalarAsync(Stop);
     }
+
+    /// <summary>Ids in names of pages, and the names that this test made.</summary>
+    [GeneratedRegex("(?<=-)([0-9a-f]{8}-.*|dashboard-[0-9a-f]+)$")]
+    private static partial Regex IdForm();
 }

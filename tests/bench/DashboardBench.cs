@@ -139,8 +139,13 @@ internal static partial class DashboardBench
             "bulk",
             "workers",
             "models",
+            "routes",
             "webhooks",
             "tenants",
+            "alerts",
+            "alerts/rules",
+            "reports",
+            "recurring",
             "audit",
             "operators",
         ];

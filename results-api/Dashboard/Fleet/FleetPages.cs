@@ -1,17 +1,15 @@
-using System.Globalization;
 using Npgsql;
 using NpgsqlTypes;
 using Pipeline.ResultsApi.Dashboard.Layout;
 
 namespace Pipeline.ResultsApi.Dashboard.Fleet;
 
-/// <summary>What there is to look at beside jobs: workers, models, webhook endpoints, tenants. One query and one table each.</summary>
+/// <summary>What there is to look at beside jobs: workers, webhook endpoints, tenants. One query and one table each.</summary>
 internal static class FleetPages
 {
     public static void MapFleet(this IEndpointRouteBuilder pages)
     {
         pages.MapGet("/workers", WorkersAsync);
-        pages.MapGet("/models", ModelsAsync);
         pages.MapGet("/webhooks", WebhooksAsync);
         pages.MapGet("/tenants", TenantsAsync);
     }
@@ -61,35 +59,6 @@ internal static class FleetPages
                 ],
             "No worker has started yet",
             "Start one: ./pipeline up, or dotnet Pipeline.GpuWorker.dll with the same database and broker. What is accepted waits for it."
-        );
-    }
-
-    private static async Task<IResult> ModelsAsync(HttpContext http, NpgsqlDataSource database, DashboardOptions options)
-    {
-        await using var command = database.CreateCommand(
-            $"""
-            SELECT name, version, current, kind, file_bytes, created_at, profile IS NOT NULL, left(sha256, 12)
-            FROM models ORDER BY name, created_at DESC LIMIT {options.PageItemsMax}
-            """
-        );
-        return await PageAsync(
-            http,
-            command,
-            options,
-            "Models",
-            [new("Model"), new("Version"), new("Kind"), new("Size", true), new("Profile"), new("Registered"), new("SHA-256")],
-            row =>
-                [
-                    new(row.GetString(0), $"{DashboardServices.Root}/jobs?model={Uri.EscapeDataString(row.GetString(0))}"),
-                    new(row.GetString(1), Badge: row.GetBoolean(2) ? "completed" : "cancelled", Hint: row.GetBoolean(2) ? "current" : null),
-                    new(row.GetString(3)),
-                    new($"{(row.GetInt64(4) / 1e3).ToString("N0", CultureInfo.InvariantCulture)} kB"),
-                    new(row.GetBoolean(6) ? "measured" : "none"),
-                    Cell.Moment(row.GetFieldValue<DateTimeOffset>(5)),
-                    new($"{row.GetString(7)}…"),
-                ],
-            "No model is registered",
-            "Register one: ./pipeline models add FOLDER"
         );
     }
 

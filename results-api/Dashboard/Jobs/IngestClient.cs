@@ -14,7 +14,7 @@ namespace Pipeline.ResultsApi.Dashboard.Jobs;
 /// </summary>
 internal sealed class IngestClient(NpgsqlDataSource database, DashboardOptions options) : IDisposable
 {
-    private const string TenantName = "pipeline-operators";
+    public const string TenantName = "pipeline-operators";
     private const string KeyName = "dashboard";
     private readonly HttpClient _http = new() { Timeout = TimeSpan.FromSeconds(60) };
     private readonly SemaphoreSlim _issuing = new(1);

@@ -2,6 +2,7 @@ using Npgsql;
 using Pipeline.Contracts;
 using Pipeline.Hosting;
 using Pipeline.Migrations;
+using Pipeline.ResultsApi.Dashboard.Layout;
 using Pipeline.ResultsApi.Jobs;
 
 namespace Pipeline.ResultsApi.Dashboard.Jobs;
@@ -13,15 +14,7 @@ public sealed record JobSearch(JobFilter Filter, Guid? After, string? Tenant, Gu
     /// <param name="query">As the form sends it: empty fields ask for nothing.</param>
     public static async Task<JobSearch> ReadAsync(IQueryCollection query, NpgsqlDataSource database, CancellationToken stop)
     {
-        var asked = new QueryCollection(
-            query
-                .Where(p => p.Value.Any(value => !string.IsNullOrWhiteSpace(value)))
-                .ToDictionary(
-                    p => p.Key,
-                    p => new Microsoft.Extensions.Primitives.StringValues(string.Join(',', p.Value.Select(v => v!.Trim())))
-                )
-        );
-        var parameters = new QueryParameters(asked);
+        var parameters = new QueryParameters(new QueryCollection(Links.Filled(query)));
         var tenant = parameters.Text("tenant");
         var id = parameters.Value<Guid>("id", "the id of a job", ListJobs.ParseId);
         var after = parameters.Value<Guid>("after", "the id of a job", ListJobs.ParseId);

@@ -1,4 +1,5 @@
 using Microsoft.AspNetCore.WebUtilities;
+using Microsoft.Extensions.Primitives;
 
 namespace Pipeline.ResultsApi.Dashboard.Layout;
 
@@ -21,4 +22,35 @@ internal static class Links
 
     /// <summary>The query without what is empty, as a filter form leaves it.</summary>
     public static string Clean(string query) => With("", query).TrimStart('?');
+
+    /// <summary>The same of parameters as they were read; one that is there several times is a list, with commas between.</summary>
+    public static Dictionary<string, StringValues> Filled(IEnumerable<KeyValuePair<string, StringValues>> query) =>
+        query
+            .Where(p => p.Value.Any(value => !string.IsNullOrWhiteSpace(value)))
+            .ToDictionary(p => p.Key, p => new StringValues(string.Join(',', p.Value.Select(v => v!.Trim()))));
+
+    /// <summary>What a query has of a parameter; nothing where it has none.</summary>
+    public static string Asked(string query, string name) =>
+        QueryHelpers.ParseQuery(query).TryGetValue(name, out var value) ? value.ToString() : "";
+
+    /// <summary>The page of what something was done to; null where it has none.</summary>
+    public static string? Subject(string kind, string subject) =>
+        kind switch
+        {
+            "job" => Job(Guid.Parse(subject)),
+            "bulk_action" => $"{DashboardServices.Root}/bulk/{subject}",
+            "alert" => $"{DashboardServices.Root}/alerts/{subject}",
+            "probe" => $"{DashboardServices.Root}/alerts/probes/{Uri.EscapeDataString(subject)}",
+            "recurring_work" => $"{DashboardServices.Root}/recurring/{Uri.EscapeDataString(subject)}",
+            "model" => Model(subject),
+            _ => null,
+        };
+
+    /// <param name="name">Without a version.</param>
+    public static string Model(string name) => $"{DashboardServices.Root}/models/{Path(name)}";
+
+    public static string Route(string name) => $"{DashboardServices.Root}/routes/{Path(name)}";
+
+    /// <summary>Names may have slashes in them, which stay.</summary>
+    private static string Path(string name) => Uri.EscapeDataString(name).Replace("%2F", "/", StringComparison.Ordinal);
 }

@@ -26,8 +26,11 @@ public sealed record PageContext
     public required string Query { get; init; }
     public required DateTimeOffset Now { get; init; }
 
-    /// <summary>Whether buttons that act on jobs are shown.</summary>
-    public bool MayAct => Operator?.Role >= OperatorRole.Operator && !Options.ReadOnly && Options.Ingest is not null;
+    /// <summary>Whether buttons are shown that change something.</summary>
+    public bool MayChange => Operator?.Role >= OperatorRole.Operator && !Options.ReadOnly;
+
+    /// <summary>Whether buttons that act on jobs are shown: ingest takes those.</summary>
+    public bool MayAct => MayChange && Options.Ingest is not null;
 
     public bool IsAdmin => Operator?.Role == OperatorRole.Admin;
 }

@@ -3,6 +3,7 @@ using NpgsqlTypes;
 using Pipeline.Contracts;
 using Pipeline.Hosting;
 using Pipeline.Migrations;
+using Pipeline.ResultsApi.Alerts;
 using Pipeline.ResultsApi.Jobs;
 
 namespace Pipeline.ResultsApi.Dashboard.Now;
@@ -25,6 +26,7 @@ internal sealed class NowReader(NpgsqlDataSource database, Forecasts forecasts, 
         return new Snapshot
         {
             At = now,
+            Firing = await FiringAsync(stop),
             Classes = await ClassesAsync(now, stop),
             Pools = await PoolsAsync(now, stop),
             Due = await DueAsync(now, stop),
@@ -100,6 +102,20 @@ internal sealed class NowReader(NpgsqlDataSource database, Forecasts forecasts, 
             stop
         );
         return [.. classes.Select(c => found.Single(row => row.Name == c.Key.Name()))];
+    }
+
+    private async Task<List<(Severity Severity, long Alerts)>> FiringAsync(CancellationToken stop)
+    {
+        await using var command = database.CreateCommand(
+            options,
+            "SELECT severity, count(*) FROM alerts WHERE state = 'firing' GROUP BY severity"
+        );
+        var found = await Rows.ReadAsync(
+            command,
+            row => (Severity: Enum.Parse<Severity>(row.GetString(0), ignoreCase: true), row.GetInt64(1)),
+            stop
+        );
+        return [.. found.OrderByDescending(f => f.Severity)];
     }
 
     private async Task<List<PoolNow>> PoolsAsync(DateTimeOffset now, CancellationToken stop)

@@ -1,4 +1,5 @@
 using Pipeline.Hosting;
+using Pipeline.ResultsApi.Alerts;
 
 namespace Pipeline.ResultsApi.Dashboard.Now;
 
@@ -8,6 +9,9 @@ public sealed record Snapshot
     public static readonly TimeSpan Window = TimeSpan.FromMinutes(5);
 
     public required DateTimeOffset At { get; init; }
+
+    /// <summary>How many alerts fire, by severity, the worst first; those without any are left out.</summary>
+    public required IReadOnlyList<(Severity Severity, long Alerts)> Firing { get; init; }
     public required IReadOnlyList<ClassNow> Classes { get; init; }
     public required IReadOnlyList<PoolNow> Pools { get; init; }
 

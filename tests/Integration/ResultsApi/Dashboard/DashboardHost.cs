@@ -3,6 +3,7 @@ using System.Text.RegularExpressions;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.Extensions.DependencyInjection;
 using Pipeline.Migrations;
+using Pipeline.ResultsApi.Dashboard;
 using Pipeline.ResultsApi.Dashboard.Accounts;
 using Pipeline.Tests.Support.Servers;
 using Xunit;
@@ -26,7 +27,7 @@ internal sealed class DashboardHost : IAsyncDisposable
 
     public IServiceProvider Services => _app.Services;
 
-    /// <param name="options">Options of section <c>Dashboard</c>.</param>
+    /// <param name="options">Options of section <c>Dashboard</c>, or of another that they name (<c>Probes:Address</c>).</param>
     public static async Task<DashboardHost> StartAsync(params (string Option, string Value)[] options)
     {
         var database = await TestPostgres.CreateDatabaseAsync();
@@ -43,9 +44,12 @@ internal sealed class DashboardHost : IAsyncDisposable
         params (string Option, string Value)[] options
     )
     {
-        var named = options.Select(o => ($"Dashboard:{o.Option}", o.Value)).ToArray();
+        var named = options.Select(o => (Name(o.Option), o.Value)).ToArray();
         var app = await ResultsApiHost.StartAppAsync(database.ConnectionString, options: named);
         return new DashboardHost(app, database, ownsDatabase);
+
+        static string Name(string option) =>
+            typeof(DashboardOptions).GetProperty(option.Split(':')[0]) is null ? option : $"Dashboard:{option}";
     }
 
     /// <summary>A browser that nobody has signed in.</summary>

@@ -223,9 +223,11 @@ public sealed class JobsPagesTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task The_pages_about_the_fleet_have_something_to_say_when_there_is_nothing()
+    public async Task The_other_pages_have_something_to_say_when_there_is_nothing()
     {
-        foreach (var path in new[] { "workers", "models", "webhooks", "tenants", "failures", "bulk", "audit", "now?range=30d" })
+        string[] paths = ["workers", "models", "routes", "webhooks", "tenants", "failures", "bulk", "audit", "now?range=30d"];
+        string[] others = ["alerts", "alerts/silences", "alerts/rules", "alerts/probes", "reports", "reports/kept", "recurring"];
+        foreach (var path in paths.Concat(others))
         {
             Assert.Equal(HttpStatusCode.OK, (await _operator.GetAsync($"/dashboard/{path}")).Status);
         }
