@@ -54,11 +54,13 @@ public static class DashboardServices
         services.AddSingleton<Sessions>();
         services.AddSingleton<AuditLog>();
         services.AddSingleton<JobDetails>();
+        services.AddSingleton<AuditedIngest>();
         services.AddSingleton<JobActions>();
         services.AddSingleton<IngestClient>();
         services.AddSingleton<NowReader>();
         services.AddSingleton<NowFeed>();
         services.AddHostedService(provider => provider.GetRequiredService<NowFeed>());
+        services.AddSingleton<BrokerQueues>();
         services.AddSingleton<BulkActions>();
         services.AddSingleton<BulkRunner>();
         services.AddHostedService(provider => provider.GetRequiredService<BulkRunner>());
@@ -97,6 +99,10 @@ public static class DashboardServices
         pages.MapBulkActions();
         pages.MapTradeOff();
         pages.MapFleet();
+        pages.MapQueues();
+        pages.MapTenant();
+        pages.MapPricePages();
+        pages.MapWebhook();
         return endpoints;
     }
 
