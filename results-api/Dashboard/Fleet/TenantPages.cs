@@ -33,7 +33,7 @@ internal static class TenantPages
             (Guid id, HttpContext http, NpgsqlDataSource database, TimeProvider time) => ShowAsync(id, http, database, time, key: null)
         );
         pages.MapPost("/tenants/{id:guid}/keys", AddKeyAsync).ForAdmins();
-        pages.MapPost("/tenants/{id:guid}/keys/{key:guid}/revoke", RevokeKeyAsync).ForAdmins();
+        pages.MapPost("/tenants/{id:guid}/revoke", RevokeKeyAsync).ForAdmins();
         pages.MapPost("/tenants/{id:guid}/budget", SetBudgetAsync).ForAdmins();
     }
 
@@ -95,7 +95,6 @@ internal static class TenantPages
 
     private static async Task<IResult> RevokeKeyAsync(
         Guid id,
-        Guid key,
         HttpContext http,
         NpgsqlDataSource database,
         AuditLog audit,
@@ -103,7 +102,7 @@ internal static class TenantPages
         TimeProvider time
     )
     {
-        var (actor, _, refused) = await Actors.ReadAsync(http, options, Of(id));
+        var (actor, form, refused) = await Actors.ReadAsync(http, options, Of(id));
         if (actor is null)
         {
             return refused!;
@@ -117,7 +116,7 @@ internal static class TenantPages
         await using var command = database.CreateCommand(
             "UPDATE api_keys SET revoked_at = now() WHERE id = $1 AND tenant = $2 AND revoked_at IS NULL RETURNING name"
         );
-        command.Parameters.Add(new() { Value = key });
+        command.Parameters.Add(new() { Value = Guid.TryParse(form["key"], out var key) ? key : Guid.Empty });
         command.Parameters.Add(new() { Value = id });
         if (await command.ExecuteScalarAsync(http.RequestAborted) is not string name)
         {
