@@ -37,6 +37,7 @@ public enum FailureKind
     RateLimited,
     ExpressUnavailable,
     DeadlineInfeasible,
+    Held,
     Unavailable,
     Internal,
 }
@@ -318,6 +319,14 @@ public static class FailureKinds
                 429,
                 "Too many requests",
                 "Wait as Retry-After says, then send the request again; send fewer at the same time."
+            ),
+            FailureKind.Held => new(
+                "held",
+                Fault.Service,
+                true,
+                503,
+                "An operator holds this",
+                "Wait until it goes on, or send it as standard or bulk: that is accepted and waits. The detail says why it is held."
             ),
             FailureKind.Unavailable => new(
                 "unavailable",

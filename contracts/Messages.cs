@@ -234,6 +234,9 @@ public enum JobChange
     Cancelled,
     Paused,
     Resumed,
+
+    /// <summary>Its class, its deadline or both are others.</summary>
+    Moved,
 }
 
 /// <summary>A job's owner changed it; the row is committed. To the scheduler.</summary>
@@ -242,6 +245,17 @@ public sealed record JobChanged
     public int Version { get; init; } = 1;
     public required JobId Job { get; init; }
     public required JobChange Change { get; init; }
+
+    /// <summary>Of one that was moved: its class, its deadline, and from when its class's target counts.</summary>
+    public LatencyClass? Class { get; init; }
+    public DateTimeOffset? Deadline { get; init; }
+    public DateTimeOffset? Since { get; init; }
+}
+
+/// <summary>An operator holds something, or lets it go; the row is committed. To the scheduler, which reads all that is held.</summary>
+public sealed record HoldsChanged
+{
+    public int Version { get; init; } = 1;
 }
 
 /// <summary>One pool's outlook for one model, from which completions are predicted.</summary>

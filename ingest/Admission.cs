@@ -59,6 +59,7 @@ internal sealed class Admission(
     ModelCatalog models,
     RouteCatalog routes,
     CachingTenants caching,
+    HeldWork held,
     WebhookAddresses webhooks,
     IngestOptions options,
     TimeProvider time
@@ -102,6 +103,11 @@ internal sealed class Admission(
             return (null, unmet);
         }
 
+        if (latencyClass == LatencyClass.Express && chosen.Model is { } model && await held.FindAsync(tenant, model.Name, stop) is { } hold)
+        {
+            return (null, HeldWork.Refuse(hold));
+        }
+
         // What each turn of a routed task did and cost is told by its own runs.
         reuse &= chosen.Route is null;
         var order = new JobOrder
@@ -124,6 +130,16 @@ internal sealed class Admission(
             Metadata = parameters.MetadataPairs,
         };
         return (order, null);
+    }
+
+    /// <summary>To what a job that is under way is to be changed; what is not said stays as it is.</summary>
+    public (LatencyClass Class, DateTimeOffset Deadline) ReadChange(JobParameters parameters, JobView job, Mistakes mistakes)
+    {
+        var (latencyClass, deadline) = (parameters[JobParameters.Class], parameters[JobParameters.Deadline]);
+        return (
+            latencyClass is null ? job.Class : ReadClass(latencyClass, mistakes),
+            deadline is null ? job.Deadline : ReadDeadline(deadline, job.Class, Moments.Now(time), mistakes)
+        );
     }
 
     /// <summary>The problem that lists mistakes in a job's parameters.</summary>

@@ -109,7 +109,7 @@ internal sealed class Estimates(
         try
         {
             var (work, refused) = await ReadAsync(http, parameters, mistakes, body, isInline);
-            return refused ?? await EstimateAsync(work!, http.RequestAborted);
+            return refused ?? await EstimateAsync(work!, forecasts.Fresh, http.RequestAborted);
         }
         catch (InvalidDataException e)
         {
@@ -275,9 +275,13 @@ internal sealed class Estimates(
         return (new Work(order, tasks, (long)Math.Ceiling((double)count.Units / count.Tasks * tasks), count.Tasks), null);
     }
 
-    private async Task<IResult> EstimateAsync(Work work, CancellationToken stop)
+    /// <summary>What the rest of a job would take from now on.</summary>
+    public Task<IResult> OfRestAsync(JobOrder rest, long tasks, long units, Forecast? forecast, CancellationToken stop) =>
+        EstimateAsync(new Work(rest, tasks, units, null), forecast, stop);
+
+    private async Task<IResult> EstimateAsync(Work work, Forecast? fresh, CancellationToken stop)
     {
-        if (forecasts.Fresh is not { } forecast)
+        if (fresh is not { } forecast)
         {
             return Problems.Result(
                 FailureKind.Unavailable,

@@ -45,6 +45,9 @@ public static class IngestServices
         services.AddSingleton<RetryFailed>();
         services.AddSingleton<Estimates>();
         services.AddSingleton<JobCommands>();
+        services.AddSingleton<ChangeJob>();
+        services.AddSingleton<HeldWork>();
+        services.AddSingleton<SetHolds>();
         services.AddSingleton<UploadSweep>();
         services.AddSingleton<Forecasts>();
         services.AddSingleton<IBusPart>(static s => s.GetRequiredService<Forecasts>());
@@ -92,6 +95,10 @@ public static class IngestServices
             .Describe(JobOperations.Pause);
         jobs.MapPost("/{id}/resume", (string id, HttpContext http, JobCommands commands) => commands.ResumeAsync(id, http))
             .Describe(JobOperations.Resume);
+        jobs.MapPatch("/{id}", (string id, HttpContext http, ChangeJob change) => change.HandleAsync(id, http))
+            .Describe(JobOperations.Change);
+        jobs.MapPost("/{id}/estimate", (string id, HttpContext http, ChangeJob change) => change.EstimateAsync(id, http))
+            .Describe(JobOperations.EstimateRest);
         jobs.MapPost("/{id}/retry-failed", (string id, HttpContext http, RetryFailed retry) => retry.HandleAsync(id, http))
             .Describe(JobOperations.RetryFailed);
         endpoints
@@ -155,6 +162,15 @@ public static class IngestServices
         operators
             .MapPut("/routes/{name}/quality", (string name, HttpContext http, SetRoutes set) => set.SetQualityAsync(name, http))
             .Describe(RouteOperations.SetQuality);
+        operators
+            .MapPut("/holds/{kind}/{name}", (string kind, string name, HttpContext http, SetHolds set) => set.SetAsync(kind, name, http))
+            .Describe(SetHolds.Set);
+        operators
+            .MapDelete(
+                "/holds/{kind}/{name}",
+                (string kind, string name, HttpContext http, SetHolds set) => set.RemoveAsync(kind, name, http)
+            )
+            .Describe(SetHolds.Remove);
         endpoints.MapOpenInference();
         return endpoints;
     }

@@ -17,9 +17,12 @@ internal sealed record GateRuling(JobOrder Order, ProblemResult? Refused);
 /// </summary>
 internal sealed partial class JobGate(Forecasts forecasts, Calibrator calibrator, IngestOptions options, ILogger<JobGate> log)
 {
-    public GateRuling Rule(JobOrder order, long units, int tasks, DateTimeOffset now)
+    public GateRuling Rule(JobOrder order, long units, int tasks, DateTimeOffset now) => Rule(order, units, tasks, now, forecasts.Fresh);
+
+    /// <param name="forecast">What is ahead of it; null when nobody knows.</param>
+    /// <param name="isChange">True for the rest of a job that was let in before.</param>
+    public GateRuling Rule(JobOrder order, long units, int tasks, DateTimeOffset now, Forecast? forecast, bool isChange = false)
     {
-        var forecast = forecasts.Fresh;
         var given = order.DeadlineGiven ? order.Deadline : (DateTimeOffset?)null;
         var ask = new AdmissionAsk(order.Model.Ref, order.Class, order.Fallback, units, tasks, given);
         var ruling = AdmissionRule.Decide(forecast, ask, LatencyClasses.Defaults, now);
@@ -27,7 +30,7 @@ internal sealed partial class JobGate(Forecasts forecasts, Calibrator calibrator
         {
             LogRefused(log, order.Id, tasks, order.Model.Ref, order.Class, ruling.Verdict);
             var offers = forecast is null || ruling.Verdict == AdmissionVerdict.Hopeless ? null : Slower(forecast, ask, now);
-            return new GateRuling(order, Refusal(order, ruling, offers));
+            return new GateRuling(order, Refusal(order, ruling, offers, isChange));
         }
 
         var accepted = Under(ruling.Class, order, now);
@@ -64,7 +67,7 @@ internal sealed partial class JobGate(Forecasts forecasts, Calibrator calibrator
             };
 
     /// <summary>Says why the job is not let in, when it would be done, and what would be accepted instead.</summary>
-    private static ProblemResult Refusal(JobOrder order, Admitted ruling, IReadOnlyList<Offer>? offers)
+    private static ProblemResult Refusal(JobOrder order, Admitted ruling, IReadOnlyList<Offer>? offers, bool isChange)
     {
         var hopeless = ruling.Verdict == AdmissionVerdict.Hopeless;
         var done = ruling.Predicted is { } at ? $"It would be done at {at.Completion:O}, in 19 of 20 cases by {at.Late:O}." : null;
@@ -77,11 +80,16 @@ internal sealed partial class JobGate(Forecasts forecasts, Calibrator calibrator
         var offer = hopeless
             ? new Offer(null, ruling.OfferedDeadline, ruling.OfferedAt)
             : new Offer(ruling.OfferedClass, null, ruling.OfferedAt);
-        var soft = hopeless
-            ? ""
+        var soft =
+            hopeless ? ""
+            : isChange ? $" Class {ruling.OfferedClass?.Name()} takes it now."
             : $" Class {ruling.OfferedClass?.Name()} takes it now; with fallback={ruling.OfferedClass?.Name()} that happens by itself.";
         var kind = hopeless ? FailureKind.DeadlineInfeasible : FailureKind.ExpressUnavailable;
-        var problem = Problems.From(kind, $"{detail}{soft} Nothing was stored.", hopeless ? JobParameters.Deadline : JobParameters.Class);
+        var problem = Problems.From(
+            kind,
+            $"{detail}{soft} Nothing was {(isChange ? "changed" : "stored")}.",
+            hopeless ? JobParameters.Deadline : JobParameters.Class
+        );
         return new ProblemResult(
             problem with
             {

@@ -138,6 +138,7 @@ internal static class JobOperations
             FailureKind.IdempotencyConflict,
             FailureKind.DeadlineInfeasible,
             FailureKind.ExpressUnavailable,
+            FailureKind.Held,
             FailureKind.BudgetExceeded,
             FailureKind.TenantBudgetExceeded,
             FailureKind.RateLimited,
@@ -209,6 +210,65 @@ internal static class JobOperations
 
     public static readonly ApiOperation Resume = Command("resumeJob", "Lets a paused job go on.", "May be asked again.");
 
+    private static readonly IReadOnlyList<ApiParameter> ChangeParts =
+    [
+        ApiParameter.Query(JobParameters.Class, ApiType.Word(ApiParameters.Classes), "Another latency class."),
+        ApiParameter.Query(
+            JobParameters.Deadline,
+            Deadline,
+            $"{Capital(Deadlines.Form)}, at most {Defaults.DeadlineMax.TotalDays:0} days ahead."
+        ),
+    ];
+
+    public static readonly ApiOperation Change = new(
+        "changeJob",
+        ApiTags.Jobs,
+        "Changes the class or the deadline of a job that is under way.",
+        """
+        What waits goes on in the new class and by the new deadline; what is on a device finishes. What is not named stays, the deadline too. The class's
+        target counts from now on. Units that were done keep their price, what ends from now on has that of the new class. Decided as for a new job
+        from what is left: `express` that would be late and a deadline that no order of work can meet are refused, and nothing changes. May be asked again.
+        """
+    )
+    {
+        Parameters = [ApiParameters.Job, .. ChangeParts],
+        Bodies =
+        [
+            new(
+                "application/json",
+                typeof(ChangeBody),
+                "The same in a body, in place of the query.",
+                """{"class": "standard", "deadline": "2h"}"""
+            ),
+        ],
+        Answers = [ApiAnswer.Json<JobView>("The job as it is now.")],
+        Errors =
+        [
+            FailureKind.InvalidRequest,
+            FailureKind.InputTooLarge,
+            FailureKind.UnknownJob,
+            FailureKind.UnknownModel,
+            FailureKind.InvalidState,
+            FailureKind.DeadlineInfeasible,
+            FailureKind.ExpressUnavailable,
+            FailureKind.Held,
+            FailureKind.BudgetExceeded,
+            FailureKind.TenantBudgetExceeded,
+        ],
+    };
+
+    public static readonly ApiOperation EstimateRest = new(
+        "estimateRestOfJob",
+        ApiTags.Jobs,
+        "What the rest of a job would take and cost in every class.",
+        "Asked before a change: tasks and units are those that have not ended, times count from now on. The job's own work is taken off what is ahead. Nothing changes."
+    )
+    {
+        Parameters = [ApiParameters.Job, ChangeParts[1] with { Meaning = "Another deadline than it has." }],
+        Answers = [ApiAnswer.Json<EstimateView>("The estimate, from the fastest class to the cheapest.")],
+        Errors = [FailureKind.InvalidRequest, FailureKind.UnknownJob, FailureKind.UnknownModel, FailureKind.InvalidState],
+    };
+
     public static readonly ApiOperation RetryFailed = new(
         "retryFailedTasks",
         ApiTags.Jobs,
@@ -241,6 +301,7 @@ internal static class JobOperations
             FailureKind.IdempotencyConflict,
             FailureKind.DeadlineInfeasible,
             FailureKind.ExpressUnavailable,
+            FailureKind.Held,
             FailureKind.BudgetExceeded,
             FailureKind.TenantBudgetExceeded,
         ],
@@ -272,6 +333,9 @@ internal sealed record InlineJob(
     string? Group = null,
     IReadOnlyDictionary<string, string>? Metadata = null
 );
+
+/// <summary>What is to be changed of a job.</summary>
+internal sealed record ChangeBody(LatencyClass? Class = null, string? Deadline = null);
 
 /// <summary>The shape of a question for an estimate.</summary>
 internal sealed record EstimateBody(

@@ -40,6 +40,9 @@ public sealed class JobRow
     public decimal? CostPico { get; set; }
     public required DateTimeOffset Deadline { get; set; }
 
+    /// <summary>Since when it has its class, where that was changed: its class's target counts from then. Else null.</summary>
+    public DateTimeOffset? ClassSince { get; set; }
+
     /// <summary>Completion predicted at admission; null when no fresh forecast was known.</summary>
     public DateTimeOffset? PredictedAt { get; set; }
 
@@ -64,8 +67,17 @@ public sealed class JobRow
     /// <summary>Units of its succeeded tasks, with the totals.</summary>
     public long? UnitsDone { get; set; }
 
-    /// <summary>What its tenant pays for a million units, in pico-USD: the price list at its acceptance. Null before there was one.</summary>
+    /// <summary>
+    /// What its tenant pays for a million units, in pico-USD: the price list at its acceptance, or when its class was changed. Null before
+    /// there was one.
+    /// </summary>
     public long? PerMillionUnitsPico { get; set; }
+
+    /// <summary>
+    /// What is added to units × price, in millionths of pico-USD, since units that were done before its class changed have another price.
+    /// Null where it has not changed.
+    /// </summary>
+    public decimal? RepricedMillionths { get; set; }
 
     /// <summary>What it was predicted to be charged for when it was accepted, in pico-USD.</summary>
     public long? EstimatePico { get; set; }
@@ -103,6 +115,16 @@ public sealed class JobRow
     public DateTimeOffset? InputsRemovedAt { get; set; }
     public DateTimeOffset? OutputsRemovedAt { get; set; }
     public DateTimeOffset? LogsRemovedAt { get; set; }
+}
+
+/// <summary>SQL that says of a job what several statements say alike.</summary>
+public static class JobSql
+{
+    /// <summary>What so many of its units are charged, in pico-USD; null where it has no price.</summary>
+    /// <param name="units">An expression for units of succeeded tasks.</param>
+    /// <param name="job">How the statement calls the job's row.</param>
+    public static string Price(string units, string job) =>
+        $"div({units}::numeric * {job}.per_million_units_pico + coalesce({job}.repriced_millionths, 0), 1000000)";
 }
 
 /// <summary>
@@ -211,6 +233,7 @@ internal sealed class JobsTable : IEntityTypeConfiguration<JobRow>
         builder.HasIndex(j => j.Id, "ix_jobs_with_failures").HasFilter("failed > 0");
         builder.HasIndex(j => j.RetryOf, "ix_jobs_retry_of").HasFilter("retry_of IS NOT NULL");
 
+        builder.Property(j => j.RepricedMillionths).HasColumnType("numeric");
         builder.Property(j => j.Metadata).HasColumnType("jsonb").HasDefaultValueSql("'{}'");
         builder.Property(j => j.Error).HasColumnType("jsonb");
         builder.Property(j => j.Route).HasColumnType("jsonb");

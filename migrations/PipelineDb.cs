@@ -64,6 +64,7 @@ public sealed class PipelineDb(DbContextOptions<PipelineDb> options) : DbContext
     public DbSet<RetentionAgesRow> RetentionAges => Set<RetentionAgesRow>();
     public DbSet<ErasureRow> Erasures => Set<ErasureRow>();
     public DbSet<JobRemovalRow> JobRemovals => Set<JobRemovalRow>();
+    public DbSet<HoldRow> Holds => Set<HoldRow>();
     public DbSet<OperatorRow> Operators => Set<OperatorRow>();
     public DbSet<OperatorSessionRow> OperatorSessions => Set<OperatorSessionRow>();
     public DbSet<OperatorLinkRow> OperatorLinks => Set<OperatorLinkRow>();

@@ -329,7 +329,7 @@ public static class Rollups
 
     /// <summary>
     /// Scores jobs that ended against what was predicted when they were accepted. One that expired had a completion predicted and none
-    /// happened: it is not covered, and as late as its end at least. Those that their owner held back are left out, as are cancelled ones.
+    /// happened: it is not covered, and as late as its end at least. Those that their owner held back or moved to another class are left out, as are cancelled ones.
     /// Cost is compared where all of it was spent.
     /// </summary>
     private const string CalibrationSql = """
@@ -348,7 +348,7 @@ public static class Rollups
           SELECT j.predicted_cost_pico::float8 / j.cost_pico::float8 - 1 AS error
           WHERE j.state = 'completed' AND j.cost_pico > 0 AND j.predicted_cost_pico IS NOT NULL
         ) k ON true
-        WHERE e.type IN ('job.completed', 'job.expired') AND e.xid > $1 AND e.xid <= $2 AND j.predicted_late_at IS NOT NULL AND j.route IS NULL
+        WHERE e.type IN ('job.completed', 'job.expired') AND e.xid > $1 AND e.xid <= $2 AND j.predicted_late_at IS NOT NULL AND j.route IS NULL AND j.class_since IS NULL
           AND NOT EXISTS (SELECT FROM events p WHERE p.job = j.id AND p.type = 'job.paused')
         GROUP BY 1, 2, 3
         ON CONFLICT (day, class, model) DO UPDATE SET

@@ -84,11 +84,11 @@ internal sealed class SlaRollup
     public static readonly string[] Classes = [.. LatencyClasses.Defaults.Keys.Select(c => c.Name())];
     public static readonly long[] TargetsUs = [.. LatencyClasses.Defaults.Keys.Select(SlaSums.TargetUs)];
 
-    /// <summary>A job starts when its first task ends: the moment of its first result.</summary>
+    /// <summary>A job starts when its first task ends: the moment of its first result. What was moved to its class later has taken its time from then on.</summary>
     public const string JobsSql = """
         SELECT j.finished_at, j.tenant, j.class, j.model || '@' || j.model_version, j.state = 'completed',
                (extract(epoch FROM j.started_at - j.queued_at) * 1000000)::bigint,
-               (extract(epoch FROM j.finished_at - j.queued_at) * 1000000)::bigint
+               (extract(epoch FROM j.finished_at - coalesce(j.class_since, j.queued_at)) * 1000000)::bigint
         FROM events e JOIN jobs j ON j.id = e.job
         WHERE e.type IN ('job.completed', 'job.expired') AND e.xid > $1 AND e.xid <= $2 AND j.queued_at IS NOT NULL
         """;
@@ -107,7 +107,7 @@ internal sealed class SlaRollup
         FROM events e
         JOIN jobs j ON j.id = e.job
         JOIN unnest($3, $4) AS t (class, target_us) ON t.class = j.class
-        CROSS JOIN LATERAL (SELECT (extract(epoch FROM j.finished_at - j.queued_at) * 1000000)::bigint AS late_us) l
+        CROSS JOIN LATERAL (SELECT (extract(epoch FROM j.finished_at - coalesce(j.class_since, j.queued_at)) * 1000000)::bigint AS late_us) l
         LEFT JOIN LATERAL (
           SELECT chunk, tasks FROM endings WHERE job = j.id ORDER BY xid DESC, chunk DESC LIMIT 1
         ) n ON true

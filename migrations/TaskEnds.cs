@@ -405,7 +405,7 @@ public static class TaskEnds
     /// is finalizing: who has made them completes it and writes its event. A job that has come to more than its budget is cancelled here:
     /// since the sums of such a job are made at its every write, under its lock, none later than the first that passes the budget.
     /// </summary>
-    private const string CloseSql = """
+    private static readonly string CloseSql = $$"""
         WITH counted AS (
           SELECT j.id, j.open_chunks - t.closed AS open_chunks, j.state AS before, j.max_cost_pico IS NOT NULL AS has_budget
           FROM unnest($1, $2) AS t (job, closed) JOIN jobs j ON j.id = t.job
@@ -415,7 +415,7 @@ public static class TaskEnds
           FROM chunks c WHERE c.job IN (SELECT id FROM counted WHERE open_chunks = 0 OR has_budget) GROUP BY c.job
         ), ruled AS (
           SELECT n.*, n.open_chunks > 0 AND n.before IN ('queued', 'running')
-                 AND div(s.units_done * j.per_million_units_pico, 1000000) > j.max_cost_pico AS exceeds
+                 AND {{JobSql.Price("s.units_done", "j")}} > j.max_cost_pico AS exceeds
           FROM counted n JOIN jobs j ON j.id = n.id LEFT JOIN totals s ON s.job = n.id
         ), closed AS (
           UPDATE jobs j SET
@@ -438,8 +438,8 @@ public static class TaskEnds
         ), settled AS (
           UPDATE tenant_months m SET spent_pico = m.spent_pico + c.pico
           FROM (SELECT tenant, date_trunc('month', queued_at AT TIME ZONE 'UTC')::date AS month,
-                       sum(div(units_done::numeric * per_million_units_pico, 1000000) - reserved_pico) AS pico
-                FROM closed WHERE open_chunks = 0 AND reserved_pico IS NOT NULL GROUP BY 1, 2) AS c
+                       sum({{JobSql.Price("c.units_done", "c")}} - c.reserved_pico) AS pico
+                FROM closed c WHERE c.open_chunks = 0 AND c.reserved_pico IS NOT NULL GROUP BY 1, 2) AS c
           WHERE m.tenant = c.tenant AND m.month = c.month
         )
         INSERT INTO events (tenant, job, type, data, created_at)

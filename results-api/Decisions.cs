@@ -40,22 +40,27 @@ internal static class Decisions
             return GetJob.Unknown(id);
         }
 
+        return await AskAsync(bus, options, job.Id, limit, http.RequestAborted) is { } told
+            ? TypedResults.Json(DecisionsView.Of(told), ApiJson.Options)
+            : Problems.Result(FailureKind.Unavailable, NoAnswer(options));
+    }
+
+    /// <summary>What the active scheduler remembers of a job, newest first; null when none answers in time.</summary>
+    public static async Task<JobDecisions?> AskAsync(IBus bus, ResultsApiOptions options, JobId job, int most, CancellationToken stop)
+    {
+        var scheduler = bus.CreateRequestClient<AskJobDecisions>(RequestTimeout.After(ms: (int)options.DecisionsWaitMax.TotalMilliseconds));
         try
         {
-            var scheduler = bus.CreateRequestClient<AskJobDecisions>(
-                RequestTimeout.After(ms: (int)options.DecisionsWaitMax.TotalMilliseconds)
-            );
-            var answer = await scheduler.GetResponse<JobDecisions>(new() { Job = job.Id, Most = limit }, http.RequestAborted);
-            return TypedResults.Json(DecisionsView.Of(answer.Message), ApiJson.Options);
+            return (await scheduler.GetResponse<JobDecisions>(new() { Job = job, Most = most }, stop)).Message;
         }
         catch (RequestTimeoutException)
         {
-            return Problems.Result(
-                FailureKind.Unavailable,
-                $"No scheduler answered within {options.DecisionsWaitMax.TotalSeconds:0.###} s. One may be taking over; ask again."
-            );
+            return null;
         }
     }
+
+    public static string NoAnswer(ResultsApiOptions options) =>
+        $"No scheduler answered within {options.DecisionsWaitMax.TotalSeconds:0.###} s. One may be taking over; ask again.";
 }
 
 /// <summary>Decisions about one job, newest first.</summary>

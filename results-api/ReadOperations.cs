@@ -253,6 +253,17 @@ internal static class ReadOperations
         Errors = OfJob,
     };
 
+    public static readonly ApiOperation ListHolds = new(
+        "listHolds",
+        ApiTags.Fleet,
+        "What operators hold (operators).",
+        "All of it, by kind and name: the scheduler sends nothing more of these models and tenants, nor to these pools and workers."
+    )
+    {
+        Answers = [ApiAnswer.Json<ListView<HeldView>>("What is held.")],
+        Errors = [FailureKind.OperatorOnly],
+    };
+
     public static readonly ApiOperation ListWorkers = new(
         "listWorkers",
         ApiTags.Fleet,

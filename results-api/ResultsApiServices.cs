@@ -112,6 +112,7 @@ public static class ResultsApiServices
         v1.MapExclusions();
         var operators = endpoints.MapGroup("/v1").RequireApiKey().RequireOperator();
         operators.MapCalibration();
+        operators.MapHolds();
         operators.MapRecurring();
         operators.MapExclusionCommands();
         operators.MapAlerts();

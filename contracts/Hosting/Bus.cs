@@ -246,6 +246,7 @@ public static class Bus
         [typeof(SchedulerTick)] = "pipeline.scheduler-ticks",
         [typeof(SchedulerChanged)] = "pipeline.scheduler-changes",
         [typeof(JobChanged)] = "pipeline.job-changes",
+        [typeof(HoldsChanged)] = "pipeline.hold-changes",
         [typeof(Forecast)] = "pipeline.forecasts",
         [typeof(AskJobDecisions)] = "pipeline.decision-questions",
         [typeof(JobDecisions)] = "pipeline.decision-answers",
@@ -262,6 +263,7 @@ public static class Bus
         Name<SchedulerTick>();
         Name<SchedulerChanged>();
         Name<JobChanged>();
+        Name<HoldsChanged>();
         Name<Forecast>();
         Name<AskJobDecisions>();
         Name<JobDecisions>();

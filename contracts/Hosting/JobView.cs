@@ -57,10 +57,14 @@ public sealed record JobView
     /// <summary>What is charged for the tasks that have succeeded, in pico-USD; null for a job that was accepted before there was a price list.</summary>
     public decimal? PricePicoUsd { get; init; }
 
-    /// <summary>What it was predicted to be charged when it was accepted.</summary>
+    /// <summary>Since when it has its class, where that was changed; absent where it was not.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public DateTimeOffset? ClassSince { get; init; }
+
+    /// <summary>What it was predicted to be charged when it was accepted, or when its class was changed.</summary>
     public long? EstimatedPricePicoUsd { get; init; }
 
-    /// <summary>What a million of its units are charged, fixed when it was accepted.</summary>
+    /// <summary>What a million of its units are charged: fixed when it was accepted, or when its class was changed, for what ended after that.</summary>
     public long? PricePerMillionUnitsPicoUsd { get; init; }
 
     /// <summary>Why it is cancelled where its owner did not ask for it: <c>budget_exceeded</c>.</summary>
@@ -159,10 +163,11 @@ public static class JobViews
                    coalesce(j.cost_pico, c.cost_pico, 0), coalesce(c.units_left, CASE WHEN j.finished_at IS NULL THEN j.units ELSE 0 END),
                    j.created_at, j.queued_at, j.started_at, j.finished_at, j.deadline, j.predicted_at,
                    j.max_cost_pico, j.metadata::text, j.webhook, j.retry_of, j.error::text,
-                   div(coalesce(j.units_done, c.units_done, 0)::numeric * j.per_million_units_pico, 1000000), j.estimate_pico,
+                   div(coalesce(j.units_done, c.units_done, 0)::numeric * j.per_million_units_pico + coalesce(j.repriced_millionths, 0), 1000000),
+                   j.estimate_pico,
                    j.per_million_units_pico, j.cancel_reason, j.group_name, j.predicted_early_at, j.predicted_late_at,
                    j.predicted_cost_pico, (j.route ->> 'name') || '@' || (j.route ->> 'version'),
-                   j.inputs_removed_at, j.outputs_removed_at
+                   j.inputs_removed_at, j.outputs_removed_at, j.class_since
             FROM {from} j
             LEFT JOIN LATERAL (
               SELECT sum(succeeded)::int AS succeeded, sum(failed)::int AS failed, sum(expired)::int AS expired,
@@ -221,6 +226,7 @@ public static class JobViews
             Route = reader.IsDBNull(32) ? null : reader.GetString(32),
             InputsRemovedAt = Time(33),
             OutputsRemovedAt = Time(34),
+            ClassSince = Time(35),
         };
 
         DateTimeOffset? Time(int column) => reader.IsDBNull(column) ? null : reader.GetFieldValue<DateTimeOffset>(column);

@@ -64,6 +64,9 @@ internal sealed class JobParameters(IReadOnlyList<string> names)
     /// <summary>What may be said of a job that is only estimated.</summary>
     public static readonly IReadOnlyList<string> OfEstimates = [.. OfJobs, Tasks];
 
+    /// <summary>What may be changed of a job that is under way.</summary>
+    public static readonly IReadOnlyList<string> OfChanges = [Class, Deadline];
+
     /// <summary>What may be said about an inference that is waited for.</summary>
     public static readonly IReadOnlyList<string> OfInference =
     [

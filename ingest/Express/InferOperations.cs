@@ -32,6 +32,7 @@ internal static class InferOperations
         FailureKind.UnknownModel,
         FailureKind.DeadlineInfeasible,
         FailureKind.ExpressUnavailable,
+        FailureKind.Held,
         FailureKind.BudgetExceeded,
         FailureKind.TenantBudgetExceeded,
         FailureKind.RateLimited,

@@ -1221,6 +1221,43 @@ namespace Pipeline.Migrations.Versions
                         });
                 });
 
+            modelBuilder.Entity("Pipeline.Migrations.HoldRow", b =>
+                {
+                    b.Property<string>("Kind")
+                        .HasColumnType("text")
+                        .HasColumnName("kind");
+
+                    b.Property<string>("Name")
+                        .HasColumnType("text")
+                        .HasColumnName("name");
+
+                    b.Property<DateTimeOffset>("At")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("at");
+
+                    b.Property<string>("By")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("by");
+
+                    b.Property<string>("Reason")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("reason");
+
+                    b.HasKey("Kind", "Name")
+                        .HasName("pk_holds");
+
+                    b.ToTable("holds", null, t =>
+                        {
+                            t.HasCheckConstraint("ck_holds_kind", "kind IN ('model', 'tenant', 'pool', 'worker')");
+
+                            t.HasCheckConstraint("ck_holds_name", "length(name) BETWEEN 1 AND 200");
+
+                            t.HasCheckConstraint("ck_holds_reason", "length(reason) BETWEEN 1 AND 500");
+                        });
+                });
+
             modelBuilder.Entity("Pipeline.Migrations.IdempotencyKeyRow", b =>
                 {
                     b.Property<Guid>("Tenant")
@@ -1325,6 +1362,10 @@ namespace Pipeline.Migrations.Versions
                         .IsRequired()
                         .HasColumnType("text")
                         .HasColumnName("class");
+
+                    b.Property<DateTimeOffset?>("ClassSince")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("class_since");
 
                     b.Property<decimal?>("CostPico")
                         .HasColumnType("numeric")
@@ -1438,6 +1479,10 @@ namespace Pipeline.Migrations.Versions
                     b.Property<DateTimeOffset?>("QueuedAt")
                         .HasColumnType("timestamp with time zone")
                         .HasColumnName("queued_at");
+
+                    b.Property<decimal?>("RepricedMillionths")
+                        .HasColumnType("numeric")
+                        .HasColumnName("repriced_millionths");
 
                     b.Property<long?>("ReservedPico")
                         .HasColumnType("bigint")

@@ -65,6 +65,10 @@ public sealed record DashboardOptions
     public TimeSpan LiveEvery { get; init; } = TimeSpan.FromSeconds(2);
     public int LiveViewersMax { get; init; } = 500;
 
+    /// <summary>Dead letters that are sent again at one click, and how many of them a second.</summary>
+    public int RedriveMax { get; init; } = 500;
+    public int RedrivePerSecond { get; init; } = 100;
+
     /// <summary>Time that a page's query may take; a search over very many rows ends with advice instead of a busy server.</summary>
     public TimeSpan QueryTimeMax { get; init; } = TimeSpan.FromSeconds(10);
 
@@ -95,6 +99,8 @@ public sealed record DashboardOptions
         check.Expect(options.BulkParallel is >= 1 and <= 64, nameof(BulkParallel), "1 to 64", options.BulkParallel);
         ExpectTime(check, options.LiveEvery, nameof(LiveEvery), TimeSpan.FromMilliseconds(100), TimeSpan.FromMinutes(1));
         check.Expect(options.LiveViewersMax is >= 1 and <= 100_000, nameof(LiveViewersMax), "1 to 100000", options.LiveViewersMax);
+        check.Expect(options.RedriveMax is >= 1 and <= 10_000, nameof(RedriveMax), "1 to 10000", options.RedriveMax);
+        check.Expect(options.RedrivePerSecond is >= 1 and <= 1000, nameof(RedrivePerSecond), "1 to 1000", options.RedrivePerSecond);
         ExpectTime(check, options.QueryTimeMax, nameof(QueryTimeMax), TimeSpan.FromSeconds(1), TimeSpan.FromMinutes(5));
         if (options.ProxyUserHeader is not null)
         {

@@ -59,11 +59,13 @@ public static class DashboardServices
         services.AddSingleton<Sessions>();
         services.AddSingleton<AuditLog>();
         services.AddSingleton<JobDetails>();
+        services.AddSingleton<AuditedIngest>();
         services.AddSingleton<JobActions>();
         services.AddSingleton<IngestClient>();
         services.AddSingleton<NowReader>();
         services.AddSingleton<NowFeed>();
         services.AddHostedService(provider => provider.GetRequiredService<NowFeed>());
+        services.AddSingleton<BrokerQueues>();
         services.AddSingleton<BulkActions>();
         services.AddSingleton<BulkRunner>();
         services.AddHostedService(provider => provider.GetRequiredService<BulkRunner>());
@@ -107,6 +109,10 @@ public static class DashboardServices
         pages.MapAlertPages();
         pages.MapReportPages();
         pages.MapRecurringPages();
+        pages.MapQueues();
+        pages.MapTenant();
+        pages.MapPricePages();
+        pages.MapWebhook();
         return endpoints;
     }
 

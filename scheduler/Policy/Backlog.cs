@@ -49,6 +49,7 @@ internal sealed class Backlog
 
     /// <summary>Jobs that were paused or cancelled before a chunk of them was known: late chunks must not slip through.</summary>
     private readonly Dictionary<JobId, bool> _flagsOfUnknown = [];
+    private Holds _holds = Holds.None;
     private readonly long[] _targets = new long[Enum.GetValues<LatencyClass>().Length];
     private PolicyOptions _options = new();
     private long _arrivals;
@@ -356,7 +357,7 @@ internal sealed class Backlog
                 _toEnd.Enqueue(job.Number);
             }
         }
-        else if (!record.Flags.HasFlag(JobFlags.Paused))
+        else if ((record.Flags & JobFlags.Closed) == 0)
         {
             Place(job.Number, ref record);
         }
@@ -410,11 +411,51 @@ internal sealed class Backlog
         foreach (var job in RecordsOf(id).Where(j => j.Paused))
         {
             _jobs[job.Number].Flags &= ~JobFlags.Paused;
-            if (job.IsOpen)
+            Open(job);
+        }
+    }
+
+    /// <summary>
+    /// What waits of the job stands by this class and deadline from now on. A job that is not known has them in its chunks when they come.
+    /// </summary>
+    /// <returns>What was moved: a record for each model that chunks of it wait for.</returns>
+    public IReadOnlyList<WaitingJob> Move(JobId id, LatencyClass latencyClass, long deadline, long since)
+    {
+        var moved = RecordsOf(id).Where(j => j.Ending is null).ToList();
+        foreach (var job in moved)
+        {
+            Close(job);
+            ref var record = ref _jobs[job.Number];
+            record.Queue = QueueOf(job.Queue.Model, latencyClass).Number;
+            (record.Deadline, record.QueuedAt) = (deadline, since);
+            record.Flags &= ~(JobFlags.Relegated | JobFlags.Promoted);
+            _byDeadline.Move(job.Number);
+            Open(job);
+        }
+
+        return moved;
+    }
+
+    /// <summary>
+    /// Nothing of these tenants and models may be dispatched; what was held and is not among them goes on. All jobs are looked at: that is
+    /// asked for by hand, and a look is a few nanoseconds.
+    /// </summary>
+    public void Hold(Holds holds)
+    {
+        _holds = holds;
+        for (var node = 0; _byDeadline.At(node) is var number and not 0; node++)
+        {
+            ref var record = ref _jobs[number];
+            var held = IsHeld(record);
+            if (held == record.Flags.HasFlag(JobFlags.Held))
             {
-                Tally(job.Number, +1);
-                Rank(job);
+                continue;
             }
+
+            var job = new WaitingJob(this, number);
+            Close(job);
+            record.Flags ^= JobFlags.Held;
+            Open(job);
         }
     }
 
@@ -441,8 +482,7 @@ internal sealed class Backlog
         ref var record = ref _jobs[job.Number];
         record.Queue = QueueOf(job.Queue.Model, LatencyClass.Standard).Number;
         record.Flags |= JobFlags.Relegated;
-        Tally(job.Number, +1);
-        Rank(job);
+        Open(job);
     }
 
     /// <summary>The rest of the job is to end; the decision tells how and why.</summary>
@@ -533,11 +573,11 @@ internal sealed class Backlog
     private int JobOf(in ChunkHeader header)
     {
         var first = _jobsById.Find(header.Job);
-        for (var known = first; known != 0; known = _jobs[known].Sibling)
+        for (var of = first; of != 0; of = _jobs[of].Sibling)
         {
-            if (_queuesByNumber[_jobs[known].Queue].Model == header.Model)
+            if (_queuesByNumber[_jobs[of].Queue].Model == header.Model)
             {
-                return known;
+                return of;
             }
         }
 
@@ -557,6 +597,14 @@ internal sealed class Backlog
             Arrival = _arrivals++,
             Flags = paused ? JobFlags.Paused : JobFlags.None,
         };
+        if (first != 0)
+        {
+            // What was asked of the job since this chunk was made holds for it, too.
+            ref var known = ref _jobs[first];
+            (record.Deadline, record.QueuedAt) = (known.Deadline, known.QueuedAt);
+        }
+
+        record.Flags |= IsHeld(record) ? JobFlags.Held : JobFlags.None;
         var job = _jobs.Add();
         _jobs[job] = record;
         _byDeadline.Add(job);
@@ -771,6 +819,18 @@ internal sealed class Backlog
         }
     }
 
+    private bool IsHeld(in JobRecord job) => !_holds.IsEmpty && _holds.HoldWork(_tenantIds[job.Tenant], _queuesByNumber[job.Queue].Model);
+
+    /// <summary>Lets the job's work be dispatched, unless something else is against it. Before, it was closed.</summary>
+    private void Open(WaitingJob job)
+    {
+        if (job.IsOpen)
+        {
+            Tally(job.Number, +1);
+            Rank(job);
+        }
+    }
+
     /// <summary>Takes an open job's work out of what may be dispatched; all its chunks stand in its own line then.</summary>
     private void Close(WaitingJob job)
     {
@@ -928,7 +988,7 @@ internal sealed class Backlog
         job.UnitsWaiting += units;
         job.TasksWaiting += after - before;
         job.ChunksWaiting += chunks;
-        if ((job.Flags & (JobFlags.Paused | JobFlags.Ending)) == 0)
+        if ((job.Flags & JobFlags.Closed) == 0)
         {
             Add(job, units, after - before, chunks);
         }

@@ -52,6 +52,9 @@ internal sealed class DecisionLog(int capacity, DateTimeOffset since)
             case PromoteJob promote:
                 Add(promote.Job, Note.Of(decision, at), promote.Why.Tasks);
                 break;
+            case MoveJob move:
+                Add(move.Job, Note.Of(decision, at), move.Why.Tasks);
+                break;
         }
     }
 
@@ -79,6 +82,7 @@ internal sealed class DecisionLog(int capacity, DateTimeOffset since)
             FailTasks fail => [fail.Slice.Job],
             RelegateJob relegate => [relegate.Job],
             PromoteJob promote => [promote.Job],
+            MoveJob move => [move.Job],
             _ => [],
         };
 

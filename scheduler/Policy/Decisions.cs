@@ -26,6 +26,9 @@ internal sealed record RelegateJob(JobId Job, Why Why) : Decision(Why);
 /// </summary>
 internal sealed record PromoteJob(JobId Job, Why Why) : Decision(Why);
 
+/// <summary>A job was asked to go on in another class, or by another deadline. Recorded, not carried out: the index has moved it.</summary>
+internal sealed record MoveJob(JobId Job, Why Why) : Decision(Why);
+
 /// <summary>Close this worker's books and tell who has to be suspected.</summary>
 internal sealed record DeclareLost(WorkerId Worker, Why Why) : Decision(Why);
 
@@ -39,6 +42,7 @@ internal static class Reasons
     public const string ExpressMerged = "express.merged";
     public const string ExpressHopeless = "express.hopeless";
     public const string Promoted = "promote.laxity";
+    public const string Moved = "move.asked";
     public const string ExpressRelegated = "express.relegated";
     public const string BulkFull = "bulk.full";
     public const string BulkIdle = "bulk.idle";

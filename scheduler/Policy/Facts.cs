@@ -54,6 +54,13 @@ internal sealed record JobPaused(JobId Job) : Fact;
 
 internal sealed record JobResumed(JobId Job) : Fact;
 
+/// <summary>The job's class or deadline was changed: what waits of it stands by them from now on. What is in flight is not called back.</summary>
+/// <param name="Since">From when its class's target counts.</param>
+internal sealed record JobMoved(JobId Job, LatencyClass Class, DateTimeOffset Deadline, DateTimeOffset Since) : Fact;
+
+/// <summary>What operators hold, all of it: what is not among them any more goes on.</summary>
+internal sealed record HoldsKnown(Holds Holds) : Fact;
+
 /// <summary>A worker gave a sign of life.</summary>
 internal sealed record WorkerSeen(WorkerHeartbeat Heartbeat) : Fact;
 

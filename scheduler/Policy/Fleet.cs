@@ -30,6 +30,7 @@ internal sealed class Fleet
     private readonly WorkerHeap _turning = new();
     private readonly WorkerHeap _living = new();
     private PolicyOptions _options = new();
+    private Holds _holds = Holds.None;
     private FleetWorker? _reserved;
 
     public PolicyOptions Options
@@ -80,13 +81,15 @@ internal sealed class Fleet
         var pool = worker.Home?.Pool is { } home && home.Name == heartbeat.Pool ? home : PoolOf(heartbeat.Pool);
         pool.Provider = heartbeat.Provider;
         pool.PricePerHourPico = Math.Max(0, heartbeat.PricePerHourPico);
-        var same = worker is { Heard: true } && worker.Draining == heartbeat.Draining && pool == worker.Home?.Pool;
+        worker.Stopping = heartbeat.Draining;
+        var draining = IsDraining(worker, pool);
+        var same = worker is { Heard: true } && worker.Draining == draining && pool == worker.Home?.Pool;
         if (same && HasExactly(worker, heartbeat.Models))
         {
             return;
         }
 
-        (worker.Heard, worker.Draining) = (true, heartbeat.Draining);
+        (worker.Heard, worker.Draining) = (true, draining);
         worker.Models.Clear();
         foreach (var (model, _, _) in heartbeat.Models)
         {
@@ -96,6 +99,20 @@ internal sealed class Fleet
 
         worker.Models.UnionWith(worker.Flights.Select(f => f.Model).OfType<ModelRef>().Where(m => !worker.NotLoadable.Contains(m)));
         Settle(worker, pool, now);
+    }
+
+    /// <summary>These pools and workers get nothing more, and finish what they have; others that were held are back.</summary>
+    public void Hold(Holds holds, long now)
+    {
+        _holds = holds;
+        foreach (var worker in _workers.Values)
+        {
+            if (worker.Home?.Pool is { } pool && IsDraining(worker, pool) is var draining && draining != worker.Draining)
+            {
+                worker.Draining = draining;
+                Settle(worker, pool, now);
+            }
+        }
     }
 
     public void Remove(WorkerId id)
@@ -468,6 +485,8 @@ internal sealed class Fleet
             _turning.Put(worker.Turning, turns);
         }
     }
+
+    private bool IsDraining(FleetWorker worker, Pool pool) => worker.Stopping || _holds.HoldWorker(worker.Id, pool.Name);
 
     /// <returns>True when the lane is empty and has room.</returns>
     private bool PlaceLane(FleetWorker worker, LoadedSet home, Lane lane, long now, ref long turns)

@@ -30,6 +30,11 @@ internal sealed class FleetWorker
 
     /// <summary>Models that it could not load when it last tried; none is sent to it again before a while has passed.</summary>
     public HashSet<ModelRef> NotLoadable { get; } = [];
+
+    /// <summary>What it says of itself: it stops, and is to be sent nothing more.</summary>
+    public bool Stopping { get; set; }
+
+    /// <summary>It gets nothing more: it stops, or an operator holds it or its pool.</summary>
     public bool Draining { get; set; }
 
     /// <summary>False while only PostgreSQL spoke of it.</summary>

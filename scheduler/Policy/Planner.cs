@@ -32,6 +32,9 @@ internal sealed class Planner : IPolicy
 
     /// <summary>Workers heard since the last turn.</summary>
     private readonly List<FleetWorker> _heard = [];
+
+    /// <summary>Jobs moved since the last turn, to be recorded.</summary>
+    private readonly List<MoveJob> _moved = [];
     private int _promotedFlights;
     private PolicyOptions _options;
     private readonly ExpressRule _express;
@@ -84,6 +87,13 @@ internal sealed class Planner : IPolicy
             case JobResumed resumed:
                 _backlog.Resume(resumed.Job);
                 break;
+            case JobMoved moved:
+                Move(moved, now);
+                break;
+            case HoldsKnown known:
+                _backlog.Hold(known.Holds);
+                _fleet.Hold(known.Holds, now);
+                break;
             case WorkerSeen seen:
                 _costs.SeePool(seen.Heartbeat.Pool, seen.Heartbeat.Provider);
                 See(seen.Heartbeat, now);
@@ -134,6 +144,8 @@ internal sealed class Planner : IPolicy
         _wake = long.MaxValue;
         NoticeOwnSleep(now);
         JudgeWorkers(decisions, now);
+        decisions.AddRange(_moved);
+        _moved.Clear();
         ExpireLate(now);
         _endings.Plan(decisions, now);
         PlaceApart(decisions, now);
@@ -183,6 +195,23 @@ internal sealed class Planner : IPolicy
         }
 
         ConvictIfDue(chunk);
+    }
+
+    /// <summary>It came to its class now, as far as its class's load is concerned.</summary>
+    private void Move(JobMoved moved, long now)
+    {
+        foreach (var job in _backlog.Move(moved.Job, moved.Class, moved.Deadline.UtcTicks, moved.Since.UtcTicks))
+        {
+            var tasks = (int)job.TasksWaiting;
+            if (moved.Class == LatencyClass.Express)
+            {
+                _expressLoad.Arrive(job.Queue.Model, job.UnitsWaiting, tasks, now);
+                _express.Arrived(job.Queue.Model, job.UnitsWaiting, now);
+            }
+
+            var why = new Why(Reasons.Moved, tasks, job.UnitsWaiting, Slack: new(job.TargetAt - now), ChunksWaiting: job.Queue.Chunks);
+            _moved.Add(new MoveJob(job.Id, why));
+        }
     }
 
     /// <summary>A worker died over single-row commits of this chunk: the first task without a result has to fail alone.</summary>

@@ -70,6 +70,9 @@ internal sealed class TraceHash
             case PromoteJob promote:
                 Add(promote.Job.Value);
                 break;
+            case MoveJob move:
+                Add(move.Job.Value);
+                break;
             case DeclareLost lost:
                 Add(lost.Worker.Value);
                 break;

@@ -50,7 +50,7 @@ internal readonly record struct WaitingJob(Backlog Index, int Number)
     public Decision? Ending => Index.EndingOf(Number);
 
     /// <summary>True while its waiting work may be dispatched.</summary>
-    public bool IsOpen => (Record.Flags & (JobFlags.Paused | JobFlags.Ending)) == 0;
+    public bool IsOpen => (Record.Flags & JobFlags.Closed) == 0;
 
     private ref JobRecord Record => ref Index.JobAt(Number);
 }

@@ -1,4 +1,5 @@
 using MassTransit;
+using Npgsql;
 using Pipeline.Contracts;
 using Pipeline.Hosting;
 using Pipeline.Scheduler.Policy;
@@ -11,9 +12,12 @@ namespace Pipeline.Scheduler.Service;
 /// whoever takes over reads it again. Heartbeats, take-overs and chunks that somebody waits for come to a queue of this instance alone, where
 /// none is ever old.
 /// </summary>
-internal sealed class FactConsumers(Inbox inbox, SliceNotes notes, SchedulerOptions options) : IBusPart
+internal sealed class FactConsumers(Inbox inbox, SliceNotes notes, Recovery recovery, SchedulerOptions options) : IBusPart, IDisposable
 {
     private readonly string _own = $"pipeline.scheduler.{Guid.NewGuid():N}";
+
+    /// <summary>What is held is read and told by one at a time, or who read earlier could tell later.</summary>
+    private readonly SemaphoreSlim _holds = new(1);
 
     public void Configure(IBusRegistrationContext context, IReceiveConfigurator bus)
     {
@@ -24,6 +28,8 @@ internal sealed class FactConsumers(Inbox inbox, SliceNotes notes, SchedulerOpti
                 endpoint.AsSchedulerQueue((ushort)options.Prefetch);
                 Take<ChunkSubmitted>(endpoint, ArrivalOf);
                 Hear<JobChanged>(endpoint, static changed => new Happened(FactOf(changed)));
+                endpoint.Hear<HoldsChanged>();
+                endpoint.Handler<HoldsChanged>(context => TellHoldsAsync(context.CancellationToken));
                 endpoint.Hear<DispatchFinished>();
                 endpoint.Handler<DispatchFinished>(context => EndAsync(context.Message, context.CancellationToken));
                 Hear<SchedulerTick>(endpoint, static tick => new Ticked(tick));
@@ -49,6 +55,8 @@ internal sealed class FactConsumers(Inbox inbox, SliceNotes notes, SchedulerOpti
             }
         );
     }
+
+    public void Dispose() => _holds.Dispose();
 
     /// <summary>The question is acknowledged at once; the loop answers in its next turn, to where the question says.</summary>
     private static Asked QuestionOf(ConsumeContext<AskJobDecisions> context)
@@ -95,11 +103,34 @@ internal sealed class FactConsumers(Inbox inbox, SliceNotes notes, SchedulerOpti
         await inbox.PutAsync(new Happened(new DispatchEnded(report with { Escalated = null })), stop);
     }
 
+    private async Task TellHoldsAsync(CancellationToken stop)
+    {
+        await _holds.WaitAsync(stop);
+        try
+        {
+            await inbox.PutAsync(new Happened(await recovery.ReadHoldsAsync(stop)), stop);
+        }
+        catch (Exception e) when (e is NpgsqlException or TimeoutException)
+        {
+            // The sweep reads it when PostgreSQL is back.
+        }
+        finally
+        {
+            _holds.Release();
+        }
+    }
+
     private static Fact FactOf(JobChanged changed) =>
         changed.Change switch
         {
             JobChange.Cancelled => new JobCancelled(changed.Job),
             JobChange.Paused => new JobPaused(changed.Job),
+            JobChange.Moved when changed is { Class: { } latencyClass, Deadline: { } deadline, Since: { } since } => new JobMoved(
+                changed.Job,
+                latencyClass,
+                deadline,
+                since
+            ),
             _ => new JobResumed(changed.Job),
         };
 

@@ -32,6 +32,7 @@ internal sealed class Recovery(NpgsqlDataSource database, SchedulerOptions optio
             yield return model;
         }
 
+        yield return await ReadHoldsAsync(stop);
         foreach (var worker in await ReadWorkersAsync(stop))
         {
             yield return worker;
@@ -60,6 +61,22 @@ internal sealed class Recovery(NpgsqlDataSource database, SchedulerOptions optio
                 m.Manifest.Limits
             )),
         ];
+
+    /// <summary>What operators hold now.</summary>
+    public async Task<Fact> ReadHoldsAsync(CancellationToken stop)
+    {
+        var held = await HoldStore.ReadAsync(database, stop);
+        return new HoldsKnown(
+            new Holds(
+                [.. held.Select(h => h.Tenant).OfType<Guid>().Select(id => new TenantId(id))],
+                [.. Names(HoldKind.Model)],
+                [.. Names(HoldKind.Pool)],
+                [.. Names(HoldKind.Worker).Select(id => new WorkerId(Guid.Parse(id)))]
+            )
+        );
+
+        IEnumerable<string> Names(HoldKind kind) => held.Where(h => h.Hold.Kind == kind).Select(h => h.Hold.Name);
+    }
 
     /// <summary>A page of open chunks after a key, for the sweep.</summary>
     public async Task<List<OpenChunk>> ReadPageAsync(ChunkKey after, CancellationToken stop)
@@ -105,7 +122,7 @@ internal sealed class Recovery(NpgsqlDataSource database, SchedulerOptions optio
         await using var connection = await database.OpenConnectionAsync(stop);
         await using var command = new NpgsqlCommand(
             $"""
-            SELECT c.job, c.no, j.tenant, {ChunkSql.Model}, j.class, j.deadline, coalesce(j.queued_at, j.created_at),
+            SELECT c.job, c.no, j.tenant, {ChunkSql.Model}, j.class, j.deadline, coalesce(j.class_since, j.queued_at, j.created_at),
                    c.tasks, c.units, c.units_max, c.remaining, c.attempts, j.paused, j.state = 'cancelling'
             FROM chunks c JOIN jobs j ON j.id = c.job
             WHERE c.remaining > 0 AND (c.job, c.no) > ($1, $2) AND j.state IN ('queued', 'running', 'cancelling')

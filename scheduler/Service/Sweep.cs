@@ -37,7 +37,7 @@ internal sealed partial class Sweep(
         }
     }
 
-    /// <summary>One sweep through all open chunks, and the models beside.</summary>
+    /// <summary>One sweep through all open chunks, with the models and what is held beside.</summary>
     public async Task TurnAsync(CancellationToken stop)
     {
         foreach (var model in await recovery.ReadModelsAsync(stop))
@@ -45,6 +45,7 @@ internal sealed partial class Sweep(
             await inbox.PutAsync(new Happened(model), stop);
         }
 
+        await inbox.PutAsync(new Happened(await recovery.ReadHoldsAsync(stop)), stop);
         var after = new ChunkKey(default, -1);
         for (var last = false; !last; )
         {

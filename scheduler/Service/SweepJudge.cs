@@ -51,7 +51,18 @@ internal sealed class SweepJudge
         {
             yield return flagFact;
         }
+
+        var asStored = new JobMoved(job.Id, chunk.Header.Class, chunk.Header.Deadline, chunk.Header.QueuedAt);
+        if (job.Ending is null && !StandsBy(job, asStored) && SeenTwice(asStored))
+        {
+            yield return asStored;
+        }
     }
+
+    /// <summary>PostgreSQL keeps microseconds. Where the class is the same, from when its target counts was not changed.</summary>
+    private static bool StandsBy(WaitingJob job, JobMoved stored) =>
+        (job.Relegated ? LatencyClass.Express : job.Queue.Class) == stored.Class
+        && Math.Abs(job.Deadline - stored.Deadline.UtcTicks) <= TimeSpan.TicksPerMicrosecond;
 
     private bool SeenTwice(object difference)
     {

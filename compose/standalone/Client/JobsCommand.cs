@@ -6,7 +6,7 @@ using Pipeline.Hosting;
 
 namespace Pipeline.Standalone.Client;
 
-/// <summary><c>jobs</c>: lists jobs or shows one; and the commands that change one: cancel, pause, resume, retry.</summary>
+/// <summary><c>jobs</c>: lists jobs or shows one; and the commands that change one: cancel, pause, resume, change, retry.</summary>
 internal static class JobsCommand
 {
     public static Command Create(Connection connection)
@@ -53,6 +53,48 @@ internal static class JobsCommand
             {
                 using var client = connection.Open(parsed);
                 Show([await client.CommandAsync(parsed.GetValue(id)!, verb, stop)], parsed.GetValue(json));
+                return ExitCode.Ok;
+            }
+        );
+        return command;
+    }
+
+    /// <summary><c>change</c>: another class or deadline for what has not ended, or what that would take.</summary>
+    public static Command CreateChange(Connection connection)
+    {
+        var id = new Argument<string>("job") { Description = "The job's id" };
+        var latencyClass = new Option<string?>("--class", "-c") { Description = "express, standard or bulk" };
+        var deadline = new Option<string?>("--deadline") { Description = "A moment (RFC 3339) or a time from now: 90s, 2h, 7d" };
+        var estimate = new Option<bool>("--estimate") { Description = "Only show what the rest would take in every class" };
+        var json = new Option<bool>("--json") { Description = "Print JSON" };
+        var command = new Command("change", "Change the class or deadline of what has not ended of a job.")
+        {
+            id,
+            latencyClass,
+            deadline,
+            estimate,
+            json,
+        };
+        connection.AddTo(command);
+        command.SetAction(
+            async (parsed, stop) =>
+            {
+                using var client = connection.Open(parsed);
+                var path = $"jobs/{Uri.EscapeDataString(parsed.GetValue(id)!)}";
+                if (parsed.GetValue(estimate))
+                {
+                    var until = parsed.GetValue(deadline) is { } by ? $"?deadline={Uri.EscapeDataString(by)}" : "";
+                    var rest = await client.WriteAsync<JsonElement>(HttpMethod.Post, $"{path}/estimate{until}", null, stop);
+                    Listing.Show(
+                        [.. rest.GetProperty("classes").EnumerateArray()],
+                        parsed.GetValue(json),
+                        ["class", "admission", "completed_at", "late_at", "cost_pico_usd", "price_pico_usd"]
+                    );
+                    return ExitCode.Ok;
+                }
+
+                var change = new { Class = parsed.GetValue(latencyClass), Deadline = parsed.GetValue(deadline) };
+                Show([await client.WriteAsync<ApiJob>(HttpMethod.Patch, path, change, stop)], parsed.GetValue(json));
                 return ExitCode.Ok;
             }
         );

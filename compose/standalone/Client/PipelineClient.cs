@@ -146,6 +146,22 @@ internal sealed class PipelineClient : IDisposable
         return await ReadAsync<JsonElement>(response, stop);
     }
 
+    /// <summary>Sends anything to ingest, below <c>/v1/</c>.</summary>
+    public async Task<T> WriteAsync<T>(HttpMethod method, string path, object? body, CancellationToken stop)
+    {
+        using var request = new HttpRequestMessage(method, $"v1/{path}");
+        request.Content = body is null ? null : JsonContent.Create(body, options: ApiJson.Options);
+        using var response = await _writes.SendAsync(request, stop);
+        return await ReadAsync<T>(response, stop);
+    }
+
+    /// <summary>Takes something away that ingest keeps, below <c>/v1/</c>.</summary>
+    public async Task DeleteAsync(string path, CancellationToken stop)
+    {
+        using var response = await _writes.DeleteAsync($"v1/{path}", stop);
+        await ThrowIfRefusedAsync(response, stop);
+    }
+
     /// <summary>One of <c>cancel</c>, <c>pause</c>, <c>resume</c>, <c>retry-failed</c>.</summary>
     public async Task<ApiJob> CommandAsync(string id, string command, CancellationToken stop)
     {

@@ -1,65 +1,17 @@
+using System.Globalization;
 using Npgsql;
 using NpgsqlTypes;
 using Pipeline.ResultsApi.Dashboard.Layout;
 
 namespace Pipeline.ResultsApi.Dashboard.Fleet;
 
-/// <summary>What there is to look at beside jobs: workers, webhook endpoints, tenants. One query and one table each.</summary>
+/// <summary>What there is to look at beside jobs: webhook endpoints, tenants. One query and one table each.</summary>
 internal static class FleetPages
 {
     public static void MapFleet(this IEndpointRouteBuilder pages)
     {
-        pages.MapGet("/workers", WorkersAsync);
         pages.MapGet("/webhooks", WebhooksAsync);
         pages.MapGet("/tenants", TenantsAsync);
-    }
-
-    /// <summary>Lives of worker processes, newest first: those that live, and those that have ended.</summary>
-    private static async Task<IResult> WorkersAsync(HttpContext http, NpgsqlDataSource database, DashboardOptions options)
-    {
-        await using var command = database.CreateCommand();
-        var filter = new SqlFilter(command).Add("id < {0}", After(http), NpgsqlDbType.Uuid);
-        command.CommandText = $"""
-            SELECT id, name, pool, provider, device, price_per_hour_pico, state, started_at, last_seen, jsonb_array_length(begun)
-            FROM workers {filter.Where} ORDER BY id DESC LIMIT {options.PageItems + 1}
-            """;
-        return await PageAsync(
-            http,
-            command,
-            options,
-            "Workers",
-            [
-                new("Worker"),
-                new("State"),
-                new("Pool"),
-                new("Device"),
-                new("An hour costs", true),
-                new("On the device", true),
-                new("Started"),
-                new("Last seen"),
-            ],
-            row =>
-                [
-                    new(row.GetString(1), Hint: row.GetGuid(0).ToString()),
-                    new(
-                        row.GetString(6),
-                        Badge: row.GetString(6) switch
-                        {
-                            "alive" => "completed",
-                            "lost" => "failed",
-                            _ => "cancelled",
-                        }
-                    ),
-                    new(row.GetString(2)),
-                    new(row.GetString(3), Hint: row.GetString(4)),
-                    new(Show.Usd(row.GetInt64(5))),
-                    new($"{row.GetInt32(9)} {(row.GetInt32(9) == 1 ? "slice" : "slices")}"),
-                    Cell.Moment(row.GetFieldValue<DateTimeOffset>(7)),
-                    Cell.Moment(row.GetFieldValue<DateTimeOffset>(8)),
-                ],
-            "No worker has started yet",
-            "Start one: ./pipeline up, or dotnet Pipeline.GpuWorker.dll with the same database and broker. What is accepted waits for it."
-        );
     }
 
     /// <summary>Addresses that are told of events, with what waits for them and what failed; both go by partial indexes.</summary>
@@ -90,7 +42,7 @@ internal static class FleetPages
             ],
             row =>
                 [
-                    new(row.GetString(1), Hint: row.GetBoolean(7) ? "named by jobs" : null, Long: true),
+                    new(row.GetString(1), WebhookPages.Of(row.GetGuid(0)), Hint: row.GetBoolean(7) ? "named by jobs" : null, Long: true),
                     new(row.GetString(2)),
                     new(
                         row.GetString(3),
@@ -147,7 +99,7 @@ internal static class FleetPages
             ],
             row =>
                 [
-                    new(row.GetString(1), $"{DashboardServices.Root}/jobs?tenant={Uri.EscapeDataString(row.GetString(1))}"),
+                    new(row.GetString(1), TenantPages.Of(row.GetGuid(0))),
                     Cell.Count(row.GetInt64(3)),
                     Cell.Count(row.GetInt64(4)),
                     new(Show.Usd(row.GetDecimal(5))),

@@ -8,6 +8,20 @@ using Pipeline.Migrations;
 
 namespace Pipeline.ResultsApi.Dashboard.Jobs;
 
+/// <summary>A command to ingest.</summary>
+/// <param name="Path">Below the API's base, <c>v1/jobs/…/cancel</c>.</param>
+internal sealed record IngestRequest(HttpMethod Method, string Path)
+{
+    /// <summary>The tenant to act for; null for what operators do for none.</summary>
+    public TenantId? Tenant { get; init; }
+
+    /// <summary>Sent as JSON.</summary>
+    public object? Body { get; init; }
+
+    /// <summary>Makes a repeated request the same one; null for commands that may be asked again anyway.</summary>
+    public string? IdempotencyKey { get; init; }
+}
+
 /// <summary>
 /// Sends commands to ingest, which takes every command: the same endpoints that the API's callers use. The key is an operator's, made by
 /// this process for itself (both services trust the database), and names the tenant it acts for.
@@ -26,38 +40,32 @@ internal sealed class IngestClient(NpgsqlDataSource database, DashboardOptions o
         _issuing.Dispose();
     }
 
-    /// <param name="path">Below the API's base, <c>v1/jobs/…/cancel</c>.</param>
-    /// <param name="idempotencyKey">Makes a repeated request the same one; null for commands that may be asked again anyway.</param>
     /// <returns>The status, and the answer's or the problem's body.</returns>
     /// <exception cref="HttpRequestException">Ingest is not reachable, or did not answer in time.</exception>
-    public async Task<(HttpStatusCode Status, JsonElement Body)> PostAsync(
-        TenantId tenant,
-        string path,
-        string? idempotencyKey,
-        CancellationToken stop
-    )
+    public async Task<(HttpStatusCode Status, JsonElement Body)> SendAsync(IngestRequest ask, CancellationToken stop)
     {
         var known = _key;
-        var answer = await SendAsync(known ?? await IssueAsync(null, stop), tenant, path, idempotencyKey, stop);
-        return answer.Status == HttpStatusCode.Unauthorized
-            ? await SendAsync(await IssueAsync(_key, stop), tenant, path, idempotencyKey, stop)
-            : answer;
+        var answer = await SendAsync(known ?? await IssueAsync(null, stop), ask, stop);
+        return answer.Status == HttpStatusCode.Unauthorized ? await SendAsync(await IssueAsync(_key, stop), ask, stop) : answer;
     }
 
-    private async Task<(HttpStatusCode Status, JsonElement Body)> SendAsync(
-        string key,
-        TenantId tenant,
-        string path,
-        string? idempotencyKey,
-        CancellationToken stop
-    )
+    private async Task<(HttpStatusCode Status, JsonElement Body)> SendAsync(string key, IngestRequest ask, CancellationToken stop)
     {
-        using var request = new HttpRequestMessage(HttpMethod.Post, new Uri(options.Ingest!, path));
+        using var request = new HttpRequestMessage(ask.Method, new Uri(options.Ingest!, ask.Path));
         request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", key);
-        request.Headers.Add(ApiKeyAuthentication.TenantHeader, tenant.ToString());
-        if (idempotencyKey is not null)
+        if (ask.Tenant is { } tenant)
         {
-            request.Headers.Add("Idempotency-Key", idempotencyKey);
+            request.Headers.Add(ApiKeyAuthentication.TenantHeader, tenant.ToString());
+        }
+
+        if (ask.IdempotencyKey is not null)
+        {
+            request.Headers.Add("Idempotency-Key", ask.IdempotencyKey);
+        }
+
+        if (ask.Body is not null)
+        {
+            request.Content = JsonContent.Create(ask.Body, options: ApiJson.Options);
         }
 
         using var response = await AnswerAsync(request, stop);

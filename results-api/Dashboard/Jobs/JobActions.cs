@@ -1,20 +1,14 @@
-using System.Text.Json;
 using Npgsql;
 using Pipeline.Contracts;
 using Pipeline.Hosting;
 
 namespace Pipeline.ResultsApi.Dashboard.Jobs;
 
-/// <summary>Who asks for an action, why, and from where.</summary>
-internal sealed record Actor(Guid Id, string Name, string? Address, string Reason);
-
-/// <summary>What came of an action on a job.</summary>
-/// <param name="Detail">Why it was refused; of a retry the id of the new job.</param>
-/// <param name="IsAway">True when ingest was not reachable: the same may be asked again.</param>
-internal sealed record ActionOutcome(bool Done, string? Detail, bool IsAway = false);
+/// <summary>What is to be changed of a job, as it is sent; null for what stays.</summary>
+internal sealed record JobChangeAsk(string? Class, string? Deadline);
 
 /// <summary>Actions on jobs, one by one: sent to ingest, and audited whatever comes of them.</summary>
-internal sealed class JobActions(IngestClient ingest, AuditLog audit, NpgsqlDataSource database)
+internal sealed class JobActions(AuditedIngest ingest, NpgsqlDataSource database)
 {
     public const string Retry = "retry-failed";
 
@@ -29,12 +23,33 @@ internal sealed class JobActions(IngestClient ingest, AuditLog audit, NpgsqlData
 
     /// <param name="action">A key of <see cref="All"/>.</param>
     /// <param name="idempotencyKey">The same for the same action, so that a retry that is tried again makes no second job.</param>
-    public async Task<ActionOutcome> PerformAsync(
+    public Task<ActionOutcome> PerformAsync(
         Actor actor,
         TenantId tenant,
         JobId job,
         string action,
         string idempotencyKey,
+        CancellationToken stop
+    ) =>
+        AskAsync(
+            actor,
+            tenant,
+            job,
+            action,
+            new(HttpMethod.Post, $"v1/jobs/{job}/{action}") { Tenant = tenant, IdempotencyKey = action == Retry ? idempotencyKey : null },
+            stop
+        );
+
+    /// <summary>Another class or deadline for what has not ended.</summary>
+    public Task<ActionOutcome> ChangeAsync(Actor actor, TenantId tenant, JobId job, JobChangeAsk change, CancellationToken stop) =>
+        AskAsync(actor, tenant, job, "change", new(HttpMethod.Patch, $"v1/jobs/{job}") { Tenant = tenant, Body = change }, stop);
+
+    private async Task<ActionOutcome> AskAsync(
+        Actor actor,
+        TenantId tenant,
+        JobId job,
+        string action,
+        IngestRequest request,
         CancellationToken stop
     )
     {
@@ -43,43 +58,27 @@ internal sealed class JobActions(IngestClient ingest, AuditLog audit, NpgsqlData
             return new(false, "There is no such job.");
         }
 
-        var deed = new Deed($"job.{action.Replace('-', '_')}", "job", job.ToString())
-        {
-            Tenant = tenant,
-            Reason = actor.Reason,
-            Before = Brief(before),
-        };
-        var row = await audit.BeginAsync(actor.Id, actor.Name, actor.Address, deed, stop);
-        try
-        {
-            var (status, body) = await ingest.PostAsync(tenant, $"v1/jobs/{job}/{action}", action == Retry ? idempotencyKey : null, stop);
-            var done = (int)status is >= 200 and < 300;
-            var detail = done ? (action == Retry ? Text(body, "id") : null) : Text(body, "detail") ?? $"ingest answered {(int)status}";
-            await audit.CompleteAsync(row, done, detail, done ? await AfterAsync(tenant, job, body, action, stop) : null, stop);
-            return new(done, detail);
-        }
-        catch (HttpRequestException e)
-        {
-            var detail = $"ingest is not reachable: {e.Message}";
-            await audit.CompleteAsync(row, false, detail, null, stop);
-            return new(false, detail, IsAway: true);
-        }
+        var deed = new Deed($"job.{action.Replace('-', '_')}", "job", job.ToString()) { Tenant = tenant, Before = Brief(before) };
+        return await ingest.AskAsync(
+            actor,
+            deed,
+            request,
+            async body =>
+                action == Retry && AuditedIngest.Text(body, "id") is { } retried
+                    ? (retried, new { retried_as = retried, tasks = body.GetProperty("tasks").GetInt32() })
+                    : (null, await JobViews.FindAsync(database, tenant, job, stop) is { } after ? Brief(after) : new { state = "deleted" }),
+            stop
+        );
     }
-
-    private async Task<object?> AfterAsync(TenantId tenant, JobId job, JsonElement body, string action, CancellationToken stop) =>
-        action == Retry ? new { retried_as = Text(body, "id"), tasks = body.GetProperty("tasks").GetInt32() }
-        : await JobViews.FindAsync(database, tenant, job, stop) is { } after ? Brief(after)
-        : new { state = "deleted" };
 
     private static object Brief(JobView job) =>
         new
         {
             state = job.State.Name(),
             paused = job.Paused,
+            @class = job.Class.Name(),
+            deadline = job.Deadline,
             ended = job.Counts.Ended,
             failed = job.Counts.Failed,
         };
-
-    private static string? Text(JsonElement body, string name) =>
-        body.ValueKind == JsonValueKind.Object && body.TryGetProperty(name, out var value) ? value.ToString() : null;
 }

@@ -8,7 +8,8 @@ using Pipeline.ResultsApi.Dashboard.Layout;
 namespace Pipeline.ResultsApi.Dashboard.Jobs;
 
 /// <summary>Something that happened to a job.</summary>
-public sealed record JobEvent(string Type, DateTimeOffset At);
+/// <param name="Change">Where its class or deadline was changed: to what.</param>
+public sealed record JobEvent(string Type, DateTimeOffset At, string? Change);
 
 /// <summary>An ended task as a job's page shows it.</summary>
 public sealed record TaskRow(
@@ -72,10 +73,19 @@ internal sealed class JobDetails(NpgsqlDataSource database, DashboardOptions opt
     public async Task<List<JobEvent>> EventsAsync(Guid job, CancellationToken stop)
     {
         await using var command = Command(
-            $"SELECT type, created_at FROM events WHERE job = $1 AND type <> 'job.progress' ORDER BY id LIMIT {EventsMax}",
+            $"""
+            SELECT type, created_at, CASE WHEN type = 'job.changed' THEN concat_ws(', ',
+                     CASE WHEN data ->> 'class' <> data #>> '{"{before,class}"}' THEN (data #>> '{"{before,class}"}') || ' to ' || (data ->> 'class') END,
+                     CASE WHEN data ->> 'deadline' <> data #>> '{"{before,deadline}"}' THEN 'due ' || (data ->> 'deadline') END) END
+            FROM events WHERE job = $1 AND type <> 'job.progress' ORDER BY id LIMIT {EventsMax}
+            """,
             job
         );
-        return await Rows.ReadAsync(command, row => new JobEvent(row.GetString(0), row.GetFieldValue<DateTimeOffset>(1)), stop);
+        return await Rows.ReadAsync(
+            command,
+            row => new JobEvent(row.GetString(0), row.GetFieldValue<DateTimeOffset>(1), row.IsDBNull(2) ? null : row.GetString(2)),
+            stop
+        );
     }
 
     /// <summary>Ended tasks in their order.</summary>

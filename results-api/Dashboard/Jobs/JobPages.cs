@@ -1,3 +1,4 @@
+using MassTransit;
 using Npgsql;
 using Pipeline.Contracts;
 using Pipeline.Hosting;
@@ -11,7 +12,7 @@ internal static class JobPages
 {
     private const int TaskRows = 20;
     private const int AuditRows = 10;
-    public const int ReasonLengthMax = 500;
+    public const int ReasonLengthMax = Actors.ReasonLengthMax;
 
     public static void MapJobs(this IEndpointRouteBuilder pages)
     {
@@ -19,6 +20,9 @@ internal static class JobPages
         pages.MapGet("/jobs/export", ExportAsync);
         pages.MapGet("/jobs/{id:guid}", ShowAsync);
         pages.MapPost("/jobs/{id:guid}/{action}", ActAsync);
+        pages.MapGet("/jobs/{id:guid}/change", PreviewChangeAsync);
+        pages.MapPost("/jobs/{id:guid}/change", ChangeAsync);
+        pages.MapGet("/jobs/{id:guid}/decisions", DecisionsAsync);
     }
 
     private static async Task<IResult> ListAsync(HttpContext http, NpgsqlDataSource database, DashboardOptions options)
@@ -157,32 +161,141 @@ internal static class JobPages
         DashboardOptions options
     )
     {
-        var form = await http.Request.ReadFormAsync(http.RequestAborted);
-        var (reason, once) = (form["reason"].ToString().Trim(), form["once"].ToString());
         var here = Links.Job(id);
         if (!JobActions.All.TryGetValue(action, out var name) || await details.FindTenantAsync(id, http.RequestAborted) is not { } tenant)
         {
             return http.Error(StatusCodes.Status404NotFound, "There is nothing to do that to", "No such job, or no such action.");
         }
 
-        if (options.Ingest is null)
+        var (actor, form, refused) = await Actors.ReadAsync(http, options, here);
+        if (actor is null)
         {
-            return http.Back(here, good: false, "Dashboard:Ingest is not set, so nothing can be asked of jobs.");
+            return refused!;
         }
 
-        if (reason.Length is 0 or > ReasonLengthMax)
-        {
-            return http.Back(here, good: false, $"Say why, in at most {ReasonLengthMax} characters.");
-        }
-
-        var who = Guard.OperatorOf(http)!;
-        var actor = new Actor(who.Id, who.Name, http.Connection.RemoteIpAddress?.ToString(), reason);
-        var outcome = await actions.PerformAsync(actor, tenant.Id, new JobId(id), action, $"dashboard {id} {once}", http.RequestAborted);
+        var outcome = await actions.PerformAsync(
+            actor,
+            tenant.Id,
+            new JobId(id),
+            action,
+            $"dashboard {id} {form["once"]}",
+            http.RequestAborted
+        );
         return outcome switch
         {
             { Done: false } => http.Back(here, good: false, $"{name}: {outcome.Detail}"),
             { Detail: { } retried } => http.Back(Links.Job(Guid.Parse(retried)), good: true, "This job runs the failed tasks again."),
             _ => http.Back(here, good: true, $"{name}: done."),
         };
+    }
+
+    /// <summary>What the rest of the job would take in every class, by its deadline or another, before anything is changed.</summary>
+    private static async Task<IResult> PreviewChangeAsync(
+        Guid id,
+        HttpContext http,
+        NpgsqlDataSource database,
+        JobDetails details,
+        IngestClient ingest,
+        DashboardOptions options
+    )
+    {
+        var stop = http.RequestAborted;
+        if (
+            await details.FindTenantAsync(id, stop) is not { } tenant
+            || await JobViews.FindAsync(database, tenant.Id, new JobId(id), stop) is not { } job
+        )
+        {
+            return http.Error(StatusCodes.Status404NotFound, "There is no such job", $"No job has the id {id}.");
+        }
+
+        if (options.Ingest is null)
+        {
+            return http.Error(StatusCodes.Status409Conflict, "Nothing can be asked of jobs", Actors.NoIngest);
+        }
+
+        var deadline = http.Request.Query["deadline"].ToString().Trim();
+        var path = $"v1/jobs/{id}/estimate{(deadline.Length > 0 ? $"?deadline={Uri.EscapeDataString(deadline)}" : "")}";
+        var (status, body) = await ingest.SendAsync(new(HttpMethod.Post, path) { Tenant = tenant.Id }, stop);
+        var isKnown = (int)status is >= 200 and < 300;
+        return http.Page<ChangePage>(
+            new
+            {
+                Job = job,
+                Deadline = deadline,
+                Rest = isKnown ? RestEstimate.Read(body) : null,
+                Unknown = isKnown ? null : AuditedIngest.Text(body, "detail") ?? $"ingest answered {(int)status}",
+            }
+        );
+    }
+
+    /// <summary>What the scheduler decided about the job lately, and why; asked of it, so it is a page of its own.</summary>
+    private static async Task<IResult> DecisionsAsync(Guid id, HttpContext http, IBus bus, ResultsApiOptions options)
+    {
+        var told = await Decisions.AskAsync(bus, options, new JobId(id), Decisions.LimitMax, http.RequestAborted);
+        return http.Page<ListPage>(
+            new
+            {
+                Title = $"Decisions on job {Show.Short(id)}",
+                Columns = (Column[])
+                    [
+                        new("When"),
+                        new("Decision"),
+                        new("Reason"),
+                        new("Tasks of it", true),
+                        new("Of all", true),
+                        new("Estimated", true),
+                        new("Slack", true),
+                        new("Waiting chunks", true),
+                        new("Lane"),
+                        new("Worker"),
+                    ],
+                Rows = (told?.Decisions ?? []).Select(Row).ToList(),
+                EmptyTitle = told is null ? "No scheduler answers" : "No decision is remembered",
+                EmptyText = told is null
+                    ? Decisions.NoAnswer(options)
+                    : $"The scheduler remembers what was decided after {Show.Moment(told.Since)} UTC; nothing of this job.",
+            }
+        );
+
+        static Cell[] Row(DecisionTold decision) =>
+            [
+                Cell.Moment(decision.At),
+                new(decision.Kind),
+                new(decision.Reason),
+                Cell.Count(decision.TasksOfJob),
+                Cell.Count(decision.Tasks),
+                new(Show.Time(decision.Estimated)),
+                new($"{(decision.Slack < TimeSpan.Zero ? "−" : "")}{Show.Time(decision.Slack.Duration())}"),
+                Cell.Count(decision.ChunksWaiting),
+                new(decision.Lane?.Name()),
+                new(decision.Worker?.ToString()),
+            ];
+    }
+
+    private static async Task<IResult> ChangeAsync(
+        Guid id,
+        HttpContext http,
+        JobDetails details,
+        JobActions actions,
+        DashboardOptions options
+    )
+    {
+        var here = Links.Job(id);
+        if (await details.FindTenantAsync(id, http.RequestAborted) is not { } tenant)
+        {
+            return http.Error(StatusCodes.Status404NotFound, "There is no such job", $"No job has the id {id}.");
+        }
+
+        var (actor, form, refused) = await Actors.ReadAsync(http, options, here);
+        if (actor is null)
+        {
+            return refused!;
+        }
+
+        var change = new JobChangeAsk(Given("class"), Given("deadline"));
+        var outcome = await actions.ChangeAsync(actor, tenant.Id, new JobId(id), change, http.RequestAborted);
+        return http.Back(here, outcome.Done, outcome.Done ? "What waits goes on so from now." : $"Not changed: {outcome.Detail}");
+
+        string? Given(string name) => form[name].ToString().Trim() is { Length: > 0 } text ? text : null;
     }
 }

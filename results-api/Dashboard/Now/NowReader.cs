@@ -66,7 +66,7 @@ internal sealed class NowReader(NpgsqlDataSource database, Forecasts forecasts, 
             ), late AS (
               SELECT j.class, percentile_disc(0.95) WITHIN GROUP (ORDER BY j.took) AS p95,
                      avg((j.took <= t.target)::int)::float8 AS in_target
-              FROM (SELECT class, finished_at - queued_at AS took FROM jobs WHERE finished_at > $2 AND queued_at IS NOT NULL
+              FROM (SELECT class, finished_at - coalesce(class_since, queued_at) AS took FROM jobs WHERE finished_at > $2 AND queued_at IS NOT NULL
                       AND state = 'completed' ORDER BY finished_at DESC LIMIT {EndedMax}) j
               JOIN unnest($3, $4) AS t (class, target) ON t.class = j.class GROUP BY j.class
             )

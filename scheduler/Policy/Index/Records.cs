@@ -17,6 +17,12 @@ internal enum JobFlags
     /// <summary>It stands among the jobs to end, so its record stays until it is met there.</summary>
     ToEnd = 16,
     Forgotten = 32,
+
+    /// <summary>An operator holds its tenant or its model.</summary>
+    Held = 64,
+
+    /// <summary>Any of these: nothing of it may be dispatched.</summary>
+    Closed = Paused | Ending | Held,
 }
 
 /// <summary>A job in the index: 128 bytes. Times are UTC ticks; the accessors of <see cref="WaitingJob"/> say what each field means.</summary>

@@ -188,6 +188,64 @@ public class SchedulerTests
     }
 
     [Fact]
+    public async Task A_job_that_is_moved_to_another_class_goes_before_what_came_earlier()
+    {
+        await using var world = await SchedulerWorld.CreateAsync();
+        world.Settings["Scheduler:Policy:TasksMax"] = "5";
+        await world.StartSchedulerAsync();
+        await world.SubmitAsync(chunkTasks: [5]);
+        var moved = await world.SubmitAsync(chunkTasks: [5]);
+        var (now, deadline) = (DateTimeOffset.UtcNow, DateTimeOffset.UtcNow.AddHours(1));
+        await world.PublishAsync(
+            new JobChanged
+            {
+                Job = moved,
+                Change = JobChange.Moved,
+                Class = LatencyClass.Standard,
+                Deadline = deadline,
+                Since = now,
+            }
+        );
+        var worker = await world.StartWorkerAsync();
+
+        Assert.Equal(moved, Assert.Single((await worker.NextAsync()).Slices).Job);
+    }
+
+    [Fact]
+    public async Task A_deadline_that_no_message_told_of_is_found_by_the_sweep()
+    {
+        await using var world = await SchedulerWorld.CreateAsync();
+        world.Settings["Scheduler:SweepEvery"] = "00:00:00.2";
+        await world.StartSchedulerAsync();
+        var job = await world.SubmitAsync(deadline: TimeSpan.FromHours(1), chunkTasks: [5]);
+        await world.Database.ExecuteAsync("UPDATE jobs SET deadline = now() WHERE id = $1", job.Value);
+
+        await world.UntilJobIsAsync(job, "expired");
+    }
+
+    [Fact]
+    public async Task What_is_held_at_the_start_waits_while_other_work_goes_on_until_it_is_let_go()
+    {
+        await using var world = await SchedulerWorld.CreateAsync();
+        var held = await world.StoreJobAsync(chunkTasks: [5]);
+        var other = await world.StoreJobAsync(chunkTasks: [5]);
+        await world.Database.ExecuteAsync("INSERT INTO tenants (id, name, created_at) VALUES (gen_random_uuid(), 'u', now())");
+        await world.Database.ExecuteAsync("UPDATE jobs SET tenant = (SELECT id FROM tenants WHERE name = 'u') WHERE id = $1", other.Value);
+        await world.Database.ExecuteAsync("INSERT INTO holds (kind, name, reason, by, at) VALUES ('tenant', 't', 'why', 'me', now())");
+        await world.StartSchedulerAsync();
+        var worker = await world.StartWorkerAsync();
+
+        var first = await worker.NextAsync();
+        Assert.Equal(other, Assert.Single(first.Slices).Job);
+        await worker.FinishAsync(first);
+        await world.UntilJobIsAsync(other, "completed");
+        await world.Database.ExecuteAsync("DELETE FROM holds");
+        await world.PublishAsync(new HoldsChanged());
+        var second = await worker.NextAsync();
+        Assert.Equal(held, Assert.Single(second.Slices).Job);
+    }
+
+    [Fact]
     public async Task What_waits_of_a_cancelled_job_ends_cancelled_and_what_flies_may_finish()
     {
         await using var world = await SchedulerWorld.CreateAsync();

@@ -84,6 +84,7 @@ internal static class MessageSamples
             new SchedulerTick { Instance = Guid.NewGuid(), SentAt = Now },
             new SchedulerChanged { Epoch = 13, Instance = Guid.NewGuid() },
             new JobChanged { Job = JobId.New(Now), Change = JobChange.Resumed },
+            new HoldsChanged(),
             Forecast(),
             new AskJobDecisions { Job = JobId.New(Now), Most = 64 },
         ];

@@ -95,6 +95,7 @@ public abstract class TransportTests
                 Hear<SchedulerTick>(endpoint, listener);
                 Hear<SchedulerChanged>(endpoint, listener);
                 Hear<JobChanged>(endpoint, listener);
+                Hear<HoldsChanged>(endpoint, listener);
                 Hear<Forecast>(endpoint, listener);
                 Hear<AskJobDecisions>(endpoint, listener);
             }

@@ -87,7 +87,15 @@ public sealed class MessagesTests
         },
         new SchedulerTick { Instance = Guid.CreateVersion7(Now), SentAt = Now },
         new SchedulerChanged { Epoch = 8, Instance = Guid.CreateVersion7(Now) },
-        new JobChanged { Job = Job, Change = JobChange.Paused },
+        new JobChanged
+        {
+            Job = Job,
+            Change = JobChange.Moved,
+            Class = LatencyClass.Standard,
+            Deadline = Now,
+            Since = Now,
+        },
+        new HoldsChanged(),
         new Forecast
         {
             At = Now,

@@ -47,16 +47,17 @@ public class BacklogModelTests
     {
         public JobId Id { get; } = id;
         public int Tenant { get; } = tenant;
-        public LatencyClass Class { get; } = latencyClass;
-        public long Deadline { get; } = deadline.UtcTicks;
-        public long QueuedAt { get; } = queuedAt.UtcTicks;
+        public LatencyClass Class { get; set; } = latencyClass;
+        public long Deadline { get; set; } = deadline.UtcTicks;
+        public long QueuedAt { get; set; } = queuedAt.UtcTicks;
         public int Arrival { get; } = arrival;
         public List<Chunk> Chunks { get; } = [];
         public bool Paused { get; set; }
+        public bool Held { get; set; }
         public bool Ended { get; set; }
         public long UnitsTaken { get; set; }
 
-        public bool IsOpen => !Paused && !Ended;
+        public bool IsOpen => !Paused && !Held && !Ended;
         public IEnumerable<Chunk> Standing => Chunks.Where(c => c.Waiting.Count > 0).OrderBy(c => c.No);
         public long UnitsWaiting => Chunks.Sum(c => c.UnitsOf(c.Waiting.Count));
 
@@ -84,11 +85,12 @@ public class BacklogModelTests
         private readonly List<(Chunk Model, WaitingChunk Real, TaskRange Range)> _flights = [];
         private readonly Dictionary<(LatencyClass Class, int Tenant), double> _virtual = [];
         private readonly Dictionary<LatencyClass, double> _time = [];
+        private readonly HashSet<int> _held = [];
         private int _ids;
 
         public void Step()
         {
-            switch (_random.Next(12))
+            switch (_random.Next(14))
             {
                 case 0 or 1 or 2:
                     Add();
@@ -105,6 +107,12 @@ public class BacklogModelTests
                 case 10:
                     Flag();
                     break;
+                case 11:
+                    Move();
+                    break;
+                case 12:
+                    Hold(_random.Next(4));
+                    break;
                 default:
                     End();
                     break;
@@ -114,6 +122,7 @@ public class BacklogModelTests
         /// <summary>Runs all that may run, and ends what is paused.</summary>
         public void Drain()
         {
+            _held.ToList().ForEach(Hold);
             foreach (var job in _jobs.Where(j => j.Paused).ToList())
             {
                 _index.Resume(job.Id);
@@ -158,6 +167,7 @@ public class BacklogModelTests
                 var id = new JobId(new Guid(++_ids, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1));
                 var deadline = queuedAt + TimeSpan.FromSeconds(60 + _random.Next(100_000));
                 job = new Job(id, _random.Next(4), (LatencyClass)_random.Next(3), deadline, queuedAt, _ids);
+                job.Held = _held.Contains(job.Tenant);
                 _jobs.Add(job);
             }
 
@@ -167,7 +177,7 @@ public class BacklogModelTests
             var header = new ChunkHeader(
                 job.Id,
                 no,
-                new TenantId(new Guid(job.Tenant, 2, 0, 0, 0, 0, 0, 0, 0, 0, 2)),
+                TenantOf(job.Tenant),
                 Model,
                 job.Class,
                 new DateTimeOffset(job.Deadline, TimeSpan.Zero),
@@ -256,6 +266,40 @@ public class BacklogModelTests
                 job.Paused = true;
             }
         }
+
+        /// <summary>The job leaves its queue, and comes back in another or the same.</summary>
+        private void Move()
+        {
+            if (_jobs.Count == 0)
+            {
+                return;
+            }
+
+            var job = _jobs[_random.Next(_jobs.Count)];
+            var (latencyClass, since) = ((LatencyClass)_random.Next(3), Start.UtcTicks + _random.Next(10_000_000));
+            var deadline = since + ((60 + _random.Next(100_000)) * TimeSpan.TicksPerSecond);
+            _index.Move(job.Id, latencyClass, deadline, since);
+            if (!job.Ended)
+            {
+                var paused = job.Paused;
+                job.Paused = true;
+                (job.Class, job.Deadline, job.QueuedAt) = (latencyClass, deadline, since);
+                Backlogged(job, () => job.Paused = paused);
+            }
+        }
+
+        /// <summary>A tenant that is held is let go, and one that is not is held.</summary>
+        private void Hold(int tenant)
+        {
+            var held = _held.Add(tenant) || !_held.Remove(tenant);
+            _index.Hold(new Holds([.. _held.Order().Select(TenantOf)], [], [], []));
+            foreach (var job in _jobs.Where(j => j.Tenant == tenant))
+            {
+                Backlogged(job, () => job.Held = held);
+            }
+        }
+
+        private static TenantId TenantOf(int tenant) => new(new Guid(tenant, 2, 0, 0, 0, 0, 0, 0, 0, 0, 2));
 
         private void End()
         {

@@ -126,6 +126,10 @@ internal sealed class BadLife(Spoiling spoiling, int seed)
             Tell(new JobPaused(job));
             Tell(new JobResumed(job));
         }
+        else if (_random.Next(10) == 0)
+        {
+            Tell(new JobMoved(job, (LatencyClass)_random.Next(3), _now.AddHours(1), _now));
+        }
     }
 
     private void Stranger()

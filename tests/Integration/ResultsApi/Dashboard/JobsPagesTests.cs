@@ -121,6 +121,57 @@ public sealed class JobsPagesTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task A_change_of_class_is_estimated_first_and_audited_with_what_it_was_and_is()
+    {
+        var job = await _ingest.SubmitAsync();
+        Assert.Contains(
+            $"/dashboard/jobs/{job}/change",
+            (await _operator.GetAsync($"/dashboard/jobs/{job}")).Body,
+            StringComparison.Ordinal
+        );
+        var unknown = await _operator.GetAsync($"/dashboard/jobs/{job}/change");
+        Assert.Contains("Nothing can be estimated", unknown.Body, StringComparison.Ordinal);
+        _ingest.Forecast();
+        var preview = await _operator.GetAsync($"/dashboard/jobs/{job}/change?deadline=5h");
+        Assert.Equal(3, preview.Body.Split("accepted").Length - 1);
+        Assert.Equal("bulk", await _host.Database.ScalarAsync<string>("SELECT class FROM jobs WHERE id = $1", job.Value));
+
+        await _operator.PostAsync(
+            $"/dashboard/jobs/{job}/change",
+            preview,
+            ("class", "standard"),
+            ("deadline", "5h"),
+            ("reason", "the board meets tonight")
+        );
+
+        Assert.Equal(
+            "the board meets tonight|true|bulk|standard",
+            await _host.Database.ScalarAsync<string>(
+                """
+                SELECT concat_ws('|', reason, done::text, before ->> 'class', after ->> 'class') FROM audit
+                WHERE action = 'job.change' AND subject = $1 AND operator_name = $2
+                """,
+                job.ToString(),
+                _operator.Name
+            )
+        );
+        Assert.Contains("bulk to standard", (await _operator.GetAsync($"/dashboard/jobs/{job}")).Body, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_change_that_ingest_refuses_is_told_and_changes_nothing()
+    {
+        var job = await _ingest.SubmitAsync(3_000);
+        _ingest.Forecast();
+        var page = await _operator.GetAsync($"/dashboard/jobs/{job}/change");
+
+        var answer = await _operator.PostAsync($"/dashboard/jobs/{job}/change", page, ("deadline", "1s"), ("reason", "hurry"));
+
+        Assert.Contains("cannot be done by", (await _operator.GetAsync(answer.Location!)).Body, StringComparison.Ordinal);
+        Assert.Equal(1L, await _host.Database.ScalarAsync<long>("SELECT count(*) FROM audit WHERE action = 'job.change' AND NOT done"));
+    }
+
+    [Fact]
     public async Task A_double_click_on_retry_makes_one_job()
     {
         var job = await _ingest.SubmitAsync(2);

@@ -1,0 +1,60 @@
+using System.Globalization;
+using Npgsql;
+using Pipeline.Contracts;
+using Pipeline.Hosting;
+using Pipeline.Migrations;
+
+namespace Pipeline.Ingest;
+
+/// <summary>
+/// What operators hold, read again every few seconds. Express for a held model or tenant would be late for certain, so it is refused;
+/// other work is accepted, and waits.
+/// </summary>
+internal sealed class HeldWork(NpgsqlDataSource database, TimeProvider time) : IDisposable
+{
+    private static readonly TimeSpan FreshFor = TimeSpan.FromSeconds(2);
+    private readonly SemaphoreSlim _reading = new(1, 1);
+    private IReadOnlyList<(HoldRow Hold, Guid? Tenant)> _holds = [];
+    private long? _readAt;
+
+    /// <summary>The hold that is on a tenant or on a model, if there is one.</summary>
+    public async ValueTask<HoldRow?> FindAsync(TenantId tenant, string model, CancellationToken stop)
+    {
+        if (!IsFresh)
+        {
+            await _reading.WaitAsync(stop);
+            try
+            {
+                if (!IsFresh)
+                {
+                    var at = time.GetTimestamp();
+                    _holds = await HoldStore.ReadAsync(database, stop);
+                    _readAt = at;
+                }
+            }
+            finally
+            {
+                _reading.Release();
+            }
+        }
+
+        return _holds.FirstOrDefault(h => h.Tenant == tenant.Value || (h.Hold.Kind == HoldKind.Model && h.Hold.Name == model)).Hold;
+    }
+
+    /// <summary>Its next answer is read anew: something was held or let go here.</summary>
+    public void Forget() => _readAt = null;
+
+    public static ProblemResult Refuse(HoldRow hold) =>
+        Problems.Result(
+            FailureKind.Held,
+            string.Create(
+                CultureInfo.InvariantCulture,
+                $"The {hold.Kind.Name()} \"{hold.Name}\" is held by {hold.By} since {hold.At.UtcDateTime:yyyy-MM-dd'T'HH:mm:ss'Z'}: \"{hold.Reason}\". Nothing was stored."
+            ),
+            hold.Kind.Name()
+        );
+
+    public void Dispose() => _reading.Dispose();
+
+    private bool IsFresh => _readAt is { } at && time.GetElapsedTime(at) < FreshFor;
+}

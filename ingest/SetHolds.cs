@@ -1,0 +1,144 @@
+using MassTransit;
+using Microsoft.AspNetCore.Http;
+using Npgsql;
+using Pipeline.Contracts;
+using Pipeline.Hosting;
+using Pipeline.Hosting.Api;
+using Pipeline.Ingest.Body;
+using Pipeline.Ingest.Tasks;
+using Pipeline.Migrations;
+
+namespace Pipeline.Ingest;
+
+/// <summary>
+/// What operators hold and let go: a model, a tenant, a pool or a worker, each by its name with the reason. The row is committed, then the
+/// scheduler is told. Held twice is held once, with the last reason.
+/// </summary>
+internal sealed class SetHolds(IBus bus, NpgsqlDataSource database, HeldWork held, IngestOptions options, TimeProvider time)
+{
+    private const int ByLengthMax = 100;
+
+    private static readonly IReadOnlyList<ApiParameter> Parts =
+    [
+        ApiParameter.Path("kind", ApiType.Word([.. HoldKinds.All.Select(k => k.Name())]), "What it is."),
+        ApiParameter.Path("name", ApiType.Text(), "The name of the model, tenant or pool; the id of the worker."),
+    ];
+
+    public static readonly ApiOperation Set = new(
+        "hold",
+        ApiTags.Fleet,
+        "Holds a model, a tenant, a pool or a worker.",
+        """
+        Nothing more is dispatched for a held model (all its versions) or tenant, nor to a held pool or worker; what was dispatched ends, and a worker
+        that has nothing left is drained. Work is accepted, and waits; its deadlines go on. `express` for a held model or tenant is refused with
+        `held`. It lasts until it is let go, whatever is restarted; that of a worker as long as its process.
+        """
+    )
+    {
+        Parameters = Parts,
+        Bodies =
+        [
+            new(
+                "application/json",
+                typeof(HoldBody),
+                "Why, and who wants it.",
+                """{"reason": "The graphics card is exchanged.", "by": "night shift"}"""
+            ),
+        ],
+        Answers = [ApiAnswer.Json<HoldView>("The hold.")],
+        Errors = [FailureKind.InvalidRequest, FailureKind.InputTooLarge, FailureKind.OperatorOnly, FailureKind.UnknownRoute],
+    };
+
+    public static readonly ApiOperation Remove = new("removeHold", ApiTags.Fleet, "Lets what is held go on.", "May be asked again.")
+    {
+        Parameters = Parts,
+        Answers = [new(StatusCodes.Status204NoContent, null, null, "It is not held.")],
+        Errors = [FailureKind.InvalidRequest, FailureKind.OperatorOnly],
+    };
+
+    public async Task<IResult> SetAsync(string kind, string name, HttpContext http)
+    {
+        var (fields, problem) = await BodyFields.ReadAsync(http, options.MistakesMax, "reason", "by");
+        if (fields is null)
+        {
+            return problem!;
+        }
+
+        var reason = Words(fields, "reason", HoldKinds.ReasonLengthMax, needed: true);
+        var by = Words(fields, "by", ByLengthMax, needed: false);
+        var known = Kind(kind, fields.Mistakes);
+        if (fields.Mistakes.Any)
+        {
+            return Admission.Refuse(fields.Mistakes);
+        }
+
+        var hold = new HoldRow
+        {
+            Kind = known,
+            Name = name,
+            Reason = reason,
+            By = by.Length > 0 ? by : "an operator",
+            At = Moments.Now(time),
+        };
+        if (!await HoldStore.SetAsync(database, hold, http.RequestAborted))
+        {
+            return Problems.Result(FailureKind.UnknownRoute, $"There is no {kind} \"{Excerpt.Of(name)}\".", "name");
+        }
+
+        await TellAsync(http.RequestAborted);
+        return Results.Json(new HoldView(kind, name, reason, hold.By, hold.At), ApiJson.Options);
+    }
+
+    public async Task<IResult> RemoveAsync(string kind, string name, HttpContext http)
+    {
+        var mistakes = new Mistakes(options.MistakesMax);
+        var known = Kind(kind, mistakes);
+        if (mistakes.Any)
+        {
+            return Admission.Refuse(mistakes);
+        }
+
+        await HoldStore.RemoveAsync(database, known, name, http.RequestAborted);
+        await TellAsync(http.RequestAborted);
+        return Results.NoContent();
+    }
+
+    private async Task TellAsync(CancellationToken stop)
+    {
+        held.Forget();
+        await bus.Publish(new HoldsChanged(), stop);
+    }
+
+    private static HoldKind Kind(string text, Mistakes mistakes)
+    {
+        foreach (var kind in HoldKinds.All)
+        {
+            if (kind.Name() == text)
+            {
+                return kind;
+            }
+        }
+
+        mistakes.Add("kind", string.Join(", ", HoldKinds.All.Select(k => k.Name())), $"\"{Excerpt.Of(text)}\"");
+        return default;
+    }
+
+    private static string Words(BodyFields fields, string name, int lengthMax, bool needed)
+    {
+        var text = fields.Text(name)?.Trim() ?? "";
+        if (text.Length > lengthMax || (needed && text.Length == 0) || text.Contains('\0', StringComparison.Ordinal))
+        {
+            fields.Mistakes.Add(name, $"{(needed ? 1 : 0)} to {lengthMax} characters", $"{text.Length} characters");
+        }
+
+        return text;
+    }
+}
+
+/// <summary>The shapes that <see cref="SetHolds"/> reads and answers with.</summary>
+internal sealed record HoldBody(string Reason, string? By = null);
+
+internal sealed record HoldView(string Kind, string Name, string Reason, string By, DateTimeOffset At)
+{
+    public string Object { get; } = "hold";
+}

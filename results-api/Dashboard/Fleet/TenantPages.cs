@@ -1,0 +1,229 @@
+using Npgsql;
+using Pipeline.Contracts;
+using Pipeline.Migrations;
+using Pipeline.ResultsApi.Dashboard.Jobs;
+using Pipeline.ResultsApi.Dashboard.Layout;
+
+namespace Pipeline.ResultsApi.Dashboard.Fleet;
+
+/// <summary>A tenant, with what it may be charged in a month and what of this month is drawn.</summary>
+public sealed record TenantFacts(
+    Guid Id,
+    string Name,
+    DateTimeOffset CreatedAt,
+    long? LimitPico,
+    IReadOnlyList<int> WarnPercents,
+    decimal SpentPico
+);
+
+/// <summary>An API key as it is told apart; its text is shown once, when it is made.</summary>
+public sealed record TenantKey(Guid Id, string Name, string Prefix, bool IsOperator, DateTimeOffset CreatedAt, DateTimeOffset? RevokedAt);
+
+/// <summary>A tenant's page: its keys and its budget, for admins to change.</summary>
+internal static class TenantPages
+{
+    private const int KeyNameLengthMax = 100;
+
+    public static string Of(Guid tenant) => $"{DashboardServices.Root}/tenants/{tenant}";
+
+    public static void MapTenant(this IEndpointRouteBuilder pages)
+    {
+        pages.MapGet(
+            "/tenants/{id:guid}",
+            (Guid id, HttpContext http, NpgsqlDataSource database, TimeProvider time) => ShowAsync(id, http, database, time, key: null)
+        );
+        pages.MapPost("/tenants/{id:guid}/keys", AddKeyAsync).ForAdmins();
+        pages.MapPost("/tenants/{id:guid}/revoke", RevokeKeyAsync).ForAdmins();
+        pages.MapPost("/tenants/{id:guid}/budget", SetBudgetAsync).ForAdmins();
+    }
+
+    /// <param name="key">The text of a key that was just made.</param>
+    private static async Task<IResult> ShowAsync(Guid id, HttpContext http, NpgsqlDataSource database, TimeProvider time, string? key)
+    {
+        var stop = http.RequestAborted;
+        return await FindAsync(id, database, time, stop) is { } tenant
+            ? http.Page<TenantPage>(
+                new
+                {
+                    Tenant = tenant,
+                    Keys = await KeysAsync(id, database, stop),
+                    NewKey = key,
+                }
+            )
+            : Unknown(http);
+    }
+
+    private static async Task<IResult> AddKeyAsync(
+        Guid id,
+        HttpContext http,
+        NpgsqlDataSource database,
+        AuditLog audit,
+        DashboardOptions options,
+        TimeProvider time
+    )
+    {
+        var (actor, form, refused) = await Actors.ReadAsync(http, options, Of(id));
+        if (actor is null)
+        {
+            return refused!;
+        }
+
+        if (await FindAsync(id, database, time, http.RequestAborted) is not { } tenant)
+        {
+            return Unknown(http);
+        }
+
+        var name = form["name"].ToString().Trim();
+        if (name.Length is 0 or > KeyNameLengthMax)
+        {
+            return http.Back(Of(id), good: false, $"A key needs a name of 1 to {KeyNameLengthMax} characters.");
+        }
+
+        var key = await ApiKeyIssuer.IssueAsync(database, new TenantId(id), name, cancellationToken: http.RequestAborted);
+        await audit.AddAsync(
+            http,
+            Guard.OperatorOf(http),
+            new("key.add", "tenant", tenant.Name)
+            {
+                Tenant = new TenantId(id),
+                Reason = actor.Reason,
+                After = new { name },
+            }
+        );
+        return await ShowAsync(id, http, database, time, key);
+    }
+
+    private static async Task<IResult> RevokeKeyAsync(
+        Guid id,
+        HttpContext http,
+        NpgsqlDataSource database,
+        AuditLog audit,
+        DashboardOptions options,
+        TimeProvider time
+    )
+    {
+        var (actor, form, refused) = await Actors.ReadAsync(http, options, Of(id));
+        if (actor is null)
+        {
+            return refused!;
+        }
+
+        if (await FindAsync(id, database, time, http.RequestAborted) is not { } tenant)
+        {
+            return Unknown(http);
+        }
+
+        await using var command = database.CreateCommand(
+            "UPDATE api_keys SET revoked_at = now() WHERE id = $1 AND tenant = $2 AND revoked_at IS NULL RETURNING name"
+        );
+        command.Parameters.Add(new() { Value = Guid.TryParse(form["key"], out var key) ? key : Guid.Empty });
+        command.Parameters.Add(new() { Value = id });
+        if (await command.ExecuteScalarAsync(http.RequestAborted) is not string name)
+        {
+            return http.Back(Of(id), good: false, "There is no such key, or it was revoked before.");
+        }
+
+        await audit.AddAsync(
+            http,
+            Guard.OperatorOf(http),
+            new("key.revoke", "tenant", tenant.Name)
+            {
+                Tenant = new TenantId(id),
+                Reason = actor.Reason,
+                Before = new { name },
+            }
+        );
+        return http.Back(Of(id), good: true, $"The key \"{name}\" is revoked; who has used it just now may go on for half a minute.");
+    }
+
+    private static async Task<IResult> SetBudgetAsync(
+        Guid id,
+        HttpContext http,
+        NpgsqlDataSource database,
+        AuditedIngest ingest,
+        DashboardOptions options,
+        TimeProvider time
+    )
+    {
+        var (actor, form, refused) = await Actors.ReadAsync(http, options, Of(id));
+        if (actor is null)
+        {
+            return refused!;
+        }
+
+        if (await FindAsync(id, database, time, http.RequestAborted) is not { } tenant)
+        {
+            return Unknown(http);
+        }
+
+        var deed = new Deed("budget.set", "tenant", tenant.Name)
+        {
+            Tenant = new TenantId(id),
+            Before = new { limit_pico_usd = tenant.LimitPico },
+        };
+        var request = new IngestRequest(HttpMethod.Put, $"v1/tenants/{Uri.EscapeDataString(tenant.Name)}/budget")
+        {
+            Body = new { limit_usd = form["limit_usd"].ToString().Trim() },
+        };
+        var outcome = await ingest.AskAsync(
+            actor,
+            deed,
+            request,
+            body => Task.FromResult<(string?, object?)>((null, body)),
+            http.RequestAborted
+        );
+        return http.Back(Of(id), outcome.Done, outcome.Done ? "The budget holds from now on." : $"Not set: {outcome.Detail}");
+    }
+
+    private static IResult Unknown(HttpContext http) =>
+        http.Error(StatusCodes.Status404NotFound, "There is no such tenant", "It may have another name: look through the tenants.");
+
+    private static async Task<TenantFacts?> FindAsync(Guid id, NpgsqlDataSource database, TimeProvider time, CancellationToken stop)
+    {
+        var today = time.GetUtcNow().UtcDateTime;
+        await using var command = database.CreateCommand(
+            """
+            SELECT t.name, t.created_at, b.limit_pico, coalesce(b.warn_percents, '{}'), coalesce(m.spent_pico, 0)
+            FROM tenants t
+            LEFT JOIN tenant_budgets b ON b.tenant = t.id
+            LEFT JOIN tenant_months m ON m.tenant = t.id AND m.month = $2
+            WHERE t.id = $1
+            """
+        );
+        command.Parameters.Add(new() { Value = id });
+        command.Parameters.Add(new() { Value = new DateOnly(today.Year, today.Month, 1) });
+        var found = await Rows.ReadAsync(
+            command,
+            row => new TenantFacts(
+                id,
+                row.GetString(0),
+                row.GetFieldValue<DateTimeOffset>(1),
+                row.IsDBNull(2) ? null : row.GetInt64(2),
+                row.GetFieldValue<int[]>(3),
+                row.GetDecimal(4)
+            ),
+            stop
+        );
+        return found.SingleOrDefault();
+    }
+
+    private static async Task<List<TenantKey>> KeysAsync(Guid tenant, NpgsqlDataSource database, CancellationToken stop)
+    {
+        await using var command = database.CreateCommand(
+            "SELECT id, name, prefix, operator, created_at, revoked_at FROM api_keys WHERE tenant = $1 ORDER BY revoked_at IS NOT NULL, id DESC LIMIT 200"
+        );
+        command.Parameters.Add(new() { Value = tenant });
+        return await Rows.ReadAsync(
+            command,
+            row => new TenantKey(
+                row.GetGuid(0),
+                row.GetString(1),
+                row.GetString(2),
+                row.GetBoolean(3),
+                row.GetFieldValue<DateTimeOffset>(4),
+                row.IsDBNull(5) ? null : row.GetFieldValue<DateTimeOffset>(5)
+            ),
+            stop
+        );
+    }
+}

@@ -1,0 +1,156 @@
+using System.Net;
+using System.Text.RegularExpressions;
+using Pipeline.Hosting;
+using Pipeline.Migrations;
+using Pipeline.Tests.Integration.Ingest;
+using Pipeline.Tests.Support.Servers;
+using Xunit;
+
+namespace Pipeline.Tests.Integration.ResultsApi.Dashboard;
+
+/// <summary>Tenants, prices and webhooks at the dashboard: what admins change, and what operators send again.</summary>
+public sealed partial class TenantPagesTests : IAsyncLifetime
+{
+    private IngestHost _ingest = null!;
+    private DashboardHost _host = null!;
+    private DashboardBrowser _admin = null!;
+
+    public async ValueTask InitializeAsync()
+    {
+        _ingest = await IngestHost.StartAsync();
+        _host = await DashboardHost.StartBesideAsync(_ingest.Database, ("Ingest", _ingest.Address.ToString()));
+        _admin = await _host.SignInAsync(OperatorRole.Admin);
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await _host.DisposeAsync();
+        await _ingest.DisposeAsync();
+    }
+
+    private string Tenant => $"/dashboard/tenants/{_ingest.Tenant}";
+
+    [Fact]
+    public async Task A_key_is_shown_once_opens_the_api_and_is_revoked()
+    {
+        var page = await _admin.GetAsync(Tenant);
+        var made = await _admin.PostAsync($"{Tenant}/keys", page, ("name", "night batch"), ("reason", "ticket 7"));
+
+        var key = Key().Match(made.Body).Value;
+        Assert.Equal(
+            "night batch",
+            await _host.Database.ScalarAsync<string>("SELECT name FROM api_keys WHERE hash = $1 AND NOT operator", ApiKeys.Hash(key))
+        );
+        var later = await _admin.GetAsync(Tenant);
+        Assert.Contains("night batch", later.Body, StringComparison.Ordinal);
+        Assert.DoesNotContain(key, later.Body, StringComparison.Ordinal);
+
+        var id = await _host.Database.ScalarAsync<Guid>("SELECT id FROM api_keys WHERE name = 'night batch'");
+        await _admin.PostAsync($"{Tenant}/revoke", later, ("key", id.ToString()), ("reason", "lost"));
+        Assert.True(await _host.Database.ScalarAsync<bool>("SELECT revoked_at IS NOT NULL FROM api_keys WHERE id = $1", id));
+        Assert.Equal(
+            "key.add ticket 7, key.revoke lost",
+            await _host.Database.ScalarAsync<string>(
+                "SELECT string_agg(action || ' ' || reason, ', ' ORDER BY id) FROM audit WHERE subject = 'test'"
+            )
+        );
+    }
+
+    [Fact]
+    public async Task A_budget_is_set_through_ingest_and_what_it_refuses_is_told()
+    {
+        var page = await _admin.GetAsync(Tenant);
+
+        await _admin.PostAsync($"{Tenant}/budget", page, ("limit_usd", "12.5"), ("reason", "contract"));
+        Assert.Equal(12_500_000_000_000, await _host.Database.ScalarAsync<long>("SELECT limit_pico FROM tenant_budgets"));
+        Assert.Contains("$12.50", (await _admin.GetAsync(Tenant)).Body, StringComparison.Ordinal);
+
+        await _admin.PostAsync($"{Tenant}/budget", page, ("limit_usd", "much"), ("reason", "contract"));
+        Assert.Contains("Not set", (await _admin.GetAsync(Tenant)).Body, StringComparison.Ordinal);
+        Assert.Equal(
+            "true false",
+            await _host.Database.ScalarAsync<string>(
+                "SELECT string_agg(done::text, ' ' ORDER BY id) FROM audit WHERE action = 'budget.set'"
+            )
+        );
+    }
+
+    [Fact]
+    public async Task A_price_is_set_for_a_class_and_stands_in_the_list()
+    {
+        var page = await _admin.GetAsync("/dashboard/prices");
+        Assert.Contains("There is no price list", page.Body, StringComparison.Ordinal);
+
+        await _admin.PostAsync(
+            "/dashboard/prices",
+            page,
+            ("class", "express"),
+            ("model", "words"),
+            ("usd", "0.08"),
+            ("valid_from", ""),
+            ("reason", "new list")
+        );
+
+        Assert.Equal(
+            "express words 80000000000",
+            await _host.Database.ScalarAsync<string>("SELECT concat_ws(' ', class, model, per_million_units_pico) FROM prices")
+        );
+        Assert.Contains("$0.08", (await _admin.GetAsync("/dashboard/prices")).Body, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Operators_who_are_no_admins_see_it_and_change_nothing()
+    {
+        var browser = await _host.SignInAsync(OperatorRole.Operator);
+        var page = await browser.GetAsync(Tenant);
+        Assert.DoesNotContain("Make a key", page.Body, StringComparison.Ordinal);
+        var token = await browser.GetAsync("/dashboard/workers");
+
+        foreach (var path in new[] { $"{Tenant}/keys", $"{Tenant}/budget", "/dashboard/prices" })
+        {
+            Assert.Equal(HttpStatusCode.Forbidden, (await browser.PostAsync(path, token, ("reason", "why"))).Status);
+        }
+    }
+
+    [Fact]
+    public async Task Failed_deliveries_of_a_webhook_are_sent_again_one_or_all()
+    {
+        var endpoint = Guid.CreateVersion7();
+        await _host.Database.ExecuteAsync(
+            """
+            INSERT INTO webhook_endpoints (id, tenant, url, description, event_types, state, created_at)
+            VALUES ($1, $2, 'https://127.0.0.1:1/hook', '', '{job.completed}', 'enabled', now())
+            """,
+            endpoint,
+            _ingest.Tenant.Value
+        );
+        await _host.Database.ExecuteAsync(
+            """
+            INSERT INTO webhook_deliveries (id, tenant, endpoint, event, type, state, reason, attempts, created_at, finished_at)
+            SELECT gen_random_uuid(), $2, $1, n, 'job.completed', 'failed', 'gone', 1, now(), now() FROM generate_series(1, 3) AS n
+            """,
+            endpoint,
+            _ingest.Tenant.Value
+        );
+        var here = $"/dashboard/webhooks/{endpoint}";
+        var page = await _admin.GetAsync(here);
+        var one = await _host.Database.ScalarAsync<Guid>("SELECT id FROM webhook_deliveries LIMIT 1");
+        Assert.Contains($"value=\"{one}\"", page.Body, StringComparison.Ordinal);
+
+        await _admin.PostAsync($"{here}/replay", page, ("delivery", one.ToString()), ("reason", "they are back"));
+        Assert.Equal(1L, await AgainAsync());
+        await _admin.PostAsync($"{here}/replay", page, ("reason", "they are back"));
+        Assert.Equal(3L, await AgainAsync());
+        Assert.Equal(
+            2L,
+            await _host.Database.ScalarAsync<long>("SELECT count(*) FROM audit WHERE action = 'webhook.replay' AND reason IS NOT NULL")
+        );
+    }
+
+    /// <summary>Deliveries that were put back after their first attempt, whatever came of them since.</summary>
+    private Task<long> AgainAsync() =>
+        _host.Database.ScalarAsync<long>("SELECT count(*) FROM webhook_deliveries WHERE attempts_before >= 1")!;
+
+    [GeneratedRegex("pk_[A-Za-z0-9_-]{43}")]
+    private static partial Regex Key();
+}
