@@ -66,6 +66,8 @@ internal sealed partial class ChunkPublisher(
     public async Task<int> MarkOnceAsync(CancellationToken stop)
     {
         var due = new List<ChunkSubmitted>();
+        var moments = new List<DateTime>();
+        var now = time.GetUtcNow();
         while (
             due.Count < options.MarkGroupMax
             && _unmarked.TryPeek(out var next)
@@ -74,13 +76,14 @@ internal sealed partial class ChunkPublisher(
         )
         {
             due.Add(next.Chunk);
+            moments.Add((now - time.GetElapsedTime(next.At)).UtcDateTime);
         }
 
         try
         {
             if (due.Count > 0)
             {
-                await MarkAsync(due, stop);
+                await MarkAsync(due, moments, stop);
             }
         }
         finally
@@ -235,7 +238,7 @@ internal sealed partial class ChunkPublisher(
 
         if (confirmed.Count > 0)
         {
-            await MarkAsync(confirmed, stop);
+            await MarkAsync(confirmed, confirmed.ConvertAll(_ => time.GetUtcNow().UtcDateTime), stop);
         }
 
         return confirmed.Count;
@@ -260,21 +263,22 @@ internal sealed partial class ChunkPublisher(
     /// Rows are locked in the order in which those who end tasks lock them; a plain UPDATE … FROM would take them as it finds them, and
     /// deadlock with a worker now and then.
     /// </summary>
-    private async Task MarkAsync(List<ChunkSubmitted> confirmed, CancellationToken stop)
+    /// <param name="moments">When each was announced, which may be a while before it is marked.</param>
+    private async Task MarkAsync(List<ChunkSubmitted> confirmed, List<DateTime> moments, CancellationToken stop)
     {
         await using var command = database.CreateCommand(
             """
             WITH locked AS (
-              SELECT c.job, c.no FROM unnest($1, $2) AS u (job, no) JOIN chunks c ON c.job = u.job AND c.no = u.no
+              SELECT c.job, c.no, u.at FROM unnest($1, $2, $3) AS u (job, no, at) JOIN chunks c ON c.job = u.job AND c.no = u.no
               WHERE c.remaining > 0
               ORDER BY c.job, c.no FOR NO KEY UPDATE OF c
             )
-            UPDATE chunks c SET announced_at = $3 FROM locked WHERE c.job = locked.job AND c.no = locked.no
+            UPDATE chunks c SET announced_at = locked.at FROM locked WHERE c.job = locked.job AND c.no = locked.no
             """
         );
         command.Parameters.Add(new() { Value = confirmed.Select(c => c.Job.Value).ToArray() });
         command.Parameters.Add(new() { Value = confirmed.Select(c => c.No).ToArray() });
-        command.Parameters.Add(new() { Value = time.GetUtcNow().UtcDateTime, NpgsqlDbType = NpgsqlDbType.TimestampTz });
+        command.Parameters.Add(new() { Value = moments.ToArray(), NpgsqlDbType = NpgsqlDbType.Array | NpgsqlDbType.TimestampTz });
         await command.ExecuteNonQueryAsync(stop);
     }
 
