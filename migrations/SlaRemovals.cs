@@ -26,6 +26,13 @@ public static class SlaRemovals
     )
     {
         var (column, tables) = Kinds[kind];
+        // All minutes of an hour go together, and all hours of a day: what is left of one would look like all of it.
+        before = kind switch
+        {
+            SlaKept.Minutes => SlaTables.Floor(SlaGrain.Hour, before),
+            SlaKept.Hours => SlaTables.Floor(SlaGrain.Day, before),
+            _ => before,
+        };
         // A report of all but an excluded time needs the minutes at its ends, as long as it can be made at all.
         var keep = kind == SlaKept.Minutes ? $"AND NOT EXISTS ({ExclusionEdgeSql})" : "";
         var removed = 0L;

@@ -99,17 +99,23 @@ internal sealed class SlaRollup
     /// among the job's last 16 chunks: what a small batch costs beside its units would look like a slow device.
     /// </summary>
     public const string BreachesSql = """
+        WITH late AS MATERIALIZED (
+          SELECT j.*, t.target_us, l.late_us
+          FROM events e
+          JOIN jobs j ON j.id = e.job
+          JOIN unnest($3, $4) AS t (class, target_us) ON t.class = j.class
+          CROSS JOIN LATERAL (SELECT (extract(epoch FROM j.finished_at - j.queued_at) * 1000000)::bigint AS late_us) l
+          WHERE e.type IN ('job.completed', 'job.expired') AND e.xid > $1 AND e.xid <= $2 AND j.queued_at IS NOT NULL
+            AND (j.state = 'expired' OR l.late_us > t.target_us)
+        )
         INSERT INTO sla_breaches (job, kind, at, tenant, class, model, state, queued_at, deadline, predicted_at, target_us, total_us, tasks,
                                   failed, expired, queued_us, staged_us, device_us, worker_losses, paused_us, announced_us, lost_us, unit_ps,
                                   usual_unit_ps)
         SELECT j.id, 'job', j.finished_at, j.tenant, j.class, j.model || '@' || j.model_version, j.state, j.queued_at, j.deadline,
-               j.predicted_at, t.target_us, l.late_us, j.tasks, coalesce(j.failed, 0), coalesce(j.expired, 0), coalesce(r.queued_us, 0),
+               j.predicted_at, j.target_us, j.late_us, j.tasks, coalesce(j.failed, 0), coalesce(j.expired, 0), coalesce(r.queued_us, 0),
                coalesce(r.staged_us, 0), coalesce(r.device_us, 0), (SELECT coalesce(max(attempts), 0) FROM chunks WHERE job = j.id),
                p.paused_us, least(coalesce(r.announced_us, 0), coalesce(r.queued_us, 0)), w.lost_us, d.unit_ps, u.unit_ps
-        FROM events e
-        JOIN jobs j ON j.id = e.job
-        JOIN unnest($3, $4) AS t (class, target_us) ON t.class = j.class
-        CROSS JOIN LATERAL (SELECT (extract(epoch FROM j.finished_at - j.queued_at) * 1000000)::bigint AS late_us) l
+        FROM late j
         LEFT JOIN LATERAL (
           SELECT chunk, tasks FROM endings WHERE job = j.id ORDER BY xid DESC, chunk DESC LIMIT 1
         ) n ON true
@@ -132,7 +138,7 @@ internal sealed class SlaRollup
           ) p
           WHERE type = 'job.paused'
         ) p
-        CROSS JOIN LATERAL (SELECT j.queued_at + coalesce(r.queued_us, l.late_us) * interval '1 microsecond' AS at) s
+        CROSS JOIN LATERAL (SELECT j.queued_at + coalesce(r.queued_us, j.late_us) * interval '1 microsecond' AS at) s
         CROSS JOIN LATERAL (
           SELECT coalesce(max((extract(epoch FROM least(g.until, s.at) - greatest(w.last_seen, j.queued_at)) * 1000000)::bigint), 0) AS lost_us
           FROM workers w
@@ -168,8 +174,6 @@ internal sealed class SlaRollup
           CROSS JOIN LATERAL (SELECT (j.queued_at AT TIME ZONE 'UTC')::date AS day) q
           WHERE u.tenant = j.tenant AND u.class = j.class AND u.model = j.model || '@' || j.model_version AND u.day >= q.day - 7 AND u.day < q.day
         ) u
-        WHERE e.type IN ('job.completed', 'job.expired') AND e.xid > $1 AND e.xid <= $2 AND j.queued_at IS NOT NULL
-          AND (j.state = 'expired' OR l.late_us > t.target_us)
         ON CONFLICT DO NOTHING
         """;
 }

@@ -87,7 +87,7 @@ internal sealed class RecurringHosts : IAsyncDisposable
     /// <summary>Waits until the API shows of a work what is expected.</summary>
     public async Task<JsonElement> UntilAsync(string name, Func<JsonElement, bool> holds)
     {
-        for (var end = DateTime.UtcNow.AddSeconds(30); ; await Task.Delay(20))
+        for (var end = DateTime.UtcNow.AddSeconds(30); ; await Task.Delay(50))
         {
             var work = await WorkAsync(name);
             if (holds(work))
