@@ -18,7 +18,6 @@ public class SteadyWeekTests
     [Theory]
     [InlineData(1)]
     [InlineData(2)]
-    [InlineData(3)]
     public void Steady_load_with_a_days_rhythm_alarms_at_most_once_a_week_and_class(int seed)
     {
         var random = new Random(seed);
