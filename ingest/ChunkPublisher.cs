@@ -41,7 +41,7 @@ internal sealed partial class ChunkPublisher(
     private readonly Channel<Waiting> _arrivals = Channel.CreateUnbounded<Waiting>(new() { SingleReader = true });
     private readonly ConcurrentDictionary<JobId, byte> _waiting = new();
     private readonly Queue<Waiting>[] _queues = [new(), new(), new()];
-    private readonly ConcurrentQueue<(ChunkSubmitted Chunk, long At)> _unkept = new();
+    private readonly ConcurrentQueue<Unkept> _unkept = new();
 
     /// <summary>Takes a job that was just queued. When too many wait already it is left to the sweep.</summary>
     public void Announce(AnnouncedJob job)
@@ -66,15 +66,15 @@ internal sealed partial class ChunkPublisher(
     /// <summary>Announces to be kept what was announced at once a while ago and has not ended. Gives how many were looked at.</summary>
     public async Task<int> KeepOnceAsync(CancellationToken stop)
     {
-        var due = new List<ChunkSubmitted>();
+        var due = new List<Unkept>();
         while (
             due.Count < options.KeepGroupMax
             && _unkept.TryPeek(out var next)
-            && time.GetElapsedTime(next.At) >= options.KeepAfter
+            && time.GetElapsedTime(next.Since) >= options.KeepAfter
             && _unkept.TryDequeue(out next)
         )
         {
-            due.Add(next.Chunk with { ReplyTo = null, Payload = null });
+            due.Add(next);
         }
 
         try
@@ -86,7 +86,7 @@ internal sealed partial class ChunkPublisher(
         }
         finally
         {
-            due.ForEach(chunk => _waiting.TryRemove(chunk.Job, out _));
+            due.ForEach(unkept => _waiting.TryRemove(unkept.Chunk.Job, out _));
         }
 
         return due.Count;
@@ -101,10 +101,11 @@ internal sealed partial class ChunkPublisher(
             LogNotConfirmed(log, errors.Count(e => e is not null), chunks.Count, error.Message);
         }
 
-        var now = time.GetTimestamp();
-        foreach (var chunk in chunks)
+        var (since, now) = (time.GetTimestamp(), time.GetUtcNow());
+        for (var i = 0; i < chunks.Count; i++)
         {
-            _unkept.Enqueue((chunk, now));
+            var kept = chunks[i] with { ReplyTo = null, Payload = null };
+            _unkept.Enqueue(new Unkept(kept, since, errors[i] is null ? now : null));
         }
     }
 
@@ -219,11 +220,15 @@ internal sealed partial class ChunkPublisher(
         return group;
     }
 
-    private async Task<int> PublishAndMarkAsync(List<ChunkSubmitted> group, CancellationToken stop)
+    private Task<int> PublishAndMarkAsync(List<ChunkSubmitted> group, CancellationToken stop) =>
+        PublishAndMarkAsync(group.ConvertAll(chunk => new Unkept(chunk, 0, null)), stop);
+
+    /// <summary>Publishes chunks to be kept, and marks those that the broker confirmed, as announced when they were for the first time.</summary>
+    private async Task<int> PublishAndMarkAsync(List<Unkept> group, CancellationToken stop)
     {
         using var patience = CancellationTokenSource.CreateLinkedTokenSource(stop);
         patience.CancelAfter(options.PublishWaitMax);
-        var published = await Task.WhenAll(group.Select(chunk => TryPublishAsync(chunk, patience.Token)));
+        var published = await Task.WhenAll(group.Select(unkept => TryPublishAsync(unkept.Chunk, patience.Token)));
         stop.ThrowIfCancellationRequested();
         var confirmed = group.Where((_, i) => published[i] is null).ToList();
         if (published.FirstOrDefault(e => e is not null) is { } error)
@@ -255,7 +260,7 @@ internal sealed partial class ChunkPublisher(
     }
 
     /// <summary>Those of the chunks that have tasks left.</summary>
-    private async Task<List<ChunkSubmitted>> OpenAsync(List<ChunkSubmitted> chunks, CancellationToken stop)
+    private async Task<List<Unkept>> OpenAsync(List<Unkept> chunks, CancellationToken stop)
     {
         await using var command = database.CreateCommand(
             "SELECT c.job, c.no FROM unnest($1, $2) AS u (job, no) JOIN chunks c ON c.job = u.job AND c.no = u.no WHERE c.remaining > 0"
@@ -268,34 +273,36 @@ internal sealed partial class ChunkPublisher(
             open.Add(new ChunkKey(new JobId(reader.GetGuid(0)), reader.GetInt32(1)));
         }
 
-        return chunks.FindAll(chunk => open.Contains(new ChunkKey(chunk.Job, chunk.No)));
+        return chunks.FindAll(unkept => open.Contains(new ChunkKey(unkept.Chunk.Job, unkept.Chunk.No)));
     }
 
     /// <summary>
     /// Rows are locked in the order in which those who end tasks lock them; a plain UPDATE … FROM would take them as it finds them, and
     /// deadlock with a worker now and then.
     /// </summary>
-    private async Task MarkAsync(List<ChunkSubmitted> confirmed, CancellationToken stop)
+    private async Task MarkAsync(List<Unkept> confirmed, CancellationToken stop)
     {
+        var now = time.GetUtcNow();
+        var moments = confirmed.Select(unkept => (unkept.AnnouncedAt ?? now).UtcDateTime).ToArray();
         await using var command = database.CreateCommand(
             """
             WITH locked AS (
-              SELECT c.job, c.no FROM unnest($1, $2) AS u (job, no) JOIN chunks c ON c.job = u.job AND c.no = u.no
+              SELECT c.job, c.no, u.at FROM unnest($1, $2, $3) AS u (job, no, at) JOIN chunks c ON c.job = u.job AND c.no = u.no
               WHERE c.remaining > 0
               ORDER BY c.job, c.no FOR NO KEY UPDATE OF c
             )
-            UPDATE chunks c SET announced_at = $3 FROM locked WHERE c.job = locked.job AND c.no = locked.no
+            UPDATE chunks c SET announced_at = locked.at FROM locked WHERE c.job = locked.job AND c.no = locked.no
             """
         );
         AddKeys(command, confirmed);
-        command.Parameters.Add(new() { Value = time.GetUtcNow().UtcDateTime, NpgsqlDbType = NpgsqlDbType.TimestampTz });
+        command.Parameters.Add(new() { Value = moments, NpgsqlDbType = NpgsqlDbType.Array | NpgsqlDbType.TimestampTz });
         await command.ExecuteNonQueryAsync(stop);
     }
 
-    private static void AddKeys(NpgsqlCommand command, List<ChunkSubmitted> chunks)
+    private static void AddKeys(NpgsqlCommand command, List<Unkept> chunks)
     {
-        command.Parameters.Add(new() { Value = chunks.Select(c => c.Job.Value).ToArray() });
-        command.Parameters.Add(new() { Value = chunks.Select(c => c.No).ToArray() });
+        command.Parameters.Add(new() { Value = chunks.Select(c => c.Chunk.Job.Value).ToArray() });
+        command.Parameters.Add(new() { Value = chunks.Select(c => c.Chunk.No).ToArray() });
     }
 
     private async Task<List<ChunkSubmitted>> ReadForgottenAsync(CancellationToken stop)
@@ -339,6 +346,11 @@ internal sealed partial class ChunkPublisher(
 
         return forgotten;
     }
+
+    /// <summary>A chunk that the broker is to keep.</summary>
+    /// <param name="Since">The timestamp of its announcement at once.</param>
+    /// <param name="AnnouncedAt">When it was announced without being kept; null where that failed, or was not tried.</param>
+    private sealed record Unkept(ChunkSubmitted Chunk, long Since, DateTimeOffset? AnnouncedAt);
 
     /// <summary>A job with chunks left to announce.</summary>
     private sealed class Waiting(AnnouncedJob job, TelemetryOptions telemetry)

@@ -13,6 +13,7 @@ using Pipeline.Ingest.OpenAi;
 using Pipeline.Ingest.OpenInference;
 using Pipeline.Ingest.Routes;
 using Pipeline.Ingest.Storage;
+using Pipeline.Migrations;
 using Pipeline.OpenAi;
 
 namespace Pipeline.Ingest;
@@ -74,6 +75,7 @@ public static class IngestServices
         services.AddSingleton<RetryFailedBatch>();
         services.AddSingleton<AnswerInputs>();
         services.AddSingleton<InferenceProtocol>();
+        services.AddLoops();
         services.AddSingleton<IngestSweeper>();
         services.AddHostedService(static s => s.GetRequiredService<IngestSweeper>());
         return services;

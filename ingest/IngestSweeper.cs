@@ -3,6 +3,7 @@ using Microsoft.Extensions.Logging;
 using Npgsql;
 using Pipeline.Hosting;
 using Pipeline.Ingest.Storage;
+using Pipeline.Migrations;
 
 namespace Pipeline.Ingest;
 
@@ -16,10 +17,23 @@ internal sealed partial class IngestSweeper(
     UploadSweep uploads,
     UploadLeases leases,
     IngestOptions options,
+    LoopBook loops,
     TimeProvider time,
     ILogger<IngestSweeper> log
 ) : BackgroundService
 {
+    private readonly Loop _chunks = loops.Add(
+        "chunk-announcements",
+        "Announces chunks to the scheduler again whose announcement was not confirmed.",
+        options.SweepEvery
+    );
+    private readonly Loop _cancelled = loops.Add(
+        "cancelled-jobs",
+        "Tells the scheduler again of jobs that are to be cancelled.",
+        options.SweepEvery
+    );
+    private readonly Loop _uploads = loops.Add("broken-uploads", "Removes jobs whose upload has died.", options.SweepEvery);
+
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
         using var timer = new PeriodicTimer(options.SweepEvery, time);
@@ -39,10 +53,11 @@ internal sealed partial class IngestSweeper(
     /// <summary>One turn of all sweeps.</summary>
     public async Task TurnAsync(CancellationToken stop)
     {
-        await SweepAsync("unannounced chunks", publisher.SweepOnceAsync, stop);
-        await SweepAsync("cancelled jobs", commands.SweepOnceAsync, stop);
-        await SweepAsync("broken uploads", uploads.SweepOnceAsync, stop);
-        await SweepAsync("leases", KeepLeasesAsync, stop);
+        await SweepAsync("unannounced chunks", _chunks, publisher.SweepOnceAsync, stop);
+        await SweepAsync("cancelled jobs", _cancelled, commands.SweepOnceAsync, stop);
+        await SweepAsync("broken uploads", _uploads, uploads.SweepOnceAsync, stop);
+        // Never paused: without them others would take this instance's uploads for dead.
+        await SweepAsync("leases", null, KeepLeasesAsync, stop);
     }
 
     private async Task<int> KeepLeasesAsync(CancellationToken stop)
@@ -51,8 +66,13 @@ internal sealed partial class IngestSweeper(
         return 0;
     }
 
-    private async Task SweepAsync(string what, Func<CancellationToken, Task<int>> sweep, CancellationToken stop)
+    private async Task SweepAsync(string what, Loop? loop, Func<CancellationToken, Task<int>> sweep, CancellationToken stop)
     {
+        if (loop?.TryBegin() == false)
+        {
+            return;
+        }
+
         try
         {
             if (await sweep(stop) is var count and > 0)
@@ -62,12 +82,16 @@ internal sealed partial class IngestSweeper(
         }
         catch (Exception e) when (Problems.IsLostServer(e) || e is TimeoutException)
         {
+            loop?.Fail(e.Message);
             LogNotSwept(log, what, e.Message);
         }
         catch (PostgresException e)
         {
+            loop?.Fail(e.Message);
             LogFailed(log, e, what);
         }
+
+        loop?.End();
     }
 
     [LoggerMessage(40, LogLevel.Information, "Swept {What}: {Count}")]

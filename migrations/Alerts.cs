@@ -33,8 +33,8 @@ public sealed class AlertRow
     public DateTimeOffset? EscalatedAt { get; set; }
     public DateTimeOffset? ResolvedAt { get; set; }
 
-    /// <summary>True once receivers were told that it fires.</summary>
-    public bool Told { get; set; }
+    /// <summary>When receivers were last told that it fires; null before.</summary>
+    public DateTimeOffset? ToldAt { get; set; }
     public string? SilencedBy { get; set; }
 
     /// <summary>True when an operator ended it: what it found is taken for normal from then on.</summary>

@@ -364,6 +364,11 @@ public static class Erasures
               RETURNING c.tenant, c.bytes
             ), {ResultCache.CountRemovedSql}
             """,
+        Limited(
+            "alerts",
+            "id",
+            "seen_at <= $3 AND jsonb_path_exists(evidence, '$.first[*].job ? (@ == $job)', jsonb_build_object('job', $2::text))"
+        ),
     ];
 
     private static readonly string[] BesideTenantSql =
@@ -380,6 +385,27 @@ public static class Erasures
         Limited("idempotency_keys", "tenant, key", "tenant = $1 AND created_at <= $3 AND finished_at IS NOT NULL"),
         Limited("files", "id", $"tenant = $1 AND created_at <= $3 AND {FileIsFreeSql}", "least($4, 20)"),
         Limited("groups", "tenant, name", "tenant = $1 AND coalesce(last_at, reported_at) <= $3"),
+        Limited("reports", "id", "tenant = $1 AND NOT all_tenants AND created_at <= $3"),
+        // An alert's labels name a tenant, its evidence jobs.
+        Limited(
+            "alerts",
+            "id",
+            "seen_at <= $3 AND (labels ->> 'tenant' = (SELECT name FROM tenants WHERE id = $1) "
+                + "OR EXISTS (SELECT FROM jsonb_path_query(evidence, '$.first[*].job') AS f (job) "
+                + "JOIN jobs j ON j.id = (f.job #>> '{}')::uuid AND j.tenant = $1))"
+        ),
+        // Others' reports are of all tenants: what they say of this one stays, its name does not. Names in them are written as members of JSON.
+        """
+            WITH named AS (
+              SELECT r.id, n.member FROM reports r
+              CROSS JOIN LATERAL (SELECT '"tenant":' || to_jsonb(name)::text AS member FROM tenants WHERE id = $1 AND name <> 'erased') n
+              WHERE r.all_tenants AND r.created_at <= $3 AND position(convert_to(n.member, 'UTF8') IN r.body) > 0 LIMIT least($4, 20)
+            ), emptied AS (
+              UPDATE reports r SET body = convert_to(replace(convert_from(r.body, 'UTF8'), n.member, '"tenant":"erased"'), 'UTF8')
+              FROM named n WHERE r.id = n.id RETURNING 1
+            )
+            SELECT count(*) FROM emptied
+            """,
         Limited("webhook_deliveries", "id", "tenant = $1 AND job IS NULL AND created_at <= $3", deliveries: true),
         Limited("events", "id", "tenant = $1 AND job IS NULL AND created_at <= $3"),
         """

@@ -61,6 +61,7 @@ public sealed class PipelineDb(DbContextOptions<PipelineDb> options) : DbContext
     public DbSet<ProbeRow> Probes => Set<ProbeRow>();
     public DbSet<ProbeRunRow> ProbeRuns => Set<ProbeRunRow>();
     public DbSet<RecurringRunRow> RecurringRuns => Set<RecurringRunRow>();
+    public DbSet<RecurringLoopRow> RecurringLoops => Set<RecurringLoopRow>();
     public DbSet<RetentionAgesRow> RetentionAges => Set<RetentionAgesRow>();
     public DbSet<ErasureRow> Erasures => Set<ErasureRow>();
     public DbSet<JobRemovalRow> JobRemovals => Set<JobRemovalRow>();

@@ -46,8 +46,21 @@ public sealed class SlaBreachRow
     /// <summary>How often a worker was lost while it ran one of its chunks; of a callback how often it was tried in vain.</summary>
     public required int WorkerLosses { get; set; }
 
-    /// <summary>True where its owner held it back for a while.</summary>
-    public required bool Paused { get; set; }
+    /// <summary>Microseconds that its owner held it back.</summary>
+    public long PausedUs { get; set; }
+
+    /// <summary>From acceptance until its last task's chunk was announced.</summary>
+    public long AnnouncedUs { get; set; }
+
+    /// <summary>
+    /// Microseconds before its last task's dispatch that went with a lost worker: all from the last sign of life of one that had begun the
+    /// task's chunk; of another of the pool the silence until it was given up, or, where it had been the only one, until there was one again.
+    /// </summary>
+    public long LostUs { get; set; }
+
+    /// <summary>Picoseconds of device time per unit of its last large batches, and of its tenant's tasks of this class and model in the week before; null where nothing tells.</summary>
+    public long? UnitPs { get; set; }
+    public long? UsualUnitPs { get; set; }
 }
 
 internal sealed class SlaBreachesTable : IEntityTypeConfiguration<SlaBreachRow>
@@ -63,6 +76,9 @@ internal sealed class SlaBreachesTable : IEntityTypeConfiguration<SlaBreachRow>
             }
         );
         builder.HasKey(b => new { b.Job, b.Kind });
+        builder.Property(b => b.PausedUs).HasDefaultValue(0L);
+        builder.Property(b => b.AnnouncedUs).HasDefaultValue(0L);
+        builder.Property(b => b.LostUs).HasDefaultValue(0L);
 
         // A report's window, of one tenant or of all.
         builder.HasIndex(b => b.At, "ix_sla_breaches_at");

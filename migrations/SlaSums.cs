@@ -112,6 +112,17 @@ public sealed class SlaSums
         }
     }
 
+    public static SlaSums Total(IEnumerable<SlaSums> parts)
+    {
+        var total = new SlaSums();
+        foreach (var part in parts)
+        {
+            total.Add(part);
+        }
+
+        return total;
+    }
+
     /// <summary>Adds tasks that succeeded and have these times.</summary>
     public void AddSucceeded(LatencyClass latencyClass, long tasks, long queuedUs, long stagedUs, long deviceUs, long totalUs)
     {

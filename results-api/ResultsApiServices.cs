@@ -1,5 +1,6 @@
 using Microsoft.Extensions.DependencyInjection.Extensions;
 using Pipeline.Hosting;
+using Pipeline.Migrations;
 using Pipeline.OpenAi;
 using Pipeline.ResultsApi.Alerts;
 using Pipeline.ResultsApi.Alerts.Probes;
@@ -36,6 +37,7 @@ public static class ResultsApiServices
         services.AddHostedService<StoredFiguresReader>();
         services.AddSingleton<JobWatch>();
         services.AddHostedService(provider => provider.GetRequiredService<JobWatch>());
+        services.AddLoops();
         services.AddHostedService<OutputFilesMaker>();
         services.AddHostedService<UsageRollup>();
         services.AddSla(configuration);
@@ -51,6 +53,8 @@ public static class ResultsApiServices
         services.AddRecurringWork<CacheEviction>();
         services.AddRecurringWork<WebhookLeftovers>();
         services.AddRecurringWork<PeriodReports>();
+        services.AddRecurringWork<SlaRetention>();
+        services.AddRecurringWork<AlertLeftovers>();
         services.AddDashboard(configuration);
         return services;
     }

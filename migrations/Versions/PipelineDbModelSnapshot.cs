@@ -102,9 +102,9 @@ namespace Pipeline.Migrations.Versions
                         .HasColumnType("text")
                         .HasColumnName("summary");
 
-                    b.Property<bool>("Told")
-                        .HasColumnType("boolean")
-                        .HasColumnName("told");
+                    b.Property<DateTimeOffset?>("ToldAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("told_at");
 
                     b.HasKey("Id")
                         .HasName("pk_alerts");
@@ -2164,6 +2164,70 @@ namespace Pipeline.Migrations.Versions
                         });
                 });
 
+            modelBuilder.Entity("Pipeline.Migrations.RecurringLoopRow", b =>
+                {
+                    b.Property<string>("Name")
+                        .HasColumnType("text")
+                        .HasColumnName("name");
+
+                    b.Property<DateTimeOffset?>("AskedAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("asked_at");
+
+                    b.Property<DateTimeOffset?>("EndedAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("ended_at");
+
+                    b.Property<string>("Error")
+                        .HasColumnType("text")
+                        .HasColumnName("error");
+
+                    b.Property<TimeSpan>("Every")
+                        .HasColumnType("interval")
+                        .HasColumnName("every");
+
+                    b.Property<long>("Failures")
+                        .ValueGeneratedOnAdd()
+                        .HasColumnType("bigint")
+                        .HasDefaultValue(0L)
+                        .HasColumnName("failures");
+
+                    b.Property<string>("Instance")
+                        .HasColumnType("text")
+                        .HasColumnName("instance");
+
+                    b.Property<bool>("Paused")
+                        .ValueGeneratedOnAdd()
+                        .HasColumnType("boolean")
+                        .HasDefaultValue(false)
+                        .HasColumnName("paused");
+
+                    b.Property<string>("Purpose")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("purpose");
+
+                    b.Property<DateTimeOffset?>("StartedAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("started_at");
+
+                    b.Property<long>("Turns")
+                        .ValueGeneratedOnAdd()
+                        .HasColumnType("bigint")
+                        .HasDefaultValue(0L)
+                        .HasColumnName("turns");
+
+                    b.HasKey("Name")
+                        .HasName("pk_recurring_loops");
+
+                    b.ToTable("recurring_loops", null, t =>
+                        {
+                            t.HasCheckConstraint("ck_recurring_loops_counts", "failures BETWEEN 0 AND turns");
+
+                            t.HasCheckConstraint("ck_recurring_loops_turn", "num_nonnulls(started_at, ended_at, instance) IN (0, 3) AND ended_at >= started_at");
+                        });
+                });
+
             modelBuilder.Entity("Pipeline.Migrations.RecurringRunRow", b =>
                 {
                     b.Property<long>("Id")
@@ -2527,6 +2591,12 @@ namespace Pipeline.Migrations.Versions
                         .HasColumnType("text")
                         .HasColumnName("kind");
 
+                    b.Property<long>("AnnouncedUs")
+                        .ValueGeneratedOnAdd()
+                        .HasColumnType("bigint")
+                        .HasDefaultValue(0L)
+                        .HasColumnName("announced_us");
+
                     b.Property<DateTimeOffset>("At")
                         .HasColumnType("timestamp with time zone")
                         .HasColumnName("at");
@@ -2552,14 +2622,22 @@ namespace Pipeline.Migrations.Versions
                         .HasColumnType("integer")
                         .HasColumnName("failed");
 
+                    b.Property<long>("LostUs")
+                        .ValueGeneratedOnAdd()
+                        .HasColumnType("bigint")
+                        .HasDefaultValue(0L)
+                        .HasColumnName("lost_us");
+
                     b.Property<string>("Model")
                         .IsRequired()
                         .HasColumnType("text")
                         .HasColumnName("model");
 
-                    b.Property<bool>("Paused")
-                        .HasColumnType("boolean")
-                        .HasColumnName("paused");
+                    b.Property<long>("PausedUs")
+                        .ValueGeneratedOnAdd()
+                        .HasColumnType("bigint")
+                        .HasDefaultValue(0L)
+                        .HasColumnName("paused_us");
 
                     b.Property<DateTimeOffset?>("PredictedAt")
                         .HasColumnType("timestamp with time zone")
@@ -2597,6 +2675,14 @@ namespace Pipeline.Migrations.Versions
                     b.Property<long>("TotalUs")
                         .HasColumnType("bigint")
                         .HasColumnName("total_us");
+
+                    b.Property<long?>("UnitPs")
+                        .HasColumnType("bigint")
+                        .HasColumnName("unit_ps");
+
+                    b.Property<long?>("UsualUnitPs")
+                        .HasColumnType("bigint")
+                        .HasColumnName("usual_unit_ps");
 
                     b.Property<int>("WorkerLosses")
                         .HasColumnType("integer")

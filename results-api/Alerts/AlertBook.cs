@@ -69,8 +69,8 @@ public sealed record OpenAlert
     public DateTimeOffset? EscalatedAt { get; init; }
     public DateTimeOffset? ResolvedAt { get; init; }
 
-    /// <summary>True once somebody was told that it fires: only then is anybody told of its end.</summary>
-    public bool Told { get; init; }
+    /// <summary>When somebody was last told that it fires: only then is anybody told of its end.</summary>
+    public DateTimeOffset? ToldAt { get; init; }
 
     /// <summary>The silence or maintenance window that keeps it quiet.</summary>
     public string? SilencedBy { get; init; }
@@ -97,10 +97,13 @@ public sealed record AlertChange(OpenAlert Alert, bool Tell);
 
 /// <summary>
 /// Turns what is found at each look into alerts: one for each thing, told once when it fires, once more when it gets worse, and once when it is
-/// over. Pure: what is open and what is found in, changes out. A look that failed must not be judged: no findings mean that all is well.
+/// over. Those of a rule are a group: what one look tells of it is one notification, and what fires within the window after it waits for the
+/// next one, unless it is worse than all that was told. Pure: what is open and what is found in, changes out. A look that failed must not be
+/// judged: no findings mean that all is well.
 /// </summary>
 public static class AlertBook
 {
+    /// <param name="groupWindow">How long after a notification the next one of its group is held back.</param>
     /// <param name="newId">Makes the id of a new alert.</param>
     /// <returns>
     /// The alerts as they stand now, those that ended with <see cref="AlertState.Resolved"/>. A pending one that is not found any more is
@@ -111,18 +114,20 @@ public static class AlertBook
         IReadOnlyList<Finding> findings,
         Func<string, AlertTiming> timing,
         IReadOnlyList<Quiet> quiet,
+        TimeSpan groupWindow,
         DateTimeOffset now,
         Func<Guid> newId
     )
     {
         var changes = new List<AlertChange>();
+        var told = open.Where(a => now - a.ToldAt < groupWindow).ToLookup(a => a.Rule, a => a.Severity);
         // Two rows of one thing, such as a rule's two severities, are one: the worse.
         var found = findings.GroupBy(f => f.Fingerprint).ToDictionary(g => g.Key, g => g.MaxBy(f => f.Severity)!);
         foreach (var alert in open)
         {
             changes.Add(
                 found.Remove(alert.Fingerprint, out var finding)
-                    ? Seen(alert, finding, timing(alert.Rule), quiet, now)
+                    ? Seen(alert, finding, timing(alert.Rule), quiet, told[alert.Rule], now)
                     : Missed(alert, timing(alert.Rule), now)
             );
         }
@@ -141,13 +146,21 @@ public static class AlertBook
                 Since = now,
                 SeenAt = now,
             };
-            changes.Add(Seen(alert, finding, timing(finding.Rule), quiet, now));
+            changes.Add(Seen(alert, finding, timing(finding.Rule), quiet, told[finding.Rule], now));
         }
 
         return changes;
     }
 
-    private static AlertChange Seen(OpenAlert alert, Finding finding, AlertTiming timing, IReadOnlyList<Quiet> quiet, DateTimeOffset now)
+    /// <param name="groupTold">The severities of those of its group that were told of within the window.</param>
+    private static AlertChange Seen(
+        OpenAlert alert,
+        Finding finding,
+        AlertTiming timing,
+        IReadOnlyList<Quiet> quiet,
+        IEnumerable<Severity> groupTold,
+        DateTimeOffset now
+    )
     {
         var silencedBy = quiet.FirstOrDefault(q => q.Covers(alert.Rule, alert.Labels, now))?.Id;
         var fires = alert.State == AlertState.Firing || now - alert.Since >= timing.For;
@@ -160,7 +173,8 @@ public static class AlertBook
             (severity, escalatedAt) = (Severity.Critical, now);
         }
 
-        var tell = fires && silencedBy is null && (!alert.Told || severity > alert.Severity);
+        var isNews = alert.ToldAt is null ? groupTold.All(other => severity > other) : severity > alert.Severity;
+        var tell = fires && silencedBy is null && isNews;
         return new AlertChange(
             alert with
             {
@@ -173,7 +187,7 @@ public static class AlertBook
                 EscalatedAt = escalatedAt,
                 // Acknowledged was the milder one.
                 AcknowledgedAt = severity > alert.Severity ? null : alert.AcknowledgedAt,
-                Told = alert.Told || tell,
+                ToldAt = tell ? now : alert.ToldAt,
                 SilencedBy = silencedBy,
             },
             tell
@@ -184,7 +198,7 @@ public static class AlertBook
     {
         var over = alert.State == AlertState.Pending || now - alert.SeenAt >= timing.Clear;
         return over
-            ? new AlertChange(alert with { State = AlertState.Resolved, ResolvedAt = now }, Tell: alert.Told)
+            ? new AlertChange(alert with { State = AlertState.Resolved, ResolvedAt = now }, Tell: alert.ToldAt is not null)
             : new AlertChange(alert, Tell: false);
     }
 }

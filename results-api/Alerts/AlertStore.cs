@@ -11,7 +11,7 @@ internal sealed class AlertStore(NpgsqlDataSource database, TimeProvider time)
 {
     private const string Columns = """
         id, rule, labels::text, state, severity, summary, evidence::text, since, seen_at, raised_at, acknowledged_at, escalated_at, resolved_at,
-        told, silenced_by
+        told_at, silenced_by
         """;
 
     /// <summary>The alerts that are not resolved, locked until the transaction ends.</summary>
@@ -32,16 +32,16 @@ internal sealed class AlertStore(NpgsqlDataSource database, TimeProvider time)
         return open;
     }
 
-    /// <summary>Writes what a look changed, and the events that tell of it, in the caller's transaction.</summary>
+    /// <summary>Writes what a look changed, and the events that tell of it, one for what fires of a rule and one for what is over, in the caller's transaction.</summary>
     public static async Task WriteAsync(
         NpgsqlConnection connection,
         NpgsqlTransaction transaction,
-        IEnumerable<AlertChange> changes,
+        IReadOnlyList<AlertChange> changes,
         CancellationToken stop
     )
     {
         await using var batch = new NpgsqlBatch(connection, transaction);
-        foreach (var (alert, tell) in changes)
+        foreach (var (alert, _) in changes)
         {
             if (alert.State == AlertState.Resolved && alert.RaisedAt is null)
             {
@@ -51,10 +51,11 @@ internal sealed class AlertStore(NpgsqlDataSource database, TimeProvider time)
             }
 
             batch.BatchCommands.Add(Put(alert));
-            if (tell)
-            {
-                batch.BatchCommands.Add(Event(alert));
-            }
+        }
+
+        foreach (var group in changes.Where(c => c.Tell).Select(c => c.Alert).GroupBy(a => (a.Rule, a.State)))
+        {
+            batch.BatchCommands.Add(Event([.. group]));
         }
 
         if (batch.BatchCommands.Count > 0)
@@ -98,23 +99,6 @@ internal sealed class AlertStore(NpgsqlDataSource database, TimeProvider time)
         }
 
         return quiet;
-    }
-
-    /// <summary>Removes what ended long ago.</summary>
-    public static async Task SweepAsync(
-        NpgsqlConnection connection,
-        NpgsqlTransaction transaction,
-        DateTimeOffset before,
-        CancellationToken stop
-    )
-    {
-        await using var batch = new NpgsqlBatch(connection, transaction);
-        foreach (var sql in (string[])["alerts WHERE state = 'resolved' AND resolved_at < $1", "alert_silences WHERE ends_at < $1"])
-        {
-            batch.BatchCommands.Add(new($"DELETE FROM {sql}") { Parameters = { DeliveryQueue.Moment(before) } });
-        }
-
-        await batch.ExecuteNonQueryAsync(stop);
     }
 
     /// <summary>Alerts, newest first.</summary>
@@ -195,9 +179,9 @@ internal sealed class AlertStore(NpgsqlDataSource database, TimeProvider time)
             resolved = Read(reader);
         }
 
-        if (resolved.Told)
+        if (resolved.ToldAt is not null)
         {
-            await using var batch = new NpgsqlBatch(connection, transaction) { BatchCommands = { Event(resolved) } };
+            await using var batch = new NpgsqlBatch(connection, transaction) { BatchCommands = { Event([resolved]) } };
             await batch.ExecuteNonQueryAsync(stop);
         }
 
@@ -329,12 +313,12 @@ internal sealed class AlertStore(NpgsqlDataSource database, TimeProvider time)
         new(
             """
             INSERT INTO alerts (id, rule, fingerprint, labels, state, severity, summary, evidence, since, seen_at, raised_at, acknowledged_at,
-                                escalated_at, resolved_at, told, silenced_by)
+                                escalated_at, resolved_at, told_at, silenced_by)
             VALUES ($1, $2, $3, $4::jsonb, $5, $6, $7, $8::jsonb, $9, $10, $11, $12, $13, $14, $15, $16)
             ON CONFLICT (id) DO UPDATE SET
               state = excluded.state, severity = excluded.severity, summary = excluded.summary, evidence = excluded.evidence,
               seen_at = excluded.seen_at, raised_at = excluded.raised_at, acknowledged_at = excluded.acknowledged_at,
-              escalated_at = excluded.escalated_at, resolved_at = excluded.resolved_at, told = excluded.told, silenced_by = excluded.silenced_by
+              escalated_at = excluded.escalated_at, resolved_at = excluded.resolved_at, told_at = excluded.told_at, silenced_by = excluded.silenced_by
             """
         )
         {
@@ -354,13 +338,13 @@ internal sealed class AlertStore(NpgsqlDataSource database, TimeProvider time)
                 MomentOrNull(alert.AcknowledgedAt),
                 MomentOrNull(alert.EscalatedAt),
                 MomentOrNull(alert.ResolvedAt),
-                new() { Value = alert.Told },
+                MomentOrNull(alert.ToldAt),
                 OrNull(alert.SilencedBy),
             },
         };
 
     /// <summary>Alerts are for those who run the service: every tenant with a key of an operator is told.</summary>
-    private static NpgsqlBatchCommand Event(OpenAlert alert) =>
+    private static NpgsqlBatchCommand Event(IReadOnlyList<OpenAlert> alerts) =>
         new(
             """
             INSERT INTO events (tenant, type, data, created_at)
@@ -370,9 +354,9 @@ internal sealed class AlertStore(NpgsqlDataSource database, TimeProvider time)
         {
             Parameters =
             {
-                new() { Value = alert.State == AlertState.Resolved ? "alert.resolved" : "alert.raised" },
-                new() { Value = AlertView.EventData(alert) },
-                DeliveryQueue.Moment(alert.ResolvedAt ?? alert.SeenAt),
+                new() { Value = alerts[0].State == AlertState.Resolved ? "alert.resolved" : "alert.raised" },
+                new() { Value = AlertView.EventData(alerts) },
+                DeliveryQueue.Moment(alerts[0].ResolvedAt ?? alerts[0].SeenAt),
             },
         };
 
@@ -392,7 +376,7 @@ internal sealed class AlertStore(NpgsqlDataSource database, TimeProvider time)
             AcknowledgedAt = Moment(reader, 10),
             EscalatedAt = Moment(reader, 11),
             ResolvedAt = Moment(reader, 12),
-            Told = reader.GetBoolean(13),
+            ToldAt = Moment(reader, 13),
             SilencedBy = Text(reader, 14),
         };
 

@@ -76,21 +76,44 @@ public sealed record AlertView
         };
     }
 
-    /// <summary>What receivers of <c>alert.raised</c> and <c>alert.resolved</c> are told: the alert, without its evidence.</summary>
-    internal static string EventData(OpenAlert alert) =>
-        JsonSerializer.Serialize(
+    /// <summary>
+    /// What receivers of <c>alert.raised</c> and <c>alert.resolved</c> are told of a rule's alerts: how many they are, the worst of them, and the
+    /// first of the others, all without their evidence.
+    /// </summary>
+    internal static string EventData(IReadOnlyList<OpenAlert> alerts)
+    {
+        var ordered = alerts.OrderByDescending(a => a.Severity).ThenBy(a => a.Since).ThenBy(a => a.Id).ToList();
+        var worst = ordered[0];
+        return JsonSerializer.Serialize(
             new
             {
-                alert = alert.Id,
-                rule = alert.Rule,
-                severity = alert.Severity,
-                labels = alert.Labels,
-                summary = alert.Summary,
-                since = alert.Since,
-                links = new { self = $"/v1/alerts/{alert.Id}" },
+                alert = worst.Id,
+                rule = worst.Rule,
+                severity = worst.Severity,
+                labels = worst.Labels,
+                summary = worst.Summary,
+                since = worst.Since,
+                alerts = alerts.Count,
+                others = ordered.Skip(1).Take(OthersMax).Select(Other),
+                links = new { self = Link(worst), list = $"/v1/alerts?rule={worst.Rule}&state={worst.State.Word()}" },
             },
             ApiJson.Options
         );
+
+        static object Other(OpenAlert alert) =>
+            new
+            {
+                alert = alert.Id,
+                severity = alert.Severity,
+                labels = alert.Labels,
+                summary = alert.Summary,
+                links = new { self = Link(alert) },
+            };
+
+        static string Link(OpenAlert alert) => $"/v1/alerts/{alert.Id}";
+    }
+
+    private const int OthersMax = 20;
 }
 
 /// <summary>A rule as the API shows it.</summary>

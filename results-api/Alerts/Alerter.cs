@@ -1,5 +1,6 @@
 using Npgsql;
 using Pipeline.Hosting;
+using Pipeline.Migrations;
 
 namespace Pipeline.ResultsApi.Alerts;
 
@@ -12,10 +13,13 @@ internal sealed partial class Alerter(
     AlertReader facts,
     AlertStore store,
     AlertOptions options,
+    LoopBook loops,
     TimeProvider time,
     ILogger<Alerter> log
 ) : BackgroundService
 {
+    private readonly Loop _loop = loops.Add("alerts", "Looks for what is wrong, and raises and ends alerts.", options.LookEvery);
+
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
         using var timer = new PeriodicTimer(options.LookEvery, time);
@@ -23,18 +27,27 @@ internal sealed partial class Alerter(
         {
             while (await timer.WaitForNextTickAsync(stoppingToken))
             {
+                if (!_loop.TryBegin())
+                {
+                    continue;
+                }
+
                 try
                 {
                     await TurnAsync(stoppingToken);
                 }
                 catch (Exception e) when (Problems.IsLostServer(e) || e is TimeoutException)
                 {
+                    _loop.Fail(e.Message);
                     LogAway(log, e.Message);
                 }
                 catch (Exception e) when (e is PostgresException or InvalidDataException)
                 {
+                    _loop.Fail(e.Message);
                     LogFailed(log, e);
                 }
+
+                _loop.End();
             }
         }
         catch (OperationCanceledException) when (stoppingToken.IsCancellationRequested)
@@ -64,9 +77,16 @@ internal sealed partial class Alerter(
         var open = await AlertStore.OpenAsync(connection, transaction, stop);
         var now = time.GetUtcNow();
         var quiet = await AlertStore.QuietAsync(connection, transaction, now, stop);
-        var changes = AlertBook.Judge(open, findings, rule => TimingOf(settings, rule), quiet, now, () => Guid.CreateVersion7(now));
+        var changes = AlertBook.Judge(
+            open,
+            findings,
+            rule => TimingOf(settings, rule),
+            quiet,
+            options.GroupWindow,
+            now,
+            () => Guid.CreateVersion7(now)
+        );
         await AlertStore.WriteAsync(connection, transaction, changes, stop);
-        await AlertStore.SweepAsync(connection, transaction, now - options.Keep, stop);
         await transaction.CommitAsync(stop);
         foreach (var (alert, tell) in changes)
         {

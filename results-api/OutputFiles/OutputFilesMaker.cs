@@ -19,11 +19,17 @@ internal sealed partial class OutputFilesMaker(
     NpgsqlDataSource database,
     FileStore files,
     ResultsApiOptions options,
+    LoopBook loops,
     TimeProvider time,
     ILogger<OutputFilesMaker> log
 ) : BackgroundService
 {
     private const int LookMax = 20;
+    private readonly Loop _loop = loops.Add(
+        "output-files",
+        "Makes the output files of batches whose tasks have ended.",
+        options.OutputFilesEvery
+    );
 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
@@ -32,7 +38,11 @@ internal sealed partial class OutputFilesMaker(
         {
             do
             {
-                await TurnAsync(stoppingToken);
+                if (_loop.TryBegin())
+                {
+                    await TurnAsync(stoppingToken);
+                    _loop.End();
+                }
             } while (await timer.WaitForNextTickAsync(stoppingToken));
         }
         catch (OperationCanceledException) when (stoppingToken.IsCancellationRequested)
@@ -53,6 +63,7 @@ internal sealed partial class OutputFilesMaker(
         }
         catch (Exception e) when (Problems.IsLostServer(e) || e is TimeoutException)
         {
+            _loop.Fail(e.Message);
             LogAway(log, e.Message);
         }
     }

@@ -14,7 +14,8 @@ internal static class RecurringOperations
         "listRecurringWork",
         ApiTags.Operations,
         "Recurring work (operators).",
-        "Each with its schedule, its last run and what came of it, when it runs next, and whether it is paused."
+        "Each with its schedule, its last run and what came of it, when it runs next, and whether it is paused. Beside the works, which one instance "
+            + "runs when they are due, the loops of all processes: their last turn, and how many there were."
     )
     {
         Answers = [ApiAnswer.Json<ListView<RecurringView>>("All of it, by name.")],
@@ -25,7 +26,8 @@ internal static class RecurringOperations
         "listRecurringRuns",
         ApiTags.Operations,
         "The runs of recurring work (operators).",
-        "Newest first, page by page. What a process was running when it stopped or died is `interrupted`, and was run again."
+        "Newest first, page by page. What a process was running when it stopped or died is `interrupted`, and was run again. Of a loop "
+            + "there is only the last turn."
     )
     {
         Parameters = [Name, ApiParameters.Limit(Lists.ListLimitMax, Lists.ListLimitDefault, "runs"), ApiParameters.After(ApiType.Text())],
@@ -36,13 +38,14 @@ internal static class RecurringOperations
     public static readonly ApiOperation Run = Command(
         "runRecurringWork",
         "Run recurring work now (operators).",
-        "As soon as an instance can, also while it is paused; never beside another run of the same work. Asked again before it has begun, it runs once."
+        "As soon as an instance can, also while it is paused; never beside another run of the same work. Asked again before it has begun, it runs once. "
+            + "Of a loop each process takes a turn at its next time, also while it is paused."
     );
 
     public static readonly ApiOperation Pause = Command(
         "pauseRecurringWork",
         "Pause recurring work (operators).",
-        "It runs only when asked to, until it is resumed. A run under way goes on."
+        "It runs only when asked to, until it is resumed. A run under way goes on. A loop heeds it within two seconds; what waits for it waits longer."
     );
 
     public static readonly ApiOperation Resume = Command(

@@ -17,35 +17,41 @@ internal static class RecurringRequests
         works
             .MapPost(
                 "/{name}/run",
-                (string name, HttpContext http, RecurringScheduler scheduler) => DoAsync(name, http, scheduler, scheduler.RunAsync)
+                (string name, HttpContext http, RecurringScheduler scheduler, LoopStore loops) =>
+                    DoAsync(name, http, scheduler, scheduler.RunAsync, loops, loops.RunAsync)
             )
             .Describe(RecurringOperations.Run);
         works
             .MapPost(
                 "/{name}/pause",
-                (string name, HttpContext http, RecurringScheduler scheduler) => DoAsync(name, http, scheduler, scheduler.PauseAsync)
+                (string name, HttpContext http, RecurringScheduler scheduler, LoopStore loops) =>
+                    DoAsync(name, http, scheduler, scheduler.PauseAsync, loops, loops.PauseAsync)
             )
             .Describe(RecurringOperations.Pause);
         works
             .MapPost(
                 "/{name}/resume",
-                (string name, HttpContext http, RecurringScheduler scheduler) => DoAsync(name, http, scheduler, scheduler.ResumeAsync)
+                (string name, HttpContext http, RecurringScheduler scheduler, LoopStore loops) =>
+                    DoAsync(name, http, scheduler, scheduler.ResumeAsync, loops, loops.ResumeAsync)
             )
             .Describe(RecurringOperations.Resume);
     }
 
     private static async Task<Results<JsonHttpResult<ListView<RecurringView>>, ProblemResult>> ListAsync(
         HttpContext http,
-        RecurringScheduler scheduler
+        RecurringScheduler scheduler,
+        LoopStore loops
     )
     {
         var query = new QueryParameters(http.Request.Query);
-        return query.Refusal() is { } refusal
-            ? refusal
-            : TypedResults.Json(
-                ListView.Of(await scheduler.ListAsync(http.RequestAborted), int.MaxValue, work => work.Name),
-                ApiJson.Options
-            );
+        if (query.Refusal() is { } refusal)
+        {
+            return refusal;
+        }
+
+        List<RecurringView> all = [.. await scheduler.ListAsync(http.RequestAborted), .. await loops.ReadAsync(null, http.RequestAborted)];
+        all.Sort((a, b) => string.CompareOrdinal(a.Name, b.Name));
+        return TypedResults.Json(ListView.Of(all, int.MaxValue, work => work.Name), ApiJson.Options);
     }
 
     private static async Task<Results<JsonHttpResult<ListView<RecurringRunView>>, ProblemResult>> ListRunsAsync(
@@ -53,6 +59,7 @@ internal static class RecurringRequests
         HttpContext http,
         RecurringScheduler scheduler,
         RunHistory history,
+        LoopStore loops,
         ResultsApiOptions options
     )
     {
@@ -70,7 +77,16 @@ internal static class RecurringRequests
 
         if (scheduler.Find(name) is null)
         {
-            return Unknown(name);
+            return await LoopAsync(name, loops, http.RequestAborted) is { } loop
+                ? TypedResults.Json(
+                    ListView.Of<RecurringRunView>(
+                        loop.LastRun is { } last ? [last] : [],
+                        limit,
+                        run => run.Id.ToString(CultureInfo.InvariantCulture)
+                    ),
+                    ApiJson.Options
+                )
+                : Unknown(name);
         }
 
         var runs = await history.ReadAsync(name, after, limit + 1, http.RequestAborted);
@@ -81,17 +97,24 @@ internal static class RecurringRequests
         string name,
         HttpContext http,
         RecurringScheduler scheduler,
-        Func<string, CancellationToken, Task> command
+        Func<string, CancellationToken, Task> command,
+        LoopStore loops,
+        Func<string, CancellationToken, Task> loopCommand
     )
     {
-        if (scheduler.Find(name) is null)
+        var stop = http.RequestAborted;
+        if (scheduler.Find(name) is not null)
         {
-            return Unknown(name);
+            await command(name, stop);
+            return TypedResults.Json((await scheduler.ListAsync(stop)).Single(work => work.Name == name), ApiJson.Options);
         }
 
-        await command(name, http.RequestAborted);
-        return TypedResults.Json((await scheduler.ListAsync(http.RequestAborted)).Single(work => work.Name == name), ApiJson.Options);
+        await loopCommand(name, stop);
+        return await LoopAsync(name, loops, stop) is { } loop ? TypedResults.Json(loop, ApiJson.Options) : Unknown(name);
     }
+
+    private static async Task<RecurringView?> LoopAsync(string name, LoopStore loops, CancellationToken stop) =>
+        (await loops.ReadAsync(name, stop)).SingleOrDefault();
 
     private static ProblemResult Unknown(string name) =>
         Problems.Result(FailureKind.UnknownRoute, $"There is no recurring work \"{name}\": GET /v1/recurring lists what there is.", "name");

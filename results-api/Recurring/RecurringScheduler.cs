@@ -57,6 +57,7 @@ internal sealed partial class RecurringScheduler : BackgroundService
                 new RecurringView
                 {
                     Name = work.Name,
+                    Kind = "work",
                     Purpose = work.Purpose,
                     Schedule = ScheduleOf(work).ToString(),
                     Paused = paused,

@@ -18,6 +18,7 @@ internal static class RecurringServices
     {
         services.AddSingleton(options);
         services.AddSingleton<RunHistory>();
+        services.AddSingleton<LoopStore>();
         services.AddSingleton<RecurringScheduler>();
         services.AddHostedService(provider => provider.GetRequiredService<RecurringScheduler>());
         services.AddQuartz(quartz =>

@@ -8,6 +8,11 @@ public sealed record RecurringView
     public required string Name { get; init; }
     public string Object { get; } = "recurring_work";
 
+    /// <summary>
+    /// <c>work</c>: one instance runs it when it is due. <c>loop</c>: each process that has it takes a turn that often, and its run is the last turn of any.
+    /// </summary>
+    public required string Kind { get; init; }
+
     /// <summary>What it does.</summary>
     public required string Purpose { get; init; }
 

@@ -47,7 +47,7 @@ internal sealed record ReportData
 internal static class ReportMaker
 {
     /// <summary>Raised with every change of what the same rows come to.</summary>
-    public const string Method = "sla.v1";
+    public const string Method = "sla.v2";
 
     private static readonly (string Name, SlaTime Time)[] Stages =
     [
@@ -87,18 +87,7 @@ internal static class ReportMaker
     }
 
     private static List<(LatencyClass Class, SlaSums Sums)> ByClass(IEnumerable<KeyedSums> sums) =>
-        [.. sums.GroupBy(s => s.Class).OrderBy(g => g.Key).Select(g => (g.Key, Add(g.Select(s => s.Sums))))];
-
-    private static SlaSums Add(IEnumerable<SlaSums> parts)
-    {
-        var sums = new SlaSums();
-        foreach (var part in parts)
-        {
-            sums.Add(part);
-        }
-
-        return sums;
-    }
+        [.. sums.GroupBy(s => s.Class).OrderBy(g => g.Key).Select(g => (g.Key, SlaSums.Total(g.Select(s => s.Sums))))];
 
     private static ObjectiveView View(Objective objective, ReportData data)
     {
@@ -153,7 +142,7 @@ internal static class ReportMaker
                 .OrderBy(g => g.Key.Class)
                 .ThenBy(g => g.Key.Tenant, StringComparer.Ordinal)
                 .ThenBy(g => g.Key.Model, StringComparer.Ordinal)
-                .Select(g => Row(g.Key.Class, g.Key.Tenant, g.Key.Model, Add(g.Select(s => s.Sums)), data)),
+                .Select(g => Row(g.Key.Class, g.Key.Tenant, g.Key.Model, SlaSums.Total(g.Select(s => s.Sums)), data)),
         ];
     }
 

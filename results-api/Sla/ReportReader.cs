@@ -6,6 +6,14 @@ using Pipeline.Migrations;
 
 namespace Pipeline.ResultsApi.Sla;
 
+/// <summary>A report needs sums that are removed by now.</summary>
+internal sealed class SlaRemovedException(SlaSpan span)
+    : Exception($"The sums by {(span.Grain == SlaGrain.Minute ? "the minute" : "the hour")} of {span.From:O} to {span.To:O} are removed.")
+{
+    /// <summary>What the report's edges have to be whole ones of.</summary>
+    public string Whole => span.Grain == SlaGrain.Minute ? "hours of UTC" : "days of UTC";
+}
+
 /// <summary>
 /// Reads what a report is made of, all of it from one snapshot: the sums of the window by tenant, class and model, those of its periods by class, and
 /// what is counted beside them.
@@ -41,6 +49,7 @@ internal sealed class ReportReader(NpgsqlDataSource database, SlaOptions options
 
         var excluded = exclusions.Select(e => new Interval(e.FromAt, e.ToAt)).ToList();
         var counted = Interval.Without(window.From, window.To, excluded);
+        await RefuseRemovedAsync(connection, window, excluded, counted, stop);
         var sums = await SumsAsync(connection, counted, tenant, hash, stop);
         var scope = new Scope(connection, counted, tenant, names, hash);
         var data = new ReportData
@@ -56,10 +65,27 @@ internal sealed class ReportReader(NpgsqlDataSource database, SlaOptions options
             Callbacks = await CallbacksAsync(scope, stop),
             Outcomes = await OutcomesAsync(scope, window, stop),
             Exclusions = [.. exclusions.Select(ExclusionView.Of)],
-            Breaches = await BreachesAsync(scope, stop),
+            Breaches = await BreachesAsync(scope, sums, stop),
         };
         await transaction.CommitAsync(stop);
         return data with { SourceSha256 = hash.Finish() };
+    }
+
+    /// <summary>Sums that would lack what retention has removed are not given out.</summary>
+    private static async Task RefuseRemovedAsync(
+        NpgsqlConnection connection,
+        ReportWindow window,
+        IReadOnlyList<Interval> excluded,
+        IReadOnlyList<Interval> counted,
+        CancellationToken stop
+    )
+    {
+        var periods = ReportCalendar.Periods(window.Unit, window.From, window.To, window.Zone);
+        var intervals = counted.Concat(periods.SelectMany(p => Interval.Without(p.From, p.To, excluded)));
+        if (await SlaRemovals.FirstRemovedAsync(connection, intervals.SelectMany(i => SlaSpan.Of(i.From, i.To)), stop) is { } span)
+        {
+            throw new SlaRemovedException(span);
+        }
     }
 
     private static string Name(Dictionary<Guid, string> names, TenantId tenant) => names.GetValueOrDefault(tenant.Value, "unknown");
@@ -265,12 +291,13 @@ internal sealed class ReportReader(NpgsqlDataSource database, SlaOptions options
         return outcomes;
     }
 
-    private async Task<BreachesView> BreachesAsync(Scope scope, CancellationToken stop)
+    private async Task<BreachesView> BreachesAsync(Scope scope, Dictionary<SlaKey, SlaSums> sums, CancellationToken stop)
     {
         await using var command = scope.Command(
             """
             SELECT b.job, b.kind, b.at, b.tenant, b.class, b.model, b.state, b.queued_at, b.deadline, b.predicted_at, b.target_us, b.total_us,
-                   b.tasks, b.failed, b.expired, b.queued_us, b.staged_us, b.device_us, b.worker_losses, b.paused
+                   b.tasks, b.failed, b.expired, b.queued_us, b.staged_us, b.device_us, b.worker_losses,
+                   b.paused_us, b.announced_us, b.lost_us, b.unit_ps, b.usual_unit_ps
             FROM sla_breaches b JOIN unnest($1, $2) AS w (from_at, to_at) ON b.at >= w.from_at AND b.at < w.to_at
             WHERE $3::uuid IS NULL OR b.tenant = $3
             ORDER BY b.at, b.job, b.kind LIMIT $4
@@ -279,10 +306,17 @@ internal sealed class ReportReader(NpgsqlDataSource database, SlaOptions options
         command.Parameters.Add(new() { Value = options.BreachesCountedMax + 1 });
         await using var reader = await command.ExecuteReaderAsync(stop);
         var (listed, causes, total) = (new List<BreachView>(), new Dictionary<BreachCause, long>(), 0L);
+        var usual = new Dictionary<(LatencyClass, string), UsualTimes>();
         while (total < options.BreachesCountedMax && await reader.ReadAsync(stop))
         {
             var breach = Read(reader);
-            var cause = BreachCauses.Of(breach);
+            if (!usual.TryGetValue((breach.Class, breach.Model), out var times))
+            {
+                var ofThese = sums.Where(s => s.Key.Class == breach.Class && s.Key.Model == breach.Model).Select(s => s.Value);
+                usual[(breach.Class, breach.Model)] = times = UsualTimes.Of(SlaSums.Total(ofThese), breach.TargetUs);
+            }
+
+            var cause = BreachCauses.Of(breach, times);
             causes[cause] = causes.GetValueOrDefault(cause) + 1;
             scope.Hash.Add(breach.Job.Value).Add(breach.Kind).Add(breach.At).Add(breach.State).Add(breach.TotalUs).Add((long)cause);
             if (total++ < options.BreachesListedMax)
@@ -329,7 +363,11 @@ internal sealed class ReportReader(NpgsqlDataSource database, SlaOptions options
             StagedUs = row.GetInt64(16),
             DeviceUs = row.GetInt64(17),
             WorkerLosses = row.GetInt32(18),
-            Paused = row.GetBoolean(19),
+            PausedUs = row.GetInt64(19),
+            AnnouncedUs = row.GetInt64(20),
+            LostUs = row.GetInt64(21),
+            UnitPs = row.IsDBNull(22) ? null : row.GetInt64(22),
+            UsualUnitPs = row.IsDBNull(23) ? null : row.GetInt64(23),
         };
     }
 

@@ -105,10 +105,24 @@ internal static class ReportRequests
             );
         }
 
-        var report = await reports.TryMakeAsync(window, tenant, stop);
-        return report is null
-            ? (null, Problems.Result(FailureKind.RateLimited, $"{options.ReportsMax} reports are being made already. Ask again soon."))
-            : (report, null);
+        try
+        {
+            var report = await reports.TryMakeAsync(window, tenant, stop);
+            return report is null
+                ? (null, Problems.Result(FailureKind.RateLimited, $"{options.ReportsMax} reports are being made already. Ask again soon."))
+                : (report, null);
+        }
+        catch (SlaRemovedException e)
+        {
+            return (
+                null,
+                Problems.Result(
+                    FailureKind.InvalidRequest,
+                    $"Parameter \"from\": expected, for time so long ago, edges at whole {e.Whole} of window, periods and exclusions. {e.Message}",
+                    "from"
+                )
+            );
+        }
     }
 
     private static TenantId? Own(HttpContext http) => http.Caller() is { IsOperator: false } caller ? caller.Tenant : null;

@@ -5,9 +5,20 @@ using Pipeline.Migrations;
 namespace Pipeline.ResultsApi.Usage;
 
 /// <summary>Keeps the usage rollups up to date. Instances share the work by a lock; see <see cref="Rollups"/>.</summary>
-internal sealed partial class UsageRollup(NpgsqlDataSource database, ResultsApiOptions options, TimeProvider time, ILogger<UsageRollup> log)
-    : BackgroundService
+internal sealed partial class UsageRollup(
+    NpgsqlDataSource database,
+    ResultsApiOptions options,
+    LoopBook loops,
+    TimeProvider time,
+    ILogger<UsageRollup> log
+) : BackgroundService
 {
+    private readonly Loop _loop = loops.Add(
+        "usage-rollups",
+        "Sums up what has ended: usage, costs, groups, and what SLA reports are made of.",
+        options.UsageEvery
+    );
+
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
         using var timer = new PeriodicTimer(options.UsageEvery, time);
@@ -15,10 +26,17 @@ internal sealed partial class UsageRollup(NpgsqlDataSource database, ResultsApiO
         {
             do
             {
+                if (!_loop.TryBegin())
+                {
+                    continue;
+                }
+
                 while (await TurnAsync(stoppingToken) == RollupTurn.MoreWaits)
                 {
                     // What has piled up is taken without a pause.
                 }
+
+                _loop.End();
             } while (await timer.WaitForNextTickAsync(stoppingToken));
         }
         catch (OperationCanceledException) when (stoppingToken.IsCancellationRequested)
@@ -36,10 +54,12 @@ internal sealed partial class UsageRollup(NpgsqlDataSource database, ResultsApiO
         }
         catch (Exception e) when (Problems.IsLostServer(e) || e is TimeoutException)
         {
+            _loop.Fail(e.Message);
             LogAway(log, e.Message);
         }
         catch (Exception e) when (e is PostgresException or InvalidOperationException)
         {
+            _loop.Fail(e.Message);
             LogFailed(log, e);
         }
 

@@ -238,9 +238,9 @@ internal sealed class DeliveryQueue(NpgsqlDataSource database, WebhookOptions op
                 delivered = c.delivered + excluded.delivered, punctual = c.punctual + excluded.punctual, failed = c.failed + excluded.failed
             )
             INSERT INTO sla_breaches (job, kind, at, tenant, class, model, state, queued_at, deadline, predicted_at, target_us, total_us,
-                                      tasks, failed, expired, queued_us, staged_us, device_us, worker_losses, paused)
+                                      tasks, failed, expired, queued_us, staged_us, device_us, worker_losses)
             SELECT j.id, 'callback', t.finished_at, j.tenant, j.class, j.model || '@' || j.model_version, t.state, j.queued_at, j.deadline,
-                   j.predicted_at, $9, t.took_us, j.tasks, coalesce(j.failed, 0), coalesce(j.expired, 0), 0, 0, 0, t.attempts - 1, false
+                   j.predicted_at, $9, t.took_us, j.tasks, coalesce(j.failed, 0), coalesce(j.expired, 0), 0, 0, 0, t.attempts - 1
             FROM timed t JOIN jobs j ON j.id = t.job
             WHERE t.url IS NOT NULL AND t.seq IS NULL AND j.queued_at IS NOT NULL AND (t.state = 'failed' OR t.took_us > $9)
             ORDER BY j.id

@@ -1,6 +1,7 @@
 using Npgsql;
 using NpgsqlTypes;
 using Pipeline.Hosting;
+using Pipeline.Migrations;
 
 namespace Pipeline.ResultsApi.Webhooks;
 
@@ -13,20 +14,23 @@ internal sealed partial class FanOut(
     WebhookOptions options,
     WebhookSender sender,
     ResultsMetrics metrics,
+    LoopBook loops,
     TimeProvider time,
     ILogger<FanOut> log
 ) : BackgroundService
 {
     private static readonly TimeSpan PauseAfterFailure = TimeSpan.FromSeconds(1);
+    private readonly Loop _loop = loops.Add("webhook-fan-out", "Makes the webhook deliveries of what has happened.", options.LookEvery);
 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
         while (!stoppingToken.IsCancellationRequested)
         {
             var pause = options.LookEvery;
+            var begun = _loop.TryBegin();
             try
             {
-                var (events, deliveries) = await TurnAsync(stoppingToken);
+                var (events, deliveries) = begun ? await TurnAsync(stoppingToken) : default;
                 if (deliveries > 0)
                 {
                     sender.Wake();
@@ -39,17 +43,26 @@ internal sealed partial class FanOut(
             }
             catch (Exception e) when (Problems.IsLostServer(e) || e is TimeoutException)
             {
+                _loop.Fail(e.Message);
                 LogAway(log, e.Message);
                 pause = PauseAfterFailure;
             }
             catch (PostgresException e)
             {
+                _loop.Fail(e.Message);
                 LogFailed(log, e);
                 pause = PauseAfterFailure;
             }
             catch (OperationCanceledException) when (stoppingToken.IsCancellationRequested)
             {
                 return;
+            }
+            finally
+            {
+                if (begun)
+                {
+                    _loop.End();
+                }
             }
 
             await Task.Delay(pause, time, stoppingToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);

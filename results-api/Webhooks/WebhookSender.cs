@@ -4,6 +4,7 @@ using Npgsql;
 using Pipeline.Contracts;
 using Pipeline.Hosting;
 using Pipeline.Hosting.Telemetry;
+using Pipeline.Migrations;
 
 namespace Pipeline.ResultsApi.Webhooks;
 
@@ -17,11 +18,17 @@ internal sealed partial class WebhookSender(
     ResultsMetrics metrics,
     TelemetryOptions telemetry,
     WebhookOptions options,
+    LoopBook loops,
     TimeProvider time,
     ILogger<WebhookSender> log
 ) : BackgroundService
 {
     private static readonly TimeSpan PauseAfterFailure = TimeSpan.FromSeconds(1);
+    private readonly Loop _loop = loops.Add(
+        "webhook-sending",
+        "Sends the webhook deliveries that are due, again where one failed.",
+        options.LookEvery
+    );
     private readonly Dictionary<WebhookEndpointId, EndpointFlow> _flows = [];
     private readonly Lock _lock = new();
     private readonly SemaphoreSlim _wake = new(0, 1);
@@ -48,23 +55,36 @@ internal sealed partial class WebhookSender(
         while (!stoppingToken.IsCancellationRequested)
         {
             var pause = options.LookEvery;
+            var begun = _loop.TryBegin();
             try
             {
-                await TurnAsync(abandon.Token, stoppingToken);
+                if (begun)
+                {
+                    await TurnAsync(abandon.Token, stoppingToken);
+                }
             }
             catch (Exception e) when (Problems.IsLostServer(e) || e is TimeoutException)
             {
+                _loop.Fail(e.Message);
                 LogAway(log, e.Message);
                 pause = PauseAfterFailure;
             }
             catch (PostgresException e)
             {
+                _loop.Fail(e.Message);
                 LogFailed(log, e);
                 pause = PauseAfterFailure;
             }
             catch (OperationCanceledException) when (stoppingToken.IsCancellationRequested)
             {
                 break;
+            }
+            finally
+            {
+                if (begun)
+                {
+                    _loop.End();
+                }
             }
 
             await ((Task)_wake.WaitAsync(pause, stoppingToken)).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);

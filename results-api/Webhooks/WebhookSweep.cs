@@ -1,5 +1,6 @@
 using Npgsql;
 using Pipeline.Hosting;
+using Pipeline.Migrations;
 
 namespace Pipeline.ResultsApi.Webhooks;
 
@@ -7,9 +8,20 @@ namespace Pipeline.ResultsApi.Webhooks;
 /// Ends what waits for an endpoint that is disabled or deleted, in bounded steps; each may be taken by several instances at once. What is to
 /// be removed is left to recurring work (<see cref="WebhookLeftovers"/>, retention): nobody waits for that.
 /// </summary>
-internal sealed partial class WebhookSweep(NpgsqlDataSource database, WebhookOptions options, TimeProvider time, ILogger<WebhookSweep> log)
-    : BackgroundService
+internal sealed partial class WebhookSweep(
+    NpgsqlDataSource database,
+    WebhookOptions options,
+    LoopBook loops,
+    TimeProvider time,
+    ILogger<WebhookSweep> log
+) : BackgroundService
 {
+    private readonly Loop _loop = loops.Add(
+        "webhook-sweep",
+        "Ends what waits for a webhook endpoint that is disabled or deleted.",
+        options.SweepEvery
+    );
+
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
         using var timer = new PeriodicTimer(options.SweepEvery, time);
@@ -17,10 +29,17 @@ internal sealed partial class WebhookSweep(NpgsqlDataSource database, WebhookOpt
         {
             do
             {
+                if (!_loop.TryBegin())
+                {
+                    continue;
+                }
+
                 while (await TurnAsync(stoppingToken))
                 {
                     // What has piled up is taken without a pause, step by step.
                 }
+
+                _loop.End();
             } while (await timer.WaitForNextTickAsync(stoppingToken));
         }
         catch (OperationCanceledException) when (stoppingToken.IsCancellationRequested)
@@ -41,6 +60,7 @@ internal sealed partial class WebhookSweep(NpgsqlDataSource database, WebhookOpt
         }
         catch (Exception e) when (Problems.IsLostServer(e) || e is TimeoutException or PostgresException)
         {
+            _loop.Fail(e.Message);
             LogAgain(log, e.Message);
         }
 

@@ -189,16 +189,6 @@ internal sealed class ProbeStore(NpgsqlDataSource database, ProbeOptions options
                 },
             }
         );
-        batch.BatchCommands.Add(
-            new("DELETE FROM probe_runs WHERE probe = $1 AND at < $2")
-            {
-                Parameters =
-                {
-                    new() { Value = probe },
-                    DeliveryQueue.Moment(at - options.KeepRuns),
-                },
-            }
-        );
         await batch.ExecuteNonQueryAsync(stop);
     }
 

@@ -3,7 +3,9 @@ using Pipeline.Migrations;
 
 namespace Pipeline.ResultsApi.Recurring.Works;
 
-/// <summary>How long data is kept after its job has ended, of tenants that have no ages of their own; section <c>Retention</c>.</summary>
+/// <summary>
+/// How long data is kept after its job has ended, of tenants that have no ages of their own, and what reports are made of; section <c>Retention</c>.
+/// </summary>
 public sealed record RetentionOptions
 {
     public const string Section = "Retention";
@@ -16,6 +18,30 @@ public sealed record RetentionOptions
 
     /// <summary>Events, webhook deliveries, and the history of recurring work.</summary>
     public TimeSpan Logs { get; init; } = TimeSpan.FromDays(30);
+
+    /// <summary>Sums by the minute, the hour and the day; a report of older time than its edges' minutes begins and ends with whole hours.</summary>
+    public TimeSpan SlaMinutes { get; init; } = TimeSpan.FromDays(90);
+    public TimeSpan SlaHours { get; init; } = TimeSpan.FromDays(800);
+    public TimeSpan SlaDays { get; init; } = TimeSpan.FromDays(3650);
+
+    /// <summary>Answers at the door, callbacks and breaches.</summary>
+    public TimeSpan SlaDetails { get; init; } = TimeSpan.FromDays(800);
+
+    /// <summary>Kept reports.</summary>
+    public TimeSpan Reports { get; init; } = TimeSpan.FromDays(3650);
+
+    /// <summary>Alerts look at the minutes and hours of the last days, of an objective at three, and compare with the day before.</summary>
+    private static readonly TimeSpan SlaMin = TimeSpan.FromDays(8);
+
+    public TimeSpan Of(SlaKept kind) =>
+        kind switch
+        {
+            SlaKept.Minutes => SlaMinutes,
+            SlaKept.Hours => SlaHours,
+            SlaKept.Days => SlaDays,
+            SlaKept.Details => SlaDetails,
+            _ => Reports,
+        };
 
     public TimeSpan Of(RemovalKind kind) =>
         kind switch
@@ -41,6 +67,15 @@ public sealed record RetentionOptions
             );
         }
 
+        foreach (var kind in Enum.GetValues<SlaKept>())
+        {
+            var age = options.Of(kind);
+            var name = kind == SlaKept.Reports ? nameof(Reports) : $"Sla{kind}";
+            check.Expect(age >= SlaMin && age <= RetentionAges.AgeMax, name, $"{SlaMin} to {RetentionAges.AgeMax}", age);
+        }
+
+        check.Expect(options.SlaHours >= options.SlaMinutes, nameof(SlaHours), $"at least {nameof(SlaMinutes)}", options.SlaHours);
+        check.Expect(options.SlaDays >= options.SlaHours, nameof(SlaDays), $"at least {nameof(SlaHours)}", options.SlaDays);
         check.ThrowIfAny();
         return options;
     }

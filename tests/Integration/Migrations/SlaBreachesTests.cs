@@ -39,7 +39,7 @@ public sealed class SlaBreachesTests : IAsyncLifetime
             await _db.ScalarAsync<bool>(
                 """
                 SELECT job = $1 AND kind = 'job' AND state = 'completed' AND class = 'express' AND target_us = 500000 AND total_us > 2900000
-                       AND queued_us = 12000 + 2 * 210000 AND staged_us = 800 AND worker_losses = 2 AND tasks = 3 AND NOT paused
+                       AND queued_us = 12000 + 2 * 210000 AND staged_us = 800 AND worker_losses = 2 AND tasks = 3 AND num_nonnulls(nullif(paused_us, 0), nullif(lost_us, 0), nullif(announced_us, 0), unit_ps) = 0
                 FROM sla_breaches
                 """,
                 late.Id.Value

@@ -64,6 +64,15 @@ public sealed class ErasureTests(RecurringFixture fixture) : IClassFixture<Recur
         await AddBesideAsync(tenant);
         await AddBesideAsync(neighbour);
         var usage = await UsageAsync(tenant);
+        await Db.ExecuteAsync(
+            """
+            INSERT INTO reports (id, tenant, all_tenants, occasion, from_at, to_at, time_zone, created_at, body)
+            SELECT gen_random_uuid(), $1, true, 'request', now() - interval '1 day', now(), 'UTC', now(),
+                   convert_to('{"rows":[{"tenant":' || to_jsonb($2)::text || ',"succeeded":16},{"tenant":"b"}]}', 'UTF8')
+            """,
+            neighbour.Value,
+            name
+        );
 
         var asked = await _hosts.SendAsync(HttpMethod.Post, "/v1/erasures", 202, Body(new { tenant = name, reason = "has left" }));
         var later = await SeededJob.CreateAsync(Db, tenant, new SeededJob { Metadata = """{"later": "secret"}""" });
@@ -76,8 +85,15 @@ public sealed class ErasureTests(RecurringFixture fixture) : IClassFixture<Recur
             Assert.DoesNotContain("secret", await EverythingAsync(tenant, job.Id), StringComparison.Ordinal);
         }
 
-        Assert.Equal("0 0 0 0 0 0", await BesideAsync(tenant));
-        Assert.Equal("1 1 1 1 1 1", await BesideAsync(neighbour));
+        Assert.Equal("0 0 0 0 0 0 0 0", await BesideAsync(tenant));
+        Assert.Equal("1 1 1 1 1 1 1 1", await BesideAsync(neighbour));
+        Assert.Equal(
+            """{"rows":[{"tenant":"erased","succeeded":16},{"tenant":"b"}]}""",
+            await Db.ScalarAsync<string>(
+                "SELECT convert_from(body, 'UTF8') FROM reports WHERE all_tenants AND tenant = $1",
+                neighbour.Value
+            )
+        );
         Assert.Equal(
             "0 0",
             await Db.ScalarAsync<string>("SELECT entries || ' ' || bytes FROM tenant_caches WHERE tenant = $1", tenant.Value)
@@ -285,6 +301,16 @@ public sealed class ErasureTests(RecurringFixture fixture) : IClassFixture<Recur
                         """,
                     "INSERT INTO events (tenant, type, data, created_at, fanned_out) VALUES ($1, 'budget.warning', '{}', now(), true)",
                     """
+                        INSERT INTO reports (id, tenant, all_tenants, occasion, from_at, to_at, time_zone, created_at, body)
+                        VALUES (gen_random_uuid(), $1, false, 'request', now() - interval '1 day', now(), 'UTC', now(), '{}')
+                        """,
+                    """
+                        INSERT INTO alerts (id, rule, fingerprint, labels, state, severity, summary, evidence, since, seen_at, raised_at, resolved_at)
+                        SELECT gen_random_uuid(), 'deadline_at_risk', 'deadline_at_risk{}', '{}', 'resolved', 'warning', 'Late.',
+                               jsonb_build_object('first', jsonb_build_array(jsonb_build_object('job', min(id::text)))), now(), now(), now(), now()
+                        FROM jobs WHERE tenant = $1
+                        """,
+                    """
                         INSERT INTO webhook_endpoints (id, tenant, url, description, event_types, state, created_at)
                         VALUES (gen_random_uuid(), $1, 'https://example.org', '', '{budget.threshold}', 'enabled', now())
                         """,
@@ -308,7 +334,10 @@ public sealed class ErasureTests(RecurringFixture fixture) : IClassFixture<Recur
                 SELECT concat_ws(' ', (SELECT count(*) FROM cached_results WHERE tenant = $1), (SELECT count(*) FROM files WHERE tenant = $1),
                   (SELECT count(*) FROM idempotency_keys WHERE tenant = $1 AND key = 'free'), (SELECT count(*) FROM groups WHERE tenant = $1 AND name = 'beside'),
                   (SELECT count(*) FROM events WHERE tenant = $1 AND job IS NULL),
-                  (SELECT count(*) FROM webhook_deliveries WHERE tenant = $1 AND job IS NULL))
+                  (SELECT count(*) FROM webhook_deliveries WHERE tenant = $1 AND job IS NULL),
+                  (SELECT count(*) FROM reports WHERE tenant = $1 AND NOT all_tenants),
+                  (SELECT count(*) FROM alerts a JOIN jobs j ON a.evidence -> 'first' @> jsonb_build_array(jsonb_build_object('job', j.id))
+                   WHERE j.tenant = $1))
                 """,
                 tenant.Value
             )

@@ -3,6 +3,7 @@ using System.Text.Json;
 using System.Threading.Channels;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.DependencyInjection.Extensions;
 using Pipeline.Hosting;
 using Pipeline.Migrations;
 using Pipeline.ResultsApi.Recurring;
@@ -16,7 +17,7 @@ namespace Pipeline.Tests.Integration.Recurring;
 internal sealed class RecurringHosts : IAsyncDisposable
 {
     /// <summary>As quick to notice a dead instance, and what was missed, as Quartz takes.</summary>
-    private static readonly (string, string)[] Hurry =
+    private static readonly (string Option, string Value)[] Hurry =
     [
         ("Recurring:Enabled", "true"),
         ("Recurring:CheckInEvery", "00:00:00.2"),
@@ -30,12 +31,16 @@ internal sealed class RecurringHosts : IAsyncDisposable
 
     public required TestDatabase Database { get; init; }
 
+    /// <summary>The same for an instance that is a process of its own.</summary>
+    public static IEnumerable<(string Name, string Value)> HurryEnvironment =>
+        Hurry.Select(o => (o.Option.Replace(":", "__", StringComparison.Ordinal), o.Value));
+
     /// <summary>Of the instance that was started last.</summary>
     public Uri Address => new(_apps[^1].Urls.First());
 
     public static async Task<RecurringHosts> CreateAsync() => new() { Database = await TestPostgres.CreateDatabaseAsync() };
 
-    /// <summary>Starts an instance with the works of a test beside the real ones.</summary>
+    /// <summary>Starts an instance with the works of a test; with none, with the real ones.</summary>
     public async Task<WebApplication> StartAsync(IRecurringWork[] works, params (string, string)[] options)
     {
         var app = await ResultsApiHost.StartAppAsync(
@@ -43,6 +48,12 @@ internal sealed class RecurringHosts : IAsyncDisposable
             PipelineOptions.InMemoryBroker,
             builder =>
             {
+                if (works.Length > 0)
+                {
+                    // Ten more works would all be due at the start.
+                    builder.Services.RemoveAll<IRecurringWork>();
+                }
+
                 foreach (var work in works)
                 {
                     builder.Services.AddSingleton(work);
@@ -76,7 +87,7 @@ internal sealed class RecurringHosts : IAsyncDisposable
     /// <summary>Waits until the API shows of a work what is expected.</summary>
     public async Task<JsonElement> UntilAsync(string name, Func<JsonElement, bool> holds)
     {
-        for (var end = DateTime.UtcNow.AddSeconds(30); ; await Task.Delay(20))
+        for (var end = DateTime.UtcNow.AddSeconds(30); ; await Task.Delay(50))
         {
             var work = await WorkAsync(name);
             if (holds(work))

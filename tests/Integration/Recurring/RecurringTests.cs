@@ -1,5 +1,9 @@
 using System.Text.Json;
+using Microsoft.Extensions.Logging;
+using Npgsql;
 using Pipeline.Hosting;
+using Pipeline.Migrations;
+using Pipeline.Tests.Integration.ResultsApi;
 using Pipeline.Tests.Support.Servers;
 using Xunit;
 
@@ -103,35 +107,105 @@ public sealed class RecurringTests
     }
 
     [Fact]
-    public async Task A_run_whose_instance_dies_is_shown_as_interrupted_and_repeated()
+    public async Task A_run_whose_process_is_killed_in_the_middle_is_shown_as_interrupted_and_finished_by_another()
+    {
+        const string Work = "idempotency-keys";
+        await using var hosts = await RecurringHosts.CreateAsync();
+        var tenant = await Tenants.EnsureAsync(hosts.Database.DataSource, "test");
+        await hosts.Database.ExecuteAsync(
+            """
+            INSERT INTO idempotency_keys (tenant, key, fingerprint, created_at)
+            SELECT $1, 'key-' || n, '', now() - interval '9 days' + n * interval '1 hour' FROM generate_series(1, 3) n
+            """,
+            tenant.Value
+        );
+
+        // One key a step: the first is removed, the second is held, so there the run stands when its process is killed.
+        await using var held = await hosts.Database.DataSource.OpenConnectionAsync();
+        await using var hold = await held.BeginTransactionAsync();
+        await using (var second = new NpgsqlCommand("SELECT FROM idempotency_keys WHERE key = 'key-2' FOR UPDATE", held, hold))
+        {
+            await second.ExecuteNonQueryAsync();
+        }
+
+        using var killed = ProgramTests.Start([
+            ("PIPELINE__DATABASE", hosts.Database.ConnectionString),
+            ("PIPELINE__BROKER", PipelineOptions.InMemoryBroker),
+            ("RECURRING__STEPROWSMAX", "1"),
+            .. RecurringHosts.HurryEnvironment,
+        ]);
+        var output = Task.WhenAll(killed.StandardOutput.ReadToEndAsync(), killed.StandardError.ReadToEndAsync());
+        while (await KeysAsync() > 2)
+        {
+            Assert.False(killed.HasExited, "The process ended before it was killed.");
+            await Task.Delay(20);
+        }
+
+        var before = await hosts.Database.ScalarAsync<DateTime>("SELECT clock_timestamp()");
+        await hosts.StartAsync([], ("Recurring:StepRowsMax", "1"));
+        killed.Kill();
+        await killed.WaitForExitAsync();
+        await output;
+        // The server does not notice while its process waits for the lock; it would do that step, and the run after it would find less than a step.
+        await hosts.Database.ExecuteAsync(
+            """
+            SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+            WHERE datname = current_database() AND query LIKE 'DELETE FROM idempotency_keys%' AND backend_start < $1
+            """,
+            before
+        );
+        await hosts.UntilAsync(
+            Work,
+            w => w.GetProperty("last_run").ValueKind == JsonValueKind.Object && Text(w, "running_since") is not null
+        );
+        Assert.Equal(["interrupted", "running"], await hosts.OutcomesAsync(Work));
+
+        await hold.RollbackAsync();
+        await hosts.UntilAsync(Work, w => Text(w, "running_since") is null);
+        Assert.Equal(["interrupted", "ok"], await hosts.OutcomesAsync(Work));
+        Assert.Equal(0, await KeysAsync());
+
+        Task<long> KeysAsync() => hosts.Database.ScalarAsync<long>("SELECT count(*) FROM idempotency_keys");
+    }
+
+    [Fact]
+    public async Task A_loop_is_listed_with_its_last_turn_and_takes_none_while_it_is_paused_but_by_request()
     {
         await using var hosts = await RecurringHosts.CreateAsync();
-        var work = new TestWork(Rarely);
-        await hosts.StartAsync([work]);
-        await hosts.UntilAsync("test-work", w => w.GetProperty("last_run").ValueKind == JsonValueKind.Object);
+        using var log = new LoggerFactory();
+        var book = new LoopBook(hosts.Database.DataSource, TimeProvider.System, log.CreateLogger<LoopBook>());
+        var loop = book.Add("test-loop", "What the test wants.", TimeSpan.FromMinutes(1));
+        await hosts.StartAsync([new TestWork(Rarely)]);
+        await book.TurnAsync(CancellationToken.None);
+        Assert.Equal(JsonValueKind.Null, (await hosts.WorkAsync("test-loop")).GetProperty("last_run").ValueKind);
 
-        // As an instance that was killed leaves it: it has fired, has begun, and does not check in any more.
-        await hosts.Database.ExecuteAsync(
-            """
-            INSERT INTO quartz.qrtz_scheduler_state (sched_name, instance_name, last_checkin_time, checkin_interval)
-            VALUES ('pipeline', 'dead', (SELECT max(last_checkin_time) FROM quartz.qrtz_scheduler_state) - 600000000, 200);
-            """
-        );
-        await hosts.Database.ExecuteAsync(
-            """
-            INSERT INTO quartz.qrtz_fired_triggers (sched_name, entry_id, trigger_name, trigger_group, instance_name, fired_time, sched_time,
-              priority, state, job_name, job_group, is_nonconcurrent, requests_recovery)
-            SELECT sched_name, 'dead-1', trigger_name, trigger_group, 'dead', prev_fire_time, prev_fire_time, 5, 'EXECUTING', job_name, job_group,
-              true, true
-            FROM quartz.qrtz_triggers WHERE trigger_name = 'test-work' AND trigger_group = 'due'
-            """
-        );
-        await hosts.Database.ExecuteAsync(
-            "INSERT INTO recurring_runs (name, started_at, instance) VALUES ('test-work', now() - interval '1 minute', 'dead')"
-        );
+        Assert.True(loop.TryBegin());
+        loop.End();
+        Assert.True(loop.TryBegin());
+        loop.Fail("The shelf is empty.");
+        loop.End();
+        await book.TurnAsync(CancellationToken.None);
+        var shown = await hosts.WorkAsync("test-loop");
+        Assert.Equal(("loop", "00:01:00"), (Text(shown, "kind"), Text(shown, "schedule")));
+        Assert.Equal("The shelf is empty.", Text(shown.GetProperty("last_run"), "error"));
+        Assert.Equal(2, shown.GetProperty("last_run").GetProperty("counts").GetProperty("turns").GetInt32());
 
-        await hosts.UntilAsync("test-work", w => work.Runs == 2 && Text(w, "running_since") is null);
-        Assert.Equal(["ok", "interrupted", "ok"], await hosts.OutcomesAsync("test-work"));
+        await hosts.SendAsync(HttpMethod.Post, "/v1/recurring/test-loop/pause");
+        await book.TurnAsync(CancellationToken.None);
+        Assert.False(loop.TryBegin());
+        await hosts.SendAsync(HttpMethod.Post, "/v1/recurring/test-loop/run");
+        await book.TurnAsync(CancellationToken.None);
+        await book.TurnAsync(CancellationToken.None);
+        Assert.True(loop.TryBegin());
+        Assert.False(loop.TryBegin());
+        loop.End();
+
+        var resumed = await hosts.SendAsync(HttpMethod.Post, "/v1/recurring/test-loop/resume");
+        Assert.False(resumed.GetProperty("paused").GetBoolean());
+        await book.TurnAsync(CancellationToken.None);
+        Assert.True(loop.TryBegin());
+        Assert.Equal(["ok"], await hosts.OutcomesAsync("test-loop"));
+        await hosts.SendAsync(HttpMethod.Post, "/v1/recurring/no-such-loop/run", 404);
     }
 
     [Fact]

@@ -3,6 +3,7 @@ using Pipeline.Contracts;
 using Pipeline.Migrations;
 using Pipeline.ResultsApi.Recurring;
 using Pipeline.ResultsApi.Recurring.Works;
+using Pipeline.ResultsApi.Sla;
 using Pipeline.Tests.Integration.Migrations;
 using Pipeline.Tests.Integration.ResultsApi;
 using Pipeline.Tests.Support.Servers;
@@ -167,6 +168,51 @@ public sealed class RetentionTests
         var after = await Groups.FindAsync(db.DataSource, tenant, "g", Stop);
         Assert.Equal((12, 12, 0), (after!.Requests, after.Succeeded, after.Pending));
         Assert.Equal((before!.CostPico, before.Turns), (after.CostPico, after.Turns));
+    }
+
+    [Fact]
+    public async Task Sums_and_reports_go_by_ages_of_their_own_and_a_report_that_needs_what_is_gone_is_refused()
+    {
+        await using var db = await TestPostgres.CreateDatabaseAsync();
+        var work = new BookedWork(db, seed: 8);
+        var worker = await work.AddWorkerAsync("gpu", Cost.PicoPerUsd);
+        var job = await work.AddJobAsync("a", LatencyClass.Bulk, "m@1", tasks: 8);
+        var hour = SlaTables.Floor(SlaGrain.Hour, DateTimeOffset.UtcNow.AddDays(-100));
+        await work.EndAsync(worker, job, [0, 1, 2], hour.AddMinutes(20));
+        await work.EndAsync(worker, job, [3, 4], hour.AddHours(1).AddMinutes(20));
+        await work.EndAsync(worker, job, [5, 6, 7], hour.AddDays(50));
+        await RolledUp.Async(db);
+        await db.ExecuteAsync(
+            """
+            WITH exclusion AS (
+              INSERT INTO sla_exclusions (id, from_at, to_at, reason, created_at)
+              VALUES (gen_random_uuid(), $1 + interval '70 minutes', $1 + interval '2 hours', 'Moved.', now())
+            ), callbacks AS (
+              INSERT INTO sla_callbacks (at, tenant, delivered, punctual, failed) SELECT $1, id, 1, 1, 0 FROM tenants
+            )
+            INSERT INTO reports (id, tenant, all_tenants, occasion, from_at, to_at, time_zone, created_at, body)
+            SELECT gen_random_uuid(), id, false, 'request', $1, $1 + interval '1 day', 'UTC', $1, '{}' FROM tenants
+            """,
+            hour.UtcDateTime
+        );
+        var ages = new RetentionOptions { SlaDetails = TimeSpan.FromDays(90), Reports = TimeSpan.FromDays(90) };
+
+        var counts = await new SlaRetention(db.DataSource, ages, new RecurringOptions(), TimeProvider.System).RunAsync(Stop);
+
+        // The minutes of the hour in which an exclusion begins stay.
+        Assert.Equal((1, 0, 0, 1), (counts["minutes"], counts["hours"], counts["days"], counts["reports"]));
+        Assert.Equal((1, 2), (counts["details"], await db.ScalarAsync<long>("SELECT count(*) FROM sla_minutes")));
+        Assert.Equal(3, await TasksAsync(hour, hour.AddHours(1)));
+        Assert.Equal(0, await TasksAsync(hour.AddHours(1), hour.AddHours(2)));
+        var refused = await Assert.ThrowsAsync<SlaRemovedException>(() => TasksAsync(hour.AddMinutes(10), hour.AddHours(1)));
+        Assert.Equal("hours of UTC", refused.Whole);
+
+        async Task<long> TasksAsync(DateTimeOffset from, DateTimeOffset to)
+        {
+            var window = new ReportWindow(from, to, TimeZoneInfo.Utc, default, ByClass: true, ByTenant: false, ByModel: false);
+            var report = await new ReportReader(db.DataSource, new SlaOptions()).ReadAsync(window, null, [], Stop);
+            return report.Sums.Sum(s => s.Sums.Ended);
+        }
     }
 
     private static Retention RetentionOf(TestDatabase db, int inputs, int outputs, int logs) =>

@@ -285,6 +285,7 @@ public sealed class AlertsFixture : IAsyncLifetime
         // Nothing looks or sends by itself while the tests run.
         Host = await ResultsApiHost.StartAsync(
             ("Alerts:LookEvery", "00:05:00"),
+            ("Alerts:GroupWindow", "00:00:00"),
             ("Probes:Address", _door.Urls.First()),
             ("Probes:ApiKey", "pk_test"),
             ("Probes:LookEvery", "00:01:00"),

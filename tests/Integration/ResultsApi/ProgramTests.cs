@@ -145,7 +145,7 @@ public sealed class ProgramTests
         return (process.ExitCode, error);
     }
 
-    private static Process Start(params (string Name, string Value)[] environment)
+    internal static Process Start(params (string Name, string Value)[] environment)
     {
         var start = new ProcessStartInfo("dotnet", [Path.Combine(AppContext.BaseDirectory, "Pipeline.ResultsApi.dll")])
         {

@@ -283,7 +283,13 @@ public sealed class SenderTests
         );
 
     private static WebhookSweep Sweep(TestDatabase database, WebhookOptions options) =>
-        new(database.DataSource, options, TimeProvider.System, NullLogger<WebhookSweep>.Instance);
+        new(
+            database.DataSource,
+            options,
+            new LoopBook(database.DataSource, TimeProvider.System, NullLogger<LoopBook>.Instance),
+            TimeProvider.System,
+            NullLogger<WebhookSweep>.Instance
+        );
 
     /// <summary>An endpoint with deliveries that are due.</summary>
     private static async Task<WebhookEndpointId> AddDeliveriesAsync(TestDatabase database, string url, int count, DateTimeOffset? at = null)

@@ -8,6 +8,7 @@ namespace Pipeline.Tests.Unit.Alerts;
 public class AlertBookTests
 {
     private static readonly AlertTiming Timing = new(TimeSpan.FromMinutes(2), TimeSpan.FromMinutes(5), TimeSpan.FromMinutes(30));
+    private static readonly TimeSpan GroupWindow = TimeSpan.FromMinutes(10);
     private static readonly Dictionary<string, string> Express = new() { ["class"] = "express" };
     private readonly List<Quiet> _quiet = [];
     private DateTimeOffset _now = new(2026, 3, 2, 12, 0, 0, TimeSpan.Zero);
@@ -124,7 +125,59 @@ public class AlertBookTests
         Assert.Equal(Severity.Critical, Assert.Single(_open).Severity);
     }
 
+    [Fact]
+    public void Of_a_group_one_notification_tells_and_what_fires_within_the_window_waits_for_the_next()
+    {
+        Look(Slow());
+        Assert.Single(Later(2, Slow(), SlowModel("a"), SlowModel("b")));
+        Assert.Empty(Later(2, Slow(), SlowModel("a"), SlowModel("b"), SlowModel("c")));
+
+        // Ten minutes after the first one the other three are told of together.
+        var told = Later(8, Slow(), SlowModel("a"), SlowModel("b"), SlowModel("c"));
+
+        Assert.Equal(["a", "b", "c"], told.Select(a => a.Labels["model"]).Order(StringComparer.Ordinal));
+        Assert.Empty(Later(1, Slow(), SlowModel("a"), SlowModel("b"), SlowModel("c")));
+    }
+
+    [Fact]
+    public void What_is_worse_than_all_that_was_told_of_its_group_does_not_wait()
+    {
+        Look(Slow(), SlowModel("a"));
+        Assert.Equal(2, Later(2, Slow(), SlowModel("a"), SlowModel("b"), SlowModel("c", Severity.Critical)).Count);
+
+        Assert.Equal(
+            "c",
+            Assert.Single(Later(2, Slow(), SlowModel("a"), SlowModel("b"), SlowModel("c", Severity.Critical))).Labels["model"]
+        );
+    }
+
+    [Fact]
+    public void What_fires_and_is_over_within_the_window_is_told_of_by_nobody()
+    {
+        Look(Slow());
+        Later(2, Slow(), SlowModel("a"));
+        Later(2, Slow(), SlowModel("a"));
+
+        Assert.Empty(Later(5, Slow()));
+        Assert.Single(_open);
+    }
+
+    [Fact]
+    public void A_notification_names_the_worst_and_counts_them_all()
+    {
+        Look(Slow(), SlowModel("a", Severity.Critical), SlowModel("b"));
+        var told = Later(2, Slow(), SlowModel("a", Severity.Critical), SlowModel("b"));
+
+        var data = JsonNode.Parse(AlertView.EventData(told))!;
+
+        Assert.Equal(("a", 3, 2), ((string?)data["labels"]!["model"], (int)data["alerts"]!, data["others"]!.AsArray().Count));
+        Assert.Equal("/v1/alerts?rule=slow&state=firing", (string?)data["links"]!["list"]);
+    }
+
     private static Finding Slow(Severity severity = Severity.Warning) => new("slow", severity, Express, "It is slow.", []);
+
+    private static Finding SlowModel(string model, Severity severity = Severity.Warning) =>
+        new("slow", severity, new Dictionary<string, string> { ["model"] = model }, $"{model} is slow.", []);
 
     private void Acknowledge() => _open = [.. _open.Select(a => a with { AcknowledgedAt = _now })];
 
@@ -137,7 +190,7 @@ public class AlertBookTests
     /// <returns>What is told.</returns>
     private List<OpenAlert> Look(params Finding[] findings)
     {
-        var changes = AlertBook.Judge(_open, findings, _ => Timing, _quiet, _now, Guid.NewGuid);
+        var changes = AlertBook.Judge(_open, findings, _ => Timing, _quiet, GroupWindow, _now, Guid.NewGuid);
         _open = [.. changes.Select(c => c.Alert).Where(a => a.State != AlertState.Resolved)];
         return [.. changes.Where(c => c.Tell).Select(c => c.Alert)];
     }

@@ -13,11 +13,20 @@ public sealed class BreachCauseTests
     public void A_late_callback_is_the_callback_whatever_else_there_was() =>
         Assert.Equal(BreachCause.Callback, Cause(b => (b.Kind, b.WorkerLosses) = ("callback", 2)));
 
-    [Fact]
-    public void A_lost_worker_comes_before_where_the_time_went() => Assert.Equal(BreachCause.WorkerLost, Cause(b => b.WorkerLosses = 1));
+    [Theory]
+    [InlineData(600_000, "worker_lost")]
+    [InlineData(40_000, "waiting")]
+    public void A_lost_worker_is_the_cause_where_it_cost_the_time(long lostUs, string cause) =>
+        Assert.Equal(cause, Cause(b => (b.WorkerLosses, b.LostUs) = (1, lostUs)).Name());
+
+    [Theory]
+    [InlineData(650_000, "paused")]
+    [InlineData(40_000, "waiting")]
+    public void So_is_its_owner_who_held_it_back(long pausedUs, string cause) =>
+        Assert.Equal(cause, Cause(b => b.PausedUs = pausedUs).Name());
 
     [Fact]
-    public void A_job_its_owner_paused_is_not_our_delay() => Assert.Equal(BreachCause.Paused, Cause(b => b.Paused = true));
+    public void A_late_announcement_is_a_fault_of_ingest() => Assert.Equal(BreachCause.Ingest, Cause(b => b.AnnouncedUs = 650_000));
 
     [Fact]
     public void A_deadline_shorter_than_the_target_is_too_tight_only_where_it_expired()
@@ -28,11 +37,32 @@ public sealed class BreachCauseTests
     }
 
     [Fact]
-    public void What_was_predicted_late_when_it_was_accepted_met_an_overload()
+    public void A_tight_deadline_is_excused_by_a_worker_that_was_lost_for_half_of_it() =>
+        Assert.Equal(
+            BreachCause.WorkerLost,
+            Cause(b => (b.State, b.Deadline, b.LostUs) = ("expired", Queued.AddMilliseconds(400), 600_000))
+        );
+
+    [Fact]
+    public void What_waited_and_was_predicted_late_when_it_was_accepted_met_an_overload()
     {
         Assert.Equal(BreachCause.Overload, Cause(b => b.PredictedAt = Queued.AddMilliseconds(501)));
-        Assert.Equal(BreachCause.Waiting, Cause(b => b.PredictedAt = Queued.AddMilliseconds(499)));
+        Assert.Equal(BreachCause.Waiting, Cause(b => b.PredictedAt = Queued.AddMilliseconds(100)));
     }
+
+    [Fact]
+    public void A_pause_that_made_an_overloaded_job_only_later_is_not_its_cause() =>
+        Assert.Equal(
+            BreachCause.Overload,
+            Cause(b => (b.PredictedAt, b.PausedUs, b.QueuedUs) = (Queued.AddMilliseconds(700), 200_000, 850_000))
+        );
+
+    [Fact]
+    public void Time_behind_a_slow_device_is_the_devices() =>
+        Assert.Equal(
+            BreachCause.Device,
+            Cause(b => (b.UnitPs, b.UsualUnitPs, b.PredictedAt) = (2_500, 1_000, Queued.AddMilliseconds(700)))
+        );
 
     [Theory]
     [InlineData(600_000, 100_000, 200_000, "waiting")]
@@ -41,6 +71,13 @@ public sealed class BreachCauseTests
     [InlineData(100_000, 100_000, 200_000, "writing")]
     public void Else_it_is_the_stage_that_took_longest(long queuedUs, long stagedUs, long deviceUs, string cause) =>
         Assert.Equal(cause, Cause(b => (b.QueuedUs, b.StagedUs, b.DeviceUs) = (queuedUs, stagedUs, deviceUs)).Name());
+
+    [Fact]
+    public void What_a_stage_usually_takes_is_no_delay() =>
+        Assert.Equal(
+            BreachCause.Writing,
+            Cause(b => (b.QueuedUs, b.StagedUs, b.DeviceUs) = (10_000, 20_000, 500_000), new UsualTimes(5_000, 10_000, 250_000, 10_000))
+        );
 
     [Theory]
     [InlineData(0.5, 2, 1.3333)]
@@ -53,7 +90,7 @@ public sealed class BreachCauseTests
     [Fact]
     public void Of_a_stage_that_is_all_there_is_no_finite_gain_remains() => Assert.Null(Amdahl.Gain(1, double.PositiveInfinity));
 
-    private static BreachCause Cause(Action<SlaBreachRow> change)
+    private static BreachCause Cause(Action<SlaBreachRow> change, UsualTimes usual = default)
     {
         var breach = new SlaBreachRow
         {
@@ -75,9 +112,8 @@ public sealed class BreachCauseTests
             StagedUs = 100_000,
             DeviceUs = 100_000,
             WorkerLosses = 0,
-            Paused = false,
         };
         change(breach);
-        return BreachCauses.Of(breach);
+        return BreachCauses.Of(breach, usual);
     }
 }
