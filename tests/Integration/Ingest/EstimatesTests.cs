@@ -86,6 +86,27 @@ public sealed class EstimatesTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task Inputs_that_came_before_take_no_device_time_and_are_charged()
+    {
+        Host.Forecast();
+        const string Type = "application/x-ndjson";
+        var lines = string.Concat(
+            Enumerable.Range(0, 400).Select(i => $$"""{"custom_id":"{{i}}","input":"text {{i % 100 + 100}}"}""" + "\n")
+        );
+        var once = await EstimateAsync(lines, Type, "?model=words");
+        var always = await EstimateAsync(lines, Type, "?model=words&reuse=false");
+        var scaled = await EstimateAsync(lines, Type, "?model=words&tasks=4000");
+
+        Assert.Equal((300, 0), (Repeated(once), Repeated(always)));
+        Assert.Equal((3000, 4000), (Repeated(scaled), scaled.GetProperty("tasks").GetInt64()));
+        Assert.Equal(Bulk(always, "cost_pico_usd") / 4, Bulk(once, "cost_pico_usd"));
+        Assert.Equal(Bulk(always, "price_pico_usd"), Bulk(once, "price_pico_usd"));
+
+        static long Repeated(JsonElement estimate) => estimate.GetProperty("repeated_tasks").GetInt64();
+        static long Bulk(JsonElement estimate, string amount) => estimate.GetProperty("classes")[2].GetProperty(amount).GetInt64();
+    }
+
+    [Fact]
     public async Task A_model_no_live_worker_has_is_told_without_times()
     {
         Host.Forecast();
