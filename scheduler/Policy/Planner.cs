@@ -445,7 +445,8 @@ internal sealed class Planner : IPolicy
 
             if (notLoadable && rest.Count > 0)
             {
-                Convict(chunk, range, Reasons.LoadsSpent, $"No worker can load {report.Model}: {report.NotLoaded}");
+                // Why is in the worker's log: it may name the worker's folders, and this is told to tenants.
+                Convict(chunk, range, Reasons.LoadsSpent, $"No worker can load {report.Model}; the input is not at fault.");
                 continue;
             }
 
