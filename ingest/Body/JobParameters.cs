@@ -74,6 +74,7 @@ internal sealed class JobParameters(IReadOnlyList<string> names)
         Fallback,
         Deadline,
         Timeout,
+        MaxCost,
         CustomId,
         Group,
         CancelOnDisconnect,
