@@ -274,6 +274,15 @@ public sealed record PoolForecast(
     long UnitsPerBatch
 )
 {
+    /// <summary>
+    /// Nanoseconds of the device for a batch of 1, 2, 4, … units as the door estimates them, the last for <see cref="UnitsPerBatch"/>: a small batch
+    /// takes longer than the line of full ones says. Absent from older senders.
+    /// </summary>
+    public IReadOnlyList<long>? BatchNs { get; init; }
+
+    /// <summary>Tasks of a full batch at most. Absent from older senders.</summary>
+    public int? RowsPerBatch { get; init; }
+
     /// <summary>By how much 95 % of the last batches took longer than estimated at most (0.1: a tenth). Absent from older senders.</summary>
     public double? ErrorBand { get; init; }
 

@@ -3,25 +3,45 @@ using Microsoft.Extensions.Logging;
 using Npgsql;
 using NpgsqlTypes;
 using Pipeline.Contracts;
+using Pipeline.Scheduler.Policy;
 
 namespace Pipeline.Ingest;
 
 /// <summary>
-/// Learns from jobs that have completed what forecasts of their class and model leave out (<see cref="Correction"/>), for the time and for
+/// Learns from jobs that have completed what forecasts of their kind leave out (<see cref="Calibration"/>), for the time and for
 /// the cost. The last jobs of each are kept, from one look at the ends to the next; a new instance begins with the latest ends there are.
 /// </summary>
 internal sealed partial class Calibrator(NpgsqlDataSource database, IngestOptions options, TimeProvider time, ILogger<Calibrator> log)
     : BackgroundService
 {
-    private readonly Dictionary<(LatencyClass, ModelRef), Samples> _samples = [];
-    private volatile IReadOnlyDictionary<(LatencyClass, ModelRef), Corrections> _corrections =
-        new Dictionary<(LatencyClass, ModelRef), Corrections>();
+    /// <summary>
+    /// Express is refused by what became of the last of it only where many tell, and one of them just now: who refuses all learns nothing
+    /// more, and has to let some in again to see whether it still is that slow.
+    /// </summary>
+    private const int ExpressJobsMin = 50;
+    private static readonly TimeSpan ExpressAgeMax = TimeSpan.FromSeconds(30);
+
+    private readonly Calibration _calibration = new(options.CalibrationJobsMax);
 
     /// <summary>The last transaction that was looked at.</summary>
     private ulong _after;
 
     /// <summary>What is known of jobs of that kind; null members where too few have ended.</summary>
-    public Corrections Of(LatencyClass latencyClass, ModelRef model) => _corrections.GetValueOrDefault((latencyClass, model));
+    public Corrections Of(LatencyClass latencyClass, ModelRef model, int sort) => _calibration.Of(latencyClass, model, sort);
+
+    /// <summary>When express that was estimated so is really done, and by when in 19 of 20 cases; null where too little tells.</summary>
+    public Predicted? Express(in Estimated estimated, ModelRef model, DateTimeOffset now)
+    {
+        var forecast = ForecastTime.Of(estimated, now);
+        var known = Of(LatencyClass.Express, model, forecast.Sort);
+        if (known.Time is not { Samples: >= ExpressJobsMin } learned || now - known.NewestAt > ExpressAgeMax)
+        {
+            return null;
+        }
+
+        var us = forecast.By(learned);
+        return new Predicted(now + TimeSpan.FromMicroseconds(us), now + TimeSpan.FromMicroseconds(us * learned.HighOfLast));
+    }
 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
@@ -48,10 +68,11 @@ internal sealed partial class Calibrator(NpgsqlDataSource database, IngestOption
               SELECT e.job, e.xid FROM events e, closed c
               WHERE e.type IN ('job.completed', 'job.expired') AND e.xid > $1 AND e.xid < c.open ORDER BY e.xid DESC LIMIT $2
             )
-            SELECT ((c.open::text::bigint - 1)::text)::xid8, j.class, j.model, j.model_version, j.forecast_us,
-                   extract(epoch FROM j.finished_at - j.queued_at)::float8 * 1e6, j.forecast_cost_pico, j.cost_pico::float8
+            SELECT ((c.open::text::bigint - 1)::text)::xid8, j.class, j.model, j.model_version, j.forecast_us, j.forecast_wait_us,
+                   extract(epoch FROM j.finished_at - j.queued_at)::float8 * 1e6, coalesce(j.finished_at < j.predicted_early_at, false),
+                   coalesce(j.finished_at > j.predicted_late_at, false), j.forecast_cost_pico, j.cost_pico::float8, j.finished_at
             FROM closed c
-            LEFT JOIN (ended e JOIN jobs j ON j.id = e.job AND j.state = 'completed' AND j.forecast_us IS NOT NULL
+            LEFT JOIN (ended e JOIN jobs j ON j.id = e.job AND j.state = 'completed' AND j.forecast_us IS NOT NULL AND j.route IS NULL
                        AND NOT EXISTS (SELECT FROM events p WHERE p.job = j.id AND p.type = 'job.paused')) ON true
             ORDER BY e.xid
             """
@@ -59,35 +80,33 @@ internal sealed partial class Calibrator(NpgsqlDataSource database, IngestOption
         command.Parameters.Add(new() { Value = _after, NpgsqlDbType = NpgsqlDbType.Xid8 });
         command.Parameters.Add(new() { Value = options.CalibrationRowsMax });
         await using var reader = await command.ExecuteReaderAsync(stop);
-        var changed = new HashSet<(LatencyClass, ModelRef)>();
         while (await reader.ReadAsync(stop))
         {
             _after = reader.GetFieldValue<ulong>(0);
-            if (await reader.IsDBNullAsync(1, stop) || !LatencyClasses.TryParse(reader.GetString(1), out var latencyClass))
+            if (!await reader.IsDBNullAsync(1, stop) && LatencyClasses.TryParse(reader.GetString(1), out var latencyClass))
             {
-                continue;
+                _calibration.Observe(await ReadAsync(reader, latencyClass, stop));
             }
-
-            var key = (latencyClass, new ModelRef(reader.GetString(2), reader.GetString(3)));
-            if (!_samples.TryGetValue(key, out var samples))
-            {
-                _samples[key] = samples = new Samples(options.CalibrationJobsMax);
-            }
-
-            samples.Add(
-                (reader.GetInt64(4), reader.GetDouble(5)),
-                await reader.IsDBNullAsync(6, stop) ? null : (reader.GetInt64(6), reader.GetDouble(7))
-            );
-            changed.Add(key);
         }
 
-        if (changed.Count > 0)
-        {
-            _corrections = _samples.ToDictionary(
-                known => known.Key,
-                known => changed.Contains(known.Key) ? known.Value.Correct() : _corrections.GetValueOrDefault(known.Key)
-            );
-        }
+        _calibration.Learn();
+    }
+
+    private static async ValueTask<EndedJob> ReadAsync(NpgsqlDataReader row, LatencyClass latencyClass, CancellationToken stop)
+    {
+        long? waitUs = await row.IsDBNullAsync(5, stop) ? null : row.GetInt64(5);
+        var hasCost = !await row.IsDBNullAsync(9, stop);
+        return new EndedJob(
+            latencyClass,
+            new ModelRef(row.GetString(2), row.GetString(3)),
+            new ForecastTime(waitUs, row.GetInt64(4)),
+            row.GetDouble(6),
+            row.GetBoolean(7),
+            row.GetBoolean(8),
+            hasCost ? row.GetInt64(9) : null,
+            hasCost ? row.GetDouble(10) : null,
+            row.GetFieldValue<DateTimeOffset>(11)
+        );
     }
 
     private async Task TryTurnAsync(CancellationToken stop)
@@ -102,41 +121,6 @@ internal sealed partial class Calibrator(NpgsqlDataSource database, IngestOption
         }
     }
 
-    /// <summary>The last jobs of a class and model.</summary>
-    private sealed class Samples(int most)
-    {
-        private readonly Queue<(double, double)> _times = [];
-        private readonly Queue<(double, double)> _costs = [];
-
-        public void Add((double Forecast, double Actual) took, (double Forecast, double Actual)? cost)
-        {
-            Add(_times, took);
-            if (cost is { } known)
-            {
-                Add(_costs, known);
-            }
-        }
-
-        public Corrections Correct() => new(Correction.Of(_times), Correction.Of(_costs));
-
-        private void Add(Queue<(double, double)> samples, (double Forecast, double Actual) sample)
-        {
-            if (sample.Actual <= 0)
-            {
-                return;
-            }
-
-            samples.Enqueue(sample);
-            if (samples.Count > most)
-            {
-                samples.Dequeue();
-            }
-        }
-    }
-
     [LoggerMessage(34, LogLevel.Warning, "Cannot learn from jobs that have ended, and will again: {Reason}")]
     private static partial void LogNotLearned(ILogger log, string reason);
 }
-
-/// <summary>What forecasts of a class and model leave out: of the time, in microseconds, and of the cost, in pico-USD.</summary>
-internal readonly record struct Corrections(Correction? Time, Correction? Cost);

@@ -16,7 +16,7 @@ internal sealed record EstimateView
 {
     public string Object { get; } = "estimate";
 
-    /// <summary>The model that the figures are of; of a route the first variant, as if every answer of it were accepted.</summary>
+    /// <summary>The model that the figures are of; of a route the first variant, and what goes on from it as <see cref="TurnsPerTask"/> says.</summary>
     public required ModelRef Model { get; init; }
 
     /// <summary>The route, as <c>name@version</c>.</summary>
@@ -26,8 +26,19 @@ internal sealed record EstimateView
     /// <summary>Of a route that was measured: its variants and itself, with what all tasks would cost by that measurement.</summary>
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     public IReadOnlyList<ChoiceEstimate>? Choices { get; init; }
+
+    /// <summary>
+    /// Of a route that was measured: model executions of a task, which the figures are reckoned with. Absent where nothing was measured: they are
+    /// then as if every answer of the first variant were accepted.
+    /// </summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public double? TurnsPerTask { get; init; }
     public required long Tasks { get; init; }
     public required long Units { get; init; }
+
+    /// <summary>Tasks whose input came before in the job: they get the result of the first, cost nothing and are charged as any other.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public long? RepeatedTasks { get; init; }
 
     /// <summary>Tasks whose units were counted, where the body was a sample; the rest is taken to be like them.</summary>
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
@@ -126,11 +137,21 @@ internal sealed class Estimates(
     )
     {
         var stop = http.RequestAborted;
-        var count = new Count();
-        await using var upload = new Upload(http.Tenant(), parameters, mistakes, admission, _ => count, options, hash: null);
+        Count? count = null;
+        await using var upload = new Upload(
+            http.Tenant(),
+            parameters,
+            mistakes,
+            admission,
+            order => count = new Count(new RepeatedInputs(order.Reuse ? options.RepeatedInputsMax : 0)),
+            options,
+            hash: null
+        );
         if (!isInline)
         {
-            return await upload.ReadLinesAsync(body, BufferBytes, stop) is { } bad ? (null, bad) : Scaled(upload.Order!, count, parameters);
+            return await upload.ReadLinesAsync(body, BufferBytes, stop) is { } bad
+                ? (null, bad)
+                : Scaled(upload.Order!, count!, parameters);
         }
 
         if (await WholeBody.ReadAsync(body, options.InlineBodyBytesMax, stop) is not { } bytes)
@@ -148,7 +169,7 @@ internal sealed class Estimates(
         }
 
         using var whole = new MemoryStream(bytes.ToArray());
-        return await upload.ReadInlineAsync(whole, stop) is { } refused ? (null, refused) : Scaled(upload.Order!, count, parameters);
+        return await upload.ReadInlineAsync(whole, stop) is { } refused ? (null, refused) : Scaled(upload.Order!, count!, parameters);
     }
 
     /// <summary>The body, where it is an object with a shape; anything else is read, and its mistakes told, as a job's.</summary>
@@ -192,7 +213,7 @@ internal sealed class Estimates(
         }
 
         var (order, refused) = await admission.AdmitAsync(tenant, parameters, mistakes, 0, stop);
-        return refused is not null ? (null, refused) : (new Work(order!, tasks, units, null), null);
+        return refused is not null ? (null, refused) : (new Work(order!, tasks, units, null, null, units), null);
     }
 
     private (long Tasks, long Units) ReadShape(JsonElement shape, Mistakes mistakes)
@@ -254,7 +275,7 @@ internal sealed class Estimates(
     {
         if (parameters[JobParameters.Tasks] is not { } text)
         {
-            return (new Work(order, count.Tasks, count.Units, null), null);
+            return (new Work(order, count.Tasks, count.Units, null, count.Repeated, count.UnitsToRun), null);
         }
 
         if (
@@ -272,7 +293,9 @@ internal sealed class Estimates(
             return (null, Admission.Refuse(mistakes));
         }
 
-        return (new Work(order, tasks, (long)Math.Ceiling((double)count.Units / count.Tasks * tasks), count.Tasks), null);
+        return (new Work(order, tasks, Scale(count.Units), count.Tasks, Scale(count.Repeated), Scale(count.UnitsToRun)), null);
+
+        long Scale(long counted) => (long)Math.Ceiling((double)counted / count.Tasks * tasks);
     }
 
     /// <summary>What the rest of a job would take from now on.</summary>
@@ -290,11 +313,13 @@ internal sealed class Estimates(
         }
 
         var now = Moments.Now(time);
+        var quality = work.Order.Route is { } measured ? await QualityAsync(measured, stop) : null;
+        var turns = Turns.Of(work.Order.Route, quality);
         var classes = new List<ClassEstimate>();
         foreach (var latencyClass in Enum.GetValues<LatencyClass>())
         {
             var (priced, _) = await prices.PriceAsync(work.Order with { Class = latencyClass }, work.Units, now, stop);
-            classes.Add(Of(forecast, work, latencyClass, priced.EstimatePico!.Value, now));
+            classes.Add(Of(forecast, work, turns, latencyClass, priced.EstimatePico!.Value, now));
         }
 
         return Results.Json(
@@ -302,10 +327,12 @@ internal sealed class Estimates(
             {
                 Model = work.Order.Model.Ref,
                 Route = work.Order.Route?.ToString(),
-                Choices = work.Order.Route is { } route ? await ChoicesAsync(route, work.Tasks, stop) : null,
+                Choices = quality is null ? null : Choices(quality, work.Tasks),
+                TurnsPerTask = quality is null ? null : Math.Round(turns.PerTask, 6),
                 Tasks = work.Tasks,
                 Units = work.Units,
                 SampledTasks = work.SampledTasks,
+                RepeatedTasks = work.Repeated,
                 Deadline = work.Order.Deadline,
                 ForecastAt = forecast.At,
                 Classes = classes,
@@ -314,23 +341,24 @@ internal sealed class Estimates(
         );
     }
 
-    private async Task<IReadOnlyList<ChoiceEstimate>?> ChoicesAsync(ModelRoute route, long tasks, CancellationToken stop)
+    /// <summary>What was measured of this version of the route; null where nothing was.</summary>
+    private async Task<RouteQuality?> QualityAsync(ModelRoute route, CancellationToken stop)
     {
         var stored = await routes.FindAsync(route.Name, stop);
-        return stored?.Route.Version == route.Version && stored.Quality is { } quality
-            ?
-            [
-                .. quality.Choices.Select(c => new ChoiceEstimate(
-                    c.Choice,
-                    c.Accuracy,
-                    c.TurnsPerTask,
-                    Math.Round((decimal)c.CostPerTaskPicoUsd * tasks)
-                )),
-            ]
-            : null;
+        return stored?.Route.Version == route.Version ? stored.Quality : null;
     }
 
-    private ClassEstimate Of(Forecast forecast, Work work, LatencyClass latencyClass, long price, DateTimeOffset now)
+    private static IReadOnlyList<ChoiceEstimate> Choices(RouteQuality quality, long tasks) =>
+        [
+            .. quality.Choices.Select(c => new ChoiceEstimate(
+                c.Choice,
+                c.Accuracy,
+                c.TurnsPerTask,
+                Math.Round((decimal)c.CostPerTaskPicoUsd * tasks)
+            )),
+        ];
+
+    private ClassEstimate Of(Forecast forecast, Work work, Turns turns, LatencyClass latencyClass, long price, DateTimeOffset now)
     {
         var order = work.Order;
         var deadline = order.DeadlineGiven ? order.Deadline : now + LatencyClasses.Defaults[latencyClass].CompletionWindow;
@@ -338,18 +366,19 @@ internal sealed class Estimates(
             order.Model.Ref,
             latencyClass,
             null,
-            work.Units,
+            work.UnitsToRun,
             (int)Math.Min(work.Tasks, int.MaxValue),
             order.DeadlineGiven ? order.Deadline : null
         );
-        var verdict = AdmissionRule.Decide(forecast, ask, LatencyClasses.Defaults, now).Verdict switch
+        var ruling = AdmissionRule.Decide(forecast, ask, LatencyClasses.Defaults, now, e => calibrator.Express(e, ask.Model, now));
+        var verdict = ruling.Verdict switch
         {
             AdmissionVerdict.Accepted => "accepted",
             AdmissionVerdict.ExpressRefused => "express_refused",
             _ => "hopeless",
         };
-        var estimated = Prediction.Estimate(forecast, order.Model.Ref, latencyClass, work.Units, work.Tasks, deadline);
-        return estimated is { } e && JobPrediction.Of(e, calibrator.Of(latencyClass, order.Model.Ref), now) is { } predicted
+        var estimated = turns.Estimate(forecast, order.Model.Ref, latencyClass, work.UnitsToRun, work.TasksToRun, deadline);
+        return estimated is { } e && JobPrediction.Of(e, sort => calibrator.Of(latencyClass, order.Model.Ref, sort), now) is { } predicted
             ? new ClassEstimate
             {
                 Class = latencyClass,
@@ -374,21 +403,33 @@ internal sealed class Estimates(
     private static DateTimeOffset Later(DateTimeOffset a, DateTimeOffset b) => a > b ? a : b;
 
     /// <summary>The job that is asked about.</summary>
-    private sealed record Work(JobOrder Order, long Tasks, long Units, long? SampledTasks);
+    /// <param name="Repeated">Tasks whose input came before; null where the inputs are not known.</param>
+    /// <param name="UnitsToRun">Units of the others.</param>
+    private sealed record Work(JobOrder Order, long Tasks, long Units, long? SampledTasks, long? Repeated, long UnitsToRun)
+    {
+        public long TasksToRun => Tasks - (Repeated ?? 0);
+    }
 
     /// <summary>Counts tasks, and lets them go.</summary>
-    private sealed class Count : IUploadSink
+    private sealed class Count(RepeatedInputs inputs) : IUploadSink
     {
         public long Tasks { get; private set; }
 
         public long Units { get; private set; }
 
+        public long Repeated { get; private set; }
+
+        public long UnitsToRun { get; private set; }
+
         public bool IsDue => false;
 
         public void Add(ReadOnlySpan<byte> customId, ReadOnlySpan<byte> input, int units, ReadOnlySpan<byte> group = default)
         {
+            var isRepeated = inputs.FirstOf(input, (int)Tasks) is not null;
             Tasks++;
             Units += units;
+            Repeated += isRepeated ? 1 : 0;
+            UnitsToRun += isRepeated ? 0 : units;
         }
 
         public ValueTask StoreAsync(CancellationToken stop) => ValueTask.CompletedTask;

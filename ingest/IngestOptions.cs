@@ -118,7 +118,7 @@ internal sealed record IngestOptions
     public TimeSpan SweepEvery { get; init; } = TimeSpan.FromSeconds(5);
 
     /// <summary>How often predictions learn from jobs that have ended, from how many at once, and how many of a class and model are kept.</summary>
-    public TimeSpan CalibrationEvery { get; init; } = TimeSpan.FromSeconds(5);
+    public TimeSpan CalibrationEvery { get; init; } = TimeSpan.FromSeconds(1);
     public int CalibrationRowsMax { get; init; } = 2000;
     public int CalibrationJobsMax { get; init; } = 200;
 

@@ -25,11 +25,12 @@ internal sealed partial class JobGate(Forecasts forecasts, Calibrator calibrator
     {
         var given = order.DeadlineGiven ? order.Deadline : (DateTimeOffset?)null;
         var ask = new AdmissionAsk(order.Model.Ref, order.Class, order.Fallback, units, tasks, given);
-        var ruling = AdmissionRule.Decide(forecast, ask, LatencyClasses.Defaults, now);
+        var ruling = AdmissionRule.Decide(forecast, ask, LatencyClasses.Defaults, now, e => calibrator.Express(e, ask.Model, now));
         if (ruling.Verdict != AdmissionVerdict.Accepted && (options.RefuseLateExpress || ruling.Verdict != AdmissionVerdict.ExpressRefused))
         {
             LogRefused(log, order.Id, tasks, order.Model.Ref, order.Class, ruling.Verdict);
-            var offers = forecast is null || ruling.Verdict == AdmissionVerdict.Hopeless ? null : Slower(forecast, ask, now);
+            var offers =
+                forecast is null || ruling.Verdict == AdmissionVerdict.Hopeless ? null : Slower(forecast, order, units, tasks, now);
             return new GateRuling(order, Refusal(order, ruling, offers, isChange));
         }
 
@@ -40,20 +41,16 @@ internal sealed partial class JobGate(Forecasts forecasts, Calibrator calibrator
     /// <summary>In the pool that would run it.</summary>
     private JobPrediction? Predict(Forecast? forecast, JobOrder order, long units, int tasks, DateTimeOffset now) =>
         forecast is not null && Prediction.Estimate(forecast, order.Model.Ref, order.Class, units, tasks, order.Deadline) is { } estimated
-            ? JobPrediction.Of(estimated, calibrator.Of(order.Class, order.Model.Ref), now)
+            ? JobPrediction.Of(estimated, sort => calibrator.Of(order.Class, order.Model.Ref, sort), now)
             : null;
 
     /// <summary>Every slower class, with the time it would have the work done.</summary>
-    private static List<Offer> Slower(Forecast forecast, AdmissionAsk ask, DateTimeOffset now) =>
+    private List<Offer> Slower(Forecast forecast, JobOrder order, long units, int tasks, DateTimeOffset now) =>
         [
             .. new[] { LatencyClass.Standard, LatencyClass.Bulk }
-                .Select(slower => (Class: slower, Predicted: Prediction.Of(forecast, ask.Model, slower, ask.Units, ask.Tasks)))
+                .Select(slower => (Class: slower, Predicted: Predict(forecast, Under(slower, order, now), units, tasks, now)))
                 .Where(offer => offer.Predicted is not null)
-                .Select(offer => new Offer(
-                    offer.Class,
-                    null,
-                    offer.Predicted!.Value.Completion > now ? offer.Predicted.Value.Completion : now
-                )),
+                .Select(offer => new Offer(offer.Class, null, offer.Predicted!.At)),
         ];
 
     /// <summary>The order under the class it is accepted in; a window nobody chose becomes that of the class.</summary>

@@ -7,14 +7,14 @@ namespace Pipeline.Ingest;
 /// <param name="Early">Not before that in 19 of 20 cases.</param>
 /// <param name="Late">Not after that in 19 of 20 cases.</param>
 /// <param name="CostPico">What its tasks should cost, in pico-USD; null where the pool has no price.</param>
-/// <param name="ForecastUs">Microseconds from its acceptance to its completion by the forecast alone, from which the next predictions are learned.</param>
-/// <param name="ForecastCostPico">The same of its cost.</param>
+/// <param name="Forecast">The same by the forecast alone.</param>
+/// <param name="ForecastCostPico">The forecast's cost.</param>
 internal sealed record JobPrediction(
     DateTimeOffset At,
     DateTimeOffset Early,
     DateTimeOffset Late,
     long? CostPico,
-    long ForecastUs,
+    ForecastTime Forecast,
     long? ForecastCostPico
 )
 {
@@ -22,23 +22,51 @@ internal sealed record JobPrediction(
     /// The forecast's estimate, corrected by what became of the last jobs of its kind. A forecast a few seconds old may place the end
     /// before now; nothing ends before it has begun.
     /// </summary>
+    /// <param name="learned">What is known of a sort of jobs.</param>
     /// <returns>Null beyond the end of time.</returns>
-    public static JobPrediction? Of(Estimated estimated, Corrections corrections, DateTimeOffset now)
+    public static JobPrediction? Of(in Estimated estimated, Func<int, Corrections> learned, DateTimeOffset now)
     {
-        var forecastUs = Us(estimated.Completion - now);
+        var forecast = ForecastTime.Of(estimated, now);
+        var corrections = learned(forecast.Sort);
         var (at, early, late) = corrections.Time is { } time
-            ? (time.At(forecastUs), time.At(forecastUs) * time.Low, time.At(forecastUs) * time.High)
-            : (forecastUs, Us(estimated.Early - now), Us(estimated.Late - now));
+            ? (forecast.By(time), forecast.By(time) * time.Low, forecast.By(time) * time.High)
+            : (forecast.Us, ForecastTime.UsOf(estimated.Early - now), ForecastTime.UsOf(estimated.Late - now));
         var cost =
-            estimated.TaskCostPico is { } pico && corrections.Cost is { } learned
-                ? (long)Math.Min(learned.At(pico), long.MaxValue / 2.0)
+            estimated.TaskCostPico is { } pico && corrections.Cost is { } known
+                ? (long)Math.Min(known.At(0, pico), long.MaxValue / 2.0)
                 : estimated.TaskCostPico;
         return late < (DateTimeOffset.MaxValue - now).TotalMicroseconds
-            ? new JobPrediction(After(at), After(early), After(late), cost, (long)forecastUs, estimated.TaskCostPico)
+            ? new JobPrediction(After(at), After(early), After(late), cost, forecast, estimated.TaskCostPico)
             : null;
-
-        static double Us(TimeSpan span) => Math.Max(0, Math.Floor(span.TotalMicroseconds));
 
         DateTimeOffset After(double us) => now.AddTicks((long)us * TimeSpan.TicksPerMicrosecond);
     }
+}
+
+/// <summary>A forecast's time from a job's acceptance to its completion, from which the next predictions are learned.</summary>
+/// <param name="WaitUs">Microseconds of it that are spent on what is ahead; null where the pool has nothing to do.</param>
+/// <param name="Us">All of it.</param>
+internal readonly record struct ForecastTime(long? WaitUs, long Us)
+{
+    /// <summary>Sorts beyond the first: forecasts up to 20 ms, 160 ms, 1.3 s, 10 s, 82 s, and longer ones.</summary>
+    private const int SortsMax = 6;
+    private const double ShortUs = 20_000;
+    private const double Octave = 8;
+
+    /// <summary>The work's own part.</summary>
+    public long OwnUs => Us - (WaitUs ?? 0);
+
+    /// <summary>Forecasts of a sort are alike in how far they are off: 0 where nothing is ahead, else by their length.</summary>
+    public int Sort => WaitUs is null ? 0 : 1 + (int)Math.Clamp(Math.Ceiling(Math.Log(Math.Max(1, Us) / ShortUs, Octave)), 0, SortsMax - 1);
+
+    public static ForecastTime Of(in Estimated estimated, DateTimeOffset now)
+    {
+        var us = UsOf(estimated.Completion - now);
+        return new ForecastTime(estimated.IsIdle ? null : Math.Min(UsOf(estimated.Start - now), us), us);
+    }
+
+    /// <summary>Microseconds, corrected.</summary>
+    public double By(Correction learned) => learned.At(WaitUs ?? 0, OwnUs);
+
+    public static long UsOf(TimeSpan span) => Math.Max(0, span.Ticks / TimeSpan.TicksPerMicrosecond);
 }

@@ -57,6 +57,9 @@ public sealed class JobRow
     public long? ForecastUs { get; set; }
     public long? ForecastCostPico { get; set; }
 
+    /// <summary>Microseconds of it that were spent on what was ahead; null where nothing was.</summary>
+    public long? ForecastWaitUs { get; set; }
+
     /// <summary>The group of its tasks that name none of their own; see <see cref="Contracts.GroupName"/>.</summary>
     public string? GroupName { get; set; }
     public string? Webhook { get; set; }
@@ -185,7 +188,7 @@ internal sealed class JobsTable : IEntityTypeConfiguration<JobRow>
                 t.HasCheckConstraint(
                     "ck_jobs_predicted",
                     "predicted_early_at <= predicted_at AND predicted_at <= predicted_late_at AND predicted_cost_pico >= 0 "
-                        + "AND forecast_us >= 0 AND forecast_cost_pico >= 0"
+                        + "AND forecast_us >= 0 AND forecast_cost_pico >= 0 AND forecast_wait_us BETWEEN 0 AND forecast_us"
                 );
                 t.HasCheckConstraint("ck_jobs_group_name", $"group_name ~ '{GroupName.Pattern}'");
                 t.HasCheckConstraint("ck_jobs_cancel_reason", "cancel_reason IS NULL OR state IN ('cancelling', 'cancelled')");

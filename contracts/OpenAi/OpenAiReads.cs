@@ -5,6 +5,7 @@ using Microsoft.Extensions.DependencyInjection.Extensions;
 using Pipeline.Hosting;
 using Pipeline.OpenAi.Batches;
 using Pipeline.OpenAi.Files;
+using Pipeline.OpenAi.OutputFiles;
 
 namespace Pipeline.OpenAi;
 
@@ -19,6 +20,7 @@ public static class OpenAiReads
     {
         services.TryAddSingleton<FileStore>();
         services.TryAddSingleton<BatchStore>();
+        services.TryAddSingleton<PartialOutput>();
         return services;
     }
 

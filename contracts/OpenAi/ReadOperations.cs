@@ -44,7 +44,7 @@ internal static class ReadOperations
         "getFileContent",
         ApiTags.OpenAi,
         "A file's bytes.",
-        "Streamed, whatever `Accept` says. A download that broke off goes on with `Range`, and `If-Range` with the `ETag`."
+        "Streamed, whatever `Accept` says. A download that broke off goes on with `Range`, and `If-Range` with the `ETag`. Of a batch that runs, `partial_output_file_id` is a file that grows: `Range: bytes=N-` gives what came after N bytes, at most 8 MiB, or 416 while that is nothing."
     )
     {
         Parameters =

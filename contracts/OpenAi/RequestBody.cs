@@ -1,5 +1,6 @@
 using System.Text;
 using System.Text.Json;
+using Pipeline.Contracts;
 
 namespace Pipeline.OpenAi;
 
@@ -31,11 +32,28 @@ internal sealed record RequestBody(
     string? ServiceTier
 )
 {
+    /// <summary>The metadata key that names the group what is sent belongs to (<see cref="GroupName"/>), here and in the metadata of a batch.</summary>
+    public const string GroupKey = "pipeline_group";
+
+    private const string Metadata = "metadata";
+
     /// <summary>Inputs of one request at most, as OpenAI has it.</summary>
     public const int InputsMax = 2048;
 
-    private static readonly string[] EmbeddingFields = ["model", "input", "encoding_format", "dimensions", "user", "service_tier"];
-    private static readonly string[] OtherFields = ["model", "input", "service_tier"];
+    private static readonly string[] EmbeddingFields =
+    [
+        "model",
+        "input",
+        "encoding_format",
+        "dimensions",
+        "user",
+        "service_tier",
+        Metadata,
+    ];
+    private static readonly string[] OtherFields = ["model", "input", "service_tier", Metadata];
+
+    /// <summary>The group the inputs belong to; null where none is named.</summary>
+    public string? Group { get; private init; }
 
     /// <summary>Reads a body; every mistake is told.</summary>
     /// <returns>Null when there was one.</returns>
@@ -73,27 +91,70 @@ internal sealed record RequestBody(
         var tier = ReadText(body, "service_tier", ["priority", "default", "auto", "flex"], note);
         var dimensions = ReadDimensions(body, note);
         var inputs = ReadInputs(body, endpoint, out var isList, note);
-        return good ? new RequestBody(model!, inputs, isList, base64, dimensions, tier) : null;
+        var group = body.TryGetProperty(Metadata, out var metadata) ? ReadGroup(metadata, note) : null;
+        return good ? new RequestBody(model!, inputs, isList, base64, dimensions, tier) { Group = group } : null;
     }
 
-    /// <summary>The ids of an input that is an array of tokens, checked against the vocabulary.</summary>
-    /// <param name="vocabulary">Number of ids.</param>
-    public static byte[]? ReadByteTokens(JsonElement input, int vocabulary, string param, TellMistake tell)
+    /// <summary>The group that metadata names; what is wrong with it is told.</summary>
+    /// <param name="mayHaveOthers">True where other keys are their owner's to choose.</param>
+    public static string? ReadGroup(JsonElement metadata, TellMistake tell, bool mayHaveOthers = false)
     {
-        var bytes = new byte[input.GetArrayLength()];
+        if (metadata.ValueKind != JsonValueKind.Object)
+        {
+            if (metadata.ValueKind != JsonValueKind.Null)
+            {
+                tell("invalid_value", Metadata, $"{Metadata}: expected an object, given {Kind(metadata)}.");
+            }
+
+            return null;
+        }
+
+        foreach (var member in metadata.EnumerateObject().Where(member => !mayHaveOthers && member.Name != GroupKey))
+        {
+            tell(
+                "unknown_parameter",
+                $"{Metadata}.{member.Name}",
+                $"{Metadata}.{member.Name}: expected only {GroupKey}, given a field of that name."
+            );
+        }
+
+        if (!metadata.TryGetProperty(GroupKey, out var group))
+        {
+            return null;
+        }
+
+        if (group.ValueKind == JsonValueKind.String && GroupName.IsValid(group.GetString()))
+        {
+            return group.GetString();
+        }
+
+        tell(
+            "invalid_value",
+            $"{Metadata}.{GroupKey}",
+            $"{Metadata}.{GroupKey}: expected a string of {GroupName.Form}, given {Kind(group)}."
+        );
+        return null;
+    }
+
+    /// <summary>The ids of an input that is an array of tokens, checked against the vocabulary as far as its size is known.</summary>
+    /// <param name="vocabulary">Number of ids; <see cref="int.MaxValue"/> where only the worker knows.</param>
+    public static int[]? ReadTokens(JsonElement input, int vocabulary, string param, TellMistake tell)
+    {
+        var ids = new int[input.GetArrayLength()];
         var at = 0;
         foreach (var token in input.EnumerateArray())
         {
-            if (!token.TryGetInt32(out var id) || id < 0 || id >= vocabulary)
+            if (token.ValueKind != JsonValueKind.Number || !token.TryGetInt32(out var id) || id < 0 || id >= vocabulary)
             {
-                tell("invalid_token", param, $"{param}[{at}]: expected a token from 0 to {vocabulary - 1}, given {Excerpt(token)}.");
+                var expected = vocabulary == int.MaxValue ? "a token of the model's vocabulary" : $"a token from 0 to {vocabulary - 1}";
+                tell("invalid_token", param, $"{param}[{at}]: expected {expected}, given {Excerpt(token)}.");
                 return null;
             }
 
-            bytes[at++] = (byte)id;
+            ids[at++] = id;
         }
 
-        return bytes;
+        return ids;
     }
 
     public static string Kind(JsonElement value) =>

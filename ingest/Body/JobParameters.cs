@@ -77,6 +77,7 @@ internal sealed class JobParameters(IReadOnlyList<string> names)
         Fallback,
         Deadline,
         Timeout,
+        MaxCost,
         CustomId,
         Group,
         CancelOnDisconnect,

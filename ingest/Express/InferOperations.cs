@@ -159,6 +159,9 @@ internal sealed record InferRequest
     /// <summary>Seconds, or a time like <c>500ms</c>; what has not run by then expires.</summary>
     public JsonElement? Timeout { get; init; }
 
+    /// <summary>Budget in dollars of what is charged: where the inputs come to more, nothing is stored (422).</summary>
+    public string? MaxCost { get; init; }
+
     /// <summary>The group the inputs belong to: one user query, one agent run.</summary>
     public string? Group { get; init; }
 

@@ -124,6 +124,7 @@ internal sealed class AnswerInputs(
         var parameters = new JobParameters(JobParameters.OfJobs);
         parameters.Default(JobParameters.Model, request.Model);
         parameters.Default(JobParameters.Class, latency.Name());
+        parameters.Default(JobParameters.Group, request.Group);
         if (request.ServiceTier is null or "auto")
         {
             parameters.Default(JobParameters.Fallback, LatencyClass.Standard.Name());

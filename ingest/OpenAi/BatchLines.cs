@@ -83,6 +83,7 @@ internal sealed class BatchLines(WaitingBatch batch, Admission admission, Func<J
         parameters.Default(JobParameters.Class, batch.Class);
         parameters.Default(JobParameters.Deadline, batch.ExpiresAt.ToUniversalTime().ToString("O"));
         parameters.DefaultMetadata(batch.Metadata);
+        parameters.Default(JobParameters.Group, RequestBody.ReadGroup(batch.Metadata, (_, _, _) => { }, mayHaveOthers: true));
         var (order, refused) = await admission.AdmitAsync(batch.Tenant, parameters, new Mistakes(1), 0, stop);
         if (order is null)
         {
@@ -128,7 +129,7 @@ internal sealed class BatchLines(WaitingBatch batch, Admission admission, Func<J
             );
         }
 
-        var customId = Encoding.UTF8.GetBytes(line.CustomId);
+        var (customId, group) = (Encoding.UTF8.GetBytes(line.CustomId), Encoding.UTF8.GetBytes(line.Body.Group ?? ""));
         if (!_ids.TryAdd(customId, (int)number, out var first))
         {
             Tell(
@@ -161,7 +162,7 @@ internal sealed class BatchLines(WaitingBatch batch, Admission admission, Func<J
             );
             if (good && ErrorsTotal == 0)
             {
-                Writer!.Add(customId, stored, units);
+                Writer!.Add(customId, stored, units, group);
             }
         }
     }
@@ -180,6 +181,9 @@ internal sealed class BatchLines(WaitingBatch batch, Admission admission, Func<J
 internal sealed class TaskInputs(ModelManifest model, IngestOptions options)
 {
     private const int ByteVocabulary = 256;
+
+    /// <summary><c>[CLS]</c> and <c>[SEP]</c>.</summary>
+    private const int SpecialTokens = 2;
     private readonly TaskInput _input = TaskInput.For(model, options.TaskBytesMax);
 
     /// <summary>Why the model cannot serve an endpoint; null when it can.</summary>
@@ -240,30 +244,23 @@ internal sealed class TaskInputs(ModelManifest model, IngestOptions options)
     {
         stored = default;
         units = 0;
-        if (model.Tokenizer is not { Type: TokenizerType.Bytes } tokenizer)
-        {
-            tell(
-                "tokens_unsupported",
-                param,
-                $"{param}: expected a string, since the door does not have the vocabulary of {model.Ref}, given tokens."
-            );
-            return false;
-        }
-
-        var limit = Math.Min(options.TaskBytesMax, model.Limits.InputBytesMax);
+        var (tokenizer, bytesMax) = (model.Tokenizer!, Math.Min(options.TaskBytesMax, model.Limits.InputBytesMax));
+        var isBytes = tokenizer.Type == TokenizerType.Bytes;
+        var limit = isBytes ? bytesMax : (bytesMax - TokenIds.PackedBytes(0)) / sizeof(int);
         if (input.GetArrayLength() > limit)
         {
             tell("invalid_input", param, $"{param}: expected at most {limit} tokens, given {input.GetArrayLength()}.");
             return false;
         }
 
-        if (RequestBody.ReadByteTokens(input, ByteVocabulary, param, tell) is not { } bytes)
+        // Of word pieces only the worker has the vocabulary: it refuses what lies outside.
+        if (RequestBody.ReadTokens(input, isBytes ? ByteVocabulary : int.MaxValue, param, tell) is not { } ids)
         {
             return false;
         }
 
-        stored = bytes;
-        units = Math.Clamp(bytes.Length, 1, tokenizer.MaxLength);
+        stored = isBytes ? Array.ConvertAll(ids, id => (byte)id) : TokenIds.Pack(ids);
+        units = Math.Clamp(isBytes ? ids.Length : ids.Length + SpecialTokens, 1, tokenizer.MaxLength);
         return true;
     }
 

@@ -196,6 +196,7 @@ internal sealed class CreateBatch(
         if (body.TryGetProperty("metadata", out var metadata) && metadata.ValueKind != JsonValueKind.Null)
         {
             parameters.Take(JobParameters.Metadata, metadata, default, mistakes);
+            CheckGroup(metadata, mistakes);
         }
 
         return new BatchOrder(
@@ -212,7 +213,15 @@ internal sealed class CreateBatch(
         );
     }
 
-    /// <summary>One number and a unit, as OpenAI writes <c>24h</c>.</summary>
+    private static void CheckGroup(JsonElement metadata, Mistakes mistakes)
+    {
+        if (metadata.ValueKind == JsonValueKind.Object)
+        {
+            TellMistake tell = (_, field, _) => mistakes.Add(field, $"a string of {GroupName.Form}", Given(metadata, RequestBody.GroupKey));
+            RequestBody.ReadGroup(metadata, tell, mayHaveOthers: true);
+        }
+    }
+
     /// <summary>Reads a completion window, or tells what is wrong with it; then it is zero.</summary>
     internal TimeSpan CheckWindow(string? window, string given, Mistakes mistakes)
     {
@@ -226,6 +235,7 @@ internal sealed class CreateBatch(
         return TimeSpan.Zero;
     }
 
+    /// <summary>One number and a unit, as OpenAI writes <c>24h</c>.</summary>
     internal static bool TryParseWindow(string? text, out TimeSpan length)
     {
         length = default;

@@ -64,7 +64,7 @@ internal static class WriteOperations
         """
         Answers at once with a batch that is `validating`; its lines are read after, and it fails as a whole with what is wrong with them, or becomes a job.
         A line is `{"custom_id": "a-1", "method": "POST", "url": "/v1/embeddings", "body": {…}}`. `service_tier`: `priority` is express, `default` standard,
-        `flex`, `auto` or none bulk. The metadata key `idempotency_key` stands for the header where a client cannot set one.
+        `flex`, `auto` or none bulk. The metadata key `idempotency_key` stands for the header where a client cannot set one; `pipeline_group` names the group its lines belong to that name none of their own.
         """
     )
     {
@@ -139,7 +139,7 @@ internal static class WriteOperations
         "createEmbeddings",
         ApiTags.OpenAi,
         "Embeds one or a few inputs while the caller waits.",
-        $"Strings, or arrays of tokens where the model reads bytes; at most {Defaults.ExpressInputsMax} of them. {Tiers}"
+        $"Strings, or arrays of tokens: bytes, or ids of the vocabulary of a model with word pieces; at most {Defaults.ExpressInputsMax} of them. {Tiers}"
     )
     {
         Parameters = [ApiParameters.IdempotencyKey],
@@ -242,6 +242,9 @@ internal sealed record EmbeddingsRequest
     public int? Dimensions { get; init; }
     public string? User { get; init; }
     public string? ServiceTier { get; init; }
+
+    /// <summary><c>pipeline_group</c>: the group the inputs belong to; no other key.</summary>
+    public IReadOnlyDictionary<string, string>? Metadata { get; init; }
 }
 
 /// <summary>The shape of an answer with embeddings.</summary>
@@ -265,6 +268,9 @@ internal sealed record ModerationsRequest
     /// <summary>A string, or an array of them.</summary>
     public required JsonElement Input { get; init; }
     public string? ServiceTier { get; init; }
+
+    /// <summary><c>pipeline_group</c>: the group the inputs belong to; no other key.</summary>
+    public IReadOnlyDictionary<string, string>? Metadata { get; init; }
 }
 
 /// <summary>The shape of an answer with labels.</summary>

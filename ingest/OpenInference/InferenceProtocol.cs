@@ -199,6 +199,7 @@ internal sealed class InferenceProtocol(
         parameters.Default(JobParameters.Model, model.Ref.ToString());
         parameters.Default(JobParameters.Class, (request.Priority == 2 ? LatencyClass.Standard : LatencyClass.Express).Name());
         parameters.Default(JobParameters.Fallback, request.Priority == 0 ? LatencyClass.Standard.Name() : null);
+        parameters.Default(JobParameters.Group, request.Group);
         return parameters;
     }
 

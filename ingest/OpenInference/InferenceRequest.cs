@@ -61,6 +61,9 @@ internal sealed class InferenceRequest
     /// <summary><c>parameters.timeout</c> in microseconds, as Triton counts it; 0 for none.</summary>
     public long TimeoutUs { get; private set; }
 
+    /// <summary><c>parameters.group</c>: what the rows belong to, beyond the protocol; null for none.</summary>
+    public string? Group { get; private set; }
+
     /// <summary>Whether outputs are wanted as binary data where they do not say.</summary>
     public bool BinaryOutput { get; private set; }
 
@@ -326,6 +329,7 @@ internal sealed class InferenceRequest
             ?? 0;
         TimeoutUs = Whole(Field, parameters, "timeout", long.MaxValue, "microseconds") ?? 0;
         BinaryOutput = Flag(Field, parameters, "binary_data_output") ?? false;
+        Group = Name(Field, parameters, "group");
     }
 
     private JsonElement? ReadParameters(string field, scoped ref Utf8JsonReader json)
@@ -367,6 +371,22 @@ internal sealed class InferenceRequest
 
         var upTo = max == long.MaxValue ? "0 or more" : $"0 to {max}";
         _mistakes.Add($"{field}.{name}", $"a whole number, {upTo}: {of}", Excerpt.Of(value.GetRawText()));
+        return null;
+    }
+
+    private string? Name(string field, JsonElement? parameters, string name)
+    {
+        if (parameters?.TryGetProperty(name, out var value) is not true || value.ValueKind == JsonValueKind.Null)
+        {
+            return null;
+        }
+
+        if (value.ValueKind == JsonValueKind.String && GroupName.IsValid(value.GetString()))
+        {
+            return value.GetString();
+        }
+
+        _mistakes.Add($"{field}.{name}", $"a string of {GroupName.Form}", Excerpt.Of(value.GetRawText()));
         return null;
     }
 

@@ -84,7 +84,7 @@ internal static class ProtocolOperations
             $"""
             A batch of n rows is n tasks, at most {Defaults.ExpressInputsMax}, on the express path; one row that failed is the whole answer. `parameters.priority` 1 is express, 2 standard, 0
             or none express where it can be promised now, else standard. `parameters.timeout` is in microseconds: what has not run by then expires (504), after
-            {Defaults.ExpressWaitMax.TotalSeconds:0} s at most. `parameters` of the answer names the `job`, its class and its cost.
+            {Defaults.ExpressWaitMax.TotalSeconds:0} s at most. `parameters.group` names the group the rows belong to. `parameters` of the answer names the `job`, its class and its cost.
             """,
             ofVersion
         ) with

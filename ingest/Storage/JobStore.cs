@@ -102,7 +102,8 @@ internal sealed class JobStore(NpgsqlDataSource database)
               UPDATE jobs SET state = 'queued', tasks = $2, units = $3, chunks = $4, open_chunks = $4, queued_at = $5, predicted_at = $6,
                 class = $12, deadline = $13, per_million_units_pico = $14, estimate_pico = $15,
                 reserved_pico = reserve_budget(tenant, $5, $15),
-                predicted_early_at = $16, predicted_late_at = $17, predicted_cost_pico = $18, forecast_us = $19, forecast_cost_pico = $20
+                predicted_early_at = $16, predicted_late_at = $17, predicted_cost_pico = $18, forecast_us = $19, forecast_cost_pico = $20,
+                forecast_wait_us = $21
               WHERE id = $1 AND state = 'receiving'
               RETURNING id, tenant
             ), told AS (
@@ -133,8 +134,9 @@ internal sealed class JobStore(NpgsqlDataSource database)
         p.Add(Moment(order.Predicted?.Early));
         p.Add(Moment(order.Predicted?.Late));
         p.Add(Amount(order.Predicted?.CostPico));
-        p.Add(Amount(order.Predicted?.ForecastUs));
+        p.Add(Amount(order.Predicted?.Forecast.Us));
         p.Add(Amount(order.Predicted?.ForecastCostPico));
+        p.Add(Amount(order.Predicted?.Forecast.WaitUs));
         return await command.ExecuteScalarAsync(stop) is 1;
     }
 
@@ -274,9 +276,9 @@ internal sealed class JobStore(NpgsqlDataSource database)
             INSERT INTO jobs (id, tenant, model, model_version, class, state, tasks, units, chunks, open_chunks, deadline, predicted_at,
                               webhook, metadata, max_cost_pico, retry_of, created_at, queued_at, per_million_units_pico,
                               estimate_pico, reserved_pico, predicted_early_at, predicted_late_at, predicted_cost_pico, group_name,
-                              forecast_us, forecast_cost_pico, uses_cache, route, traceparent)
+                              forecast_us, forecast_cost_pico, uses_cache, route, traceparent, forecast_wait_us)
             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
-                    reserve_budget($2, $17, $19), $20, $21, $22, $23, $24, $25, $26, $27, $28)
+                    reserve_budget($2, $17, $19), $20, $21, $22, $23, $24, $25, $26, $27, $28, $29)
             """
         );
         var p = insert.Parameters;
@@ -303,7 +305,7 @@ internal sealed class JobStore(NpgsqlDataSource database)
         p.Add(Moment(order.Predicted?.Late));
         p.Add(Amount(order.Predicted?.CostPico));
         p.Add(new() { Value = (object?)order.Group ?? DBNull.Value, NpgsqlDbType = NpgsqlDbType.Text });
-        p.Add(Amount(order.Predicted?.ForecastUs));
+        p.Add(Amount(order.Predicted?.Forecast.Us));
         p.Add(Amount(order.Predicted?.ForecastCostPico));
         p.Add(new() { Value = order.UsesCache });
         p.Add(
@@ -314,6 +316,7 @@ internal sealed class JobStore(NpgsqlDataSource database)
             }
         );
         p.Add(new() { Value = (object?)order.Traceparent ?? DBNull.Value, NpgsqlDbType = NpgsqlDbType.Text });
+        p.Add(Amount(order.Predicted?.Forecast.WaitUs));
         return insert;
     }
 

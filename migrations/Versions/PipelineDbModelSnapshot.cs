@@ -1407,6 +1407,10 @@ namespace Pipeline.Migrations.Versions
                         .HasColumnType("bigint")
                         .HasColumnName("forecast_us");
 
+                    b.Property<long?>("ForecastWaitUs")
+                        .HasColumnType("bigint")
+                        .HasColumnName("forecast_wait_us");
+
                     b.Property<string>("GroupName")
                         .HasColumnType("text")
                         .HasColumnName("group_name");
@@ -1589,7 +1593,7 @@ namespace Pipeline.Migrations.Versions
 
                             t.HasCheckConstraint("ck_jobs_open_chunks", "open_chunks BETWEEN 0 AND chunks AND CASE WHEN state IN ('queued', 'running') THEN open_chunks > 0 WHEN state IN ('cancelling', 'failed') THEN true ELSE open_chunks = 0 END");
 
-                            t.HasCheckConstraint("ck_jobs_predicted", "predicted_early_at <= predicted_at AND predicted_at <= predicted_late_at AND predicted_cost_pico >= 0 AND forecast_us >= 0 AND forecast_cost_pico >= 0");
+                            t.HasCheckConstraint("ck_jobs_predicted", "predicted_early_at <= predicted_at AND predicted_at <= predicted_late_at AND predicted_cost_pico >= 0 AND forecast_us >= 0 AND forecast_cost_pico >= 0 AND forecast_wait_us BETWEEN 0 AND forecast_us");
 
                             t.HasCheckConstraint("ck_jobs_prices", "per_million_units_pico >= 0 AND estimate_pico >= 0 AND reserved_pico >= 0 AND units_done >= 0");
 

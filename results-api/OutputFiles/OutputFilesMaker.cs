@@ -4,9 +4,9 @@ using NpgsqlTypes;
 using Pipeline.Contracts;
 using Pipeline.Hosting;
 using Pipeline.Migrations;
-using Pipeline.OpenAi;
 using Pipeline.OpenAi.Batches;
 using Pipeline.OpenAi.Files;
+using Pipeline.OpenAi.OutputFiles;
 
 namespace Pipeline.ResultsApi.OutputFiles;
 
@@ -126,11 +126,13 @@ internal sealed partial class OutputFilesMaker(
         var (completed, failed) = (0, 0);
 
         await using var content = files.Open(input);
-        await using var tasks = EndedTasks.ReadAsync(database, batch.Job, stop).GetAsyncEnumerator(stop);
+        await using var tasks = BatchTasks.ReadAsync(database, batch.Job, isFinished: true, stop).GetAsyncEnumerator(stop);
         await foreach (var given in FileLines.ReadAsync(content, options.LineBytesMax, stop))
         {
             using var line = BatchLine.Read(given.Bytes.Span, batch.Endpoint, (_, _, message) => throw new InvalidDataException(message));
-            var ends = await TakeAsync(tasks, line!, given.Number);
+            var ends =
+                await BatchTasks.TakeAsync(tasks, line!, given.Number)
+                ?? throw new InvalidDataException($"Line {given.Number} of the input file has no tasks in the job.");
             var bytes = lines.Write(line!, given.Number, ends, out var isCompleted);
             await (isCompleted ? output : errors).WriteAsync(bytes, stop);
             completed += isCompleted ? 1 : 0;
@@ -139,22 +141,6 @@ internal sealed partial class OutputFilesMaker(
 
         await FinishAsync(batch, output, errors, completed, failed, lines.Units, stop);
         LogMade(log, batch.Job, completed, failed);
-    }
-
-    private static async Task<List<EndedTask>> TakeAsync(IAsyncEnumerator<EndedTask> tasks, BatchLine line, long number)
-    {
-        var ends = new List<EndedTask>(line.Body.Inputs.Count);
-        while (ends.Count < line.Body.Inputs.Count)
-        {
-            if (!await tasks.MoveNextAsync() || tasks.Current.CustomId != line.CustomId)
-            {
-                throw new InvalidDataException($"Line {number} of the input file is not that of the job's tasks.");
-            }
-
-            ends.Add(tasks.Current);
-        }
-
-        return ends;
     }
 
     private async Task FinishAsync(

@@ -55,14 +55,17 @@ public static class AdmissionRule
     private static readonly TimeSpan RetryAfterMax = TimeSpan.FromMinutes(1);
 
     /// <param name="forecast">The last one, if it is fresh; else null.</param>
+    /// <param name="express">When express that is estimated so is really done, as far as that was learned; null where it was not.</param>
     public static Admitted Decide(
         Forecast? forecast,
         AdmissionAsk ask,
         IReadOnlyDictionary<LatencyClass, LatencyClassOptions> classes,
-        DateTimeOffset now
+        DateTimeOffset now,
+        Func<Estimated, Predicted?>? express = null
     )
     {
-        var predicted = Predict(forecast, ask, ask.Class, now);
+        var predicted =
+            (ask.Class == LatencyClass.Express ? Learned(forecast, ask, express) : null) ?? Predict(forecast, ask, ask.Class, now);
         if (forecast is not null && ask.Deadline is { } deadline && IsHopeless(forecast, ask, deadline))
         {
             return new Admitted(
@@ -80,11 +83,18 @@ public static class AdmissionRule
         }
 
         var due = Earlier(now + classes[LatencyClass.Express].Target, ask.Deadline);
-        return predicted is { } express && express.Late <= due ? new Admitted(AdmissionVerdict.Accepted, ask.Class, predicted)
+        return predicted is { } fast && fast.Late <= due ? new Admitted(AdmissionVerdict.Accepted, ask.Class, predicted)
             : ask.Fallback is { } slower && slower > ask.Class
                 ? new Admitted(AdmissionVerdict.Accepted, slower, Predict(forecast, ask, slower, now))
             : RefuseExpress(forecast, ask, predicted, classes, due, now);
     }
+
+    private static Predicted? Learned(Forecast? forecast, AdmissionAsk ask, Func<Estimated, Predicted?>? express) =>
+        forecast is not null
+        && express is not null
+        && Prediction.Estimate(forecast, ask.Model, LatencyClass.Express, ask.Units, ask.Tasks, DateTimeOffset.MaxValue) is { } estimated
+            ? express(estimated)
+            : null;
 
     private static bool IsHopeless(Forecast forecast, AdmissionAsk ask, DateTimeOffset deadline) =>
         Prediction.AtBest(forecast, ask.Model, ask.Class, ask.Units) is { } best && best > deadline;

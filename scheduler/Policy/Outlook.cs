@@ -57,10 +57,27 @@ internal static class Outlook
             AlphaNs = pace.AlphaNs,
             BetaNs = pace.BetaNs * cost.PaddingRatio,
             UnitsPerBatch = pace.UnitsPerBatch,
+            BatchNs = BatchNs(pace),
+            RowsPerBatch = pace.RowsMax,
             ErrorBand = cost.UpperBand,
             LowerBand = cost.LowerBand,
             RealShare = cost.RealShare,
         };
+    }
+
+    /// <summary>By doublings of the door's units, up to a full batch: a score of numbers however large that is.</summary>
+    private static List<long> BatchNs(in Pace pace)
+    {
+        var times = new List<long>();
+        for (var units = 1L; ; units *= 2)
+        {
+            var isFull = units >= pace.UnitsPerBatch;
+            times.Add((long)pace.Cost.BatchNs(Math.Min(units, pace.UnitsPerBatch) * pace.Cost.PaddingRatio));
+            if (isFull)
+            {
+                return times;
+            }
+        }
     }
 
     /// <summary>Rows that are written before those of new work: each class waits for those before it.</summary>

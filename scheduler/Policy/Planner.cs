@@ -469,7 +469,8 @@ internal sealed class Planner : IPolicy
             var rest = done is null ? default : Rest(range, done[chunk.Key]);
             if (notLoadable && rest.Count > 0)
             {
-                Convict(chunk, range, Reasons.LoadsSpent, $"No worker can load {report.Model}: {report.NotLoaded}");
+                // Why is in the worker's log: it may name the worker's folders, and this is told to tenants.
+                Convict(chunk, range, Reasons.LoadsSpent, $"No worker can load {report.Model}; the input is not at fault.");
                 continue;
             }
 

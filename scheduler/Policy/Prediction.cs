@@ -21,7 +21,11 @@ public readonly record struct Estimated(
     long? CostPico,
     long? CostHighPico,
     long? TaskCostPico
-);
+)
+{
+    /// <summary>True when the pool has nothing to do, of whatever class or model.</summary>
+    public bool IsIdle { get; init; }
+}
 
 /// <summary>When newly submitted work will be done, from the scheduler's last forecast. The door predicts with it at admission.</summary>
 public static class Prediction
@@ -31,7 +35,8 @@ public static class Prediction
 
     /// <summary>
     /// The earliest completion among the pools that have the model: what is ahead of the work and the work itself, at the pool's pace.
-    /// A unit takes <c>β + α / units per batch</c> on one worker, and a task at least the time to write its row. Null when no live worker of any pool has the model.
+    /// What is ahead takes <c>β + α / units per batch</c> a unit on one worker; the work itself the time of its own batches, which are dearer by the
+    /// unit where they are small; and a task at least the time to write its row. Null when no live worker of any pool has the model.
     /// </summary>
     /// <param name="units">Units of the new work, as estimated at the door.</param>
     /// <param name="tasks">Its tasks: it never spreads over more workers than it has tasks, nor than it fills batches.</param>
@@ -102,14 +107,12 @@ public static class Prediction
             waitNs = Math.Max(waitNs, (free - at).TotalNanoseconds);
         }
 
-        // Less than a batch is left over at the end, and takes a whole batch's fixed time.
         var rowNs = pool.RowNs ?? 0;
         waitNs = Math.Max(waitNs, (double)(pool.TasksAhead?.ElementAtOrDefault((int)latencyClass) ?? 0) / pool.Workers * rowNs);
         waitNs = Math.Max(0, waitNs);
-        var batches = Math.Ceiling((double)units / Math.Max(1, pool.UnitsPerBatch));
-        var spread = Math.Clamp(Math.Min(batches, tasks), 1, pool.Workers);
-        var ownNs = Math.Max(0, pool.AlphaNs + Math.Max(units / spread * UnitNs(pool), tasks / spread * rowNs));
-        var deviceNs = Math.Max(0, (batches * pool.AlphaNs) + (units * pool.BetaNs));
+        var spread = Math.Clamp(Math.Min(Math.Ceiling(Batches(pool, units, tasks)), tasks), 1, pool.Workers);
+        var ownNs = OwnNs(pool, units / spread, tasks / spread, rowNs);
+        var deviceNs = DeviceNs(pool, units, tasks);
         var late = 1 + Math.Max(Band(pool.ErrorBand), pool.RowBand ?? 0);
         var early = Math.Max(0, 1 - Math.Max(Band(pool.LowerBand), pool.RowBand ?? 0));
         return
@@ -127,7 +130,52 @@ public static class Prediction
                 CostOf(pool, deviceNs * (1 + Band(pool.ErrorBand))),
                 CostOf(pool, deviceNs * (pool.RealShare ?? 1))
             )
+            {
+                IsIdle = pool.UnitsAhead.All(of => of <= 0),
+            }
             : null;
+    }
+
+    /// <summary>How many batches the work fills.</summary>
+    private static double Batches(PoolForecast pool, double units, double tasks) =>
+        Math.Max(units / Math.Max(1, pool.UnitsPerBatch), tasks / Math.Max(1, pool.RowsPerBatch ?? double.PositiveInfinity));
+
+    /// <summary>One worker's time for its share, when its turn has come.</summary>
+    private static double OwnNs(PoolForecast pool, double units, double tasks, double rowNs) =>
+        Math.Max(
+            0,
+            pool.BatchNs is null
+                // Less than a batch is left over at the end, and takes a whole batch's fixed time.
+                ? pool.AlphaNs + Math.Max(units * UnitNs(pool), tasks * rowNs)
+                : Math.Max(DeviceNs(pool, units, tasks), tasks * rowNs)
+        );
+
+    /// <summary>Device time of the work alone: full batches, and one of what is left over.</summary>
+    private static double DeviceNs(PoolForecast pool, double units, double tasks)
+    {
+        var batches = Batches(pool, units, tasks);
+        if (pool.BatchNs is not { Count: > 0 } times)
+        {
+            return Math.Max(0, (Math.Ceiling(batches) * pool.AlphaNs) + (units * pool.BetaNs));
+        }
+
+        var full = Math.Floor(batches);
+        var inFull = full > 0 ? units * (full / batches) : 0;
+        return (full > 0 ? full * BatchNs(times, pool.UnitsPerBatch, inFull / full) : 0)
+            + (batches > full ? BatchNs(times, pool.UnitsPerBatch, units - inFull) : 0);
+    }
+
+    /// <summary>Between the doublings a line; what is less than a unit takes what one does.</summary>
+    private static double BatchNs(IReadOnlyList<long> times, long full, double units)
+    {
+        var from = (int)Math.Clamp(Math.Floor(Math.Log2(Math.Max(1, units))), 0, Math.Max(0, times.Count - 2));
+        if (units <= 1 || from + 1 >= times.Count)
+        {
+            return times[0];
+        }
+
+        var (low, high) = (Math.Pow(2, from), from + 2 == times.Count ? Math.Max(full, Math.Pow(2, from) + 1) : Math.Pow(2, from + 1));
+        return times[from] + (Math.Min(1, (units - low) / (high - low)) * (times[from + 1] - times[from]));
     }
 
     private static long? CostOf(PoolForecast pool, double deviceNs) =>

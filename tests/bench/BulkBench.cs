@@ -38,28 +38,37 @@ internal static class BulkBench
         {
             Description = "Only compare: the job with telemetry off and on, in turns (metrics, and OTLP with traces sampled)",
         };
-        var pairs = new Option<int>("--pairs") { Description = "With --telemetry: pairs of off and on", DefaultValueFactory = _ => 5 };
+        var accounting = new Option<bool>("--accounting")
+        {
+            Description = "Only compare: the job with the books' rows left out by PostgreSQL and written, in turns",
+        };
+        var pairs = new Option<int>("--pairs")
+        {
+            Description = "With --telemetry or --accounting: pairs of off and on",
+            DefaultValueFactory = _ => 5,
+        };
         var command = new Command("bulk", "One large bulk job through four processes, beside two peers.")
         {
             tasks,
             peerTasks,
             noPeers,
             telemetry,
+            accounting,
             pairs,
         };
         command.SetAction(
             (parsed, stop) =>
-                parsed.GetValue(telemetry)
-                    ? TelemetryComparison.RunAsync(parsed.GetValue(tasks), parsed.GetValue(pairs), stop)
-                    : RunAsync(
-                        new BulkSettings
-                        {
-                            Tasks = parsed.GetValue(tasks),
-                            PeerTasks = parsed.GetValue(peerTasks),
-                            Peers = !parsed.GetValue(noPeers),
-                        },
-                        stop
-                    )
+                parsed.GetValue(telemetry) ? TelemetryComparison.RunAsync(parsed.GetValue(tasks), parsed.GetValue(pairs), stop)
+                : parsed.GetValue(accounting) ? AccountingComparison.RunAsync(parsed.GetValue(tasks), parsed.GetValue(pairs), stop)
+                : RunAsync(
+                    new BulkSettings
+                    {
+                        Tasks = parsed.GetValue(tasks),
+                        PeerTasks = parsed.GetValue(peerTasks),
+                        Peers = !parsed.GetValue(noPeers),
+                    },
+                    stop
+                )
         );
         return command;
     }

@@ -9,6 +9,7 @@ var root = new RootCommand("Measures the pipeline on this machine, side by side 
     SmallJobsBench.Create(),
     LimitBench.Create(),
     ExpressBench.Create(),
+    StreamsBench.Create(),
     LedgerBench.Create(),
     FidelityBench.Create(),
     SchedulerBench.Create(),
@@ -24,6 +25,7 @@ root.SetAction(
         + await SmallJobsBench.RunAsync(new(), stop)
         + await LimitBench.RunAsync(new(), stop)
         + await ExpressBench.RunAsync(new(), stop)
+        + await StreamsBench.RunAsync(new(), stop)
         + await LedgerBench.RunAsync(new(), stop)
         + await FidelityBench.RunAsync(new(), stop)
         + await DuplicatesBench.RunAsync(new(), stop)

@@ -48,6 +48,13 @@ internal sealed record BatchView
     /// </summary>
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     public int? QueuePosition { get; init; }
+
+    /// <summary>
+    /// Of a batch that runs, where one batch is asked for: the file whose content grows with the lines that complete, in the order of the
+    /// input, and is what the output file begins with.
+    /// </summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public string? PartialOutputFileId { get; init; }
     public required decimal CostPicoUsd { get; init; }
 
     [JsonIgnore]

@@ -6,6 +6,7 @@ using Npgsql;
 using Pipeline.Contracts;
 using Pipeline.Hosting;
 using Pipeline.Hosting.Api;
+using Pipeline.OpenAi.OutputFiles;
 
 namespace Pipeline.OpenAi.Batches;
 
@@ -66,6 +67,11 @@ internal static class ReadBatches
         if (!BatchIds.TryParse(id, out var job) || await batches.FindAsync(http.Tenant(), job, http.RequestAborted) is not { } batch)
         {
             return Unknown(id);
+        }
+
+        if (batch.Status == "in_progress")
+        {
+            batch = batch with { PartialOutputFileId = PartialOutput.IdOf(job).ToString() };
         }
 
         if (batch is { Status: "in_progress", RequestCounts: { Completed: 0, Failed: 0 } })

@@ -5,6 +5,7 @@ using Microsoft.Net.Http.Headers;
 using Pipeline.Contracts;
 using Pipeline.Hosting;
 using Pipeline.Hosting.Api;
+using Pipeline.OpenAi.OutputFiles;
 
 namespace Pipeline.OpenAi.Files;
 
@@ -44,13 +45,14 @@ internal static class ReadFiles
     private static async Task<IResult> GetAsync(string id, HttpContext http, FileStore files) =>
         await FindAsync(id, http, files) is { } file ? TypedResults.Json(FileView.Of(file), ApiJson.Options) : Unknown(id);
 
-    private static async Task<IResult> ContentAsync(string id, HttpContext http, FileStore files)
-    {
-        if (await FindAsync(id, http, files) is not { } file)
-        {
-            return Unknown(id);
-        }
+    private static async Task<IResult> ContentAsync(string id, HttpContext http, FileStore files, PartialOutput partial) =>
+        await FindAsync(id, http, files) is { } file ? Content(files, file)
+        : FileId.TryParse(id, out var output) && await partial.AnswerAsync(http, output) is { } growing ? growing
+        : Unknown(id);
 
+    /// <summary>Answers with a file's bytes, or a range of them.</summary>
+    public static IResult Content(FileStore files, StoredFile file)
+    {
         var tag = new EntityTagHeaderValue($"\"{Convert.ToHexStringLower(file.Sha256)}\"");
         return TypedResults.Stream(
             files.Open(file),

@@ -2,6 +2,7 @@ using System.Buffers;
 using System.Globalization;
 using System.Numerics;
 using System.Text;
+using Pipeline.Contracts;
 
 namespace Pipeline.GpuWorker.Models.Tokenizers;
 
@@ -9,7 +10,7 @@ namespace Pipeline.GpuWorker.Models.Tokenizers;
 /// BERT's tokenisation (Devlin et al., 2019; google-research/bert, tokenization.py): control characters dropped, every CJK ideograph and
 /// punctuation mark a word of its own, folded to lower case and without accents where asked; then, word by word, the longest piece of the
 /// vocabulary that fits, again and again. A word of more than 100 characters, or with a part that has no piece, is <c>[UNK]</c>.
-/// Text that looks like a special token is ordinary text.
+/// Text that looks like a special token is ordinary text. Ids that came in place of a text are taken as they are.
 /// </summary>
 internal sealed class WordPieceTokenizer(WordPieceVocabulary vocabulary, bool lowerCase, int maxLength) : ITextTokenizer
 {
@@ -21,7 +22,7 @@ internal sealed class WordPieceTokenizer(WordPieceVocabulary vocabulary, bool lo
 
     public TextTask Prepare(ReadOnlyMemory<byte> utf8)
     {
-        var ids = Tokenize(utf8.Span);
+        var ids = TokenIds.AreIn(utf8.Span) ? Framed(TokenIds.Unpack(utf8.Span)) : Tokenize(utf8.Span);
         return new TokenTask(ids) { Units = ids.Length };
     }
 
@@ -58,6 +59,23 @@ internal sealed class WordPieceTokenizer(WordPieceVocabulary vocabulary, bool lo
         var ids = words.Finish(vocabulary.Sep);
         ArrayPool<int>.Shared.Return(room);
         return ids;
+    }
+
+    /// <summary>Ids with <c>[CLS]</c> and <c>[SEP]</c> around them, where they did not come with these, cut at the longest length.</summary>
+    /// <exception cref="TaskInputException">One is none of the vocabulary.</exception>
+    private int[] Framed(ReadOnlySpan<int> ids)
+    {
+        for (var i = 0; i < ids.Length; i++)
+        {
+            if (ids[i] < 0 || ids[i] >= vocabulary.Count)
+                throw new TaskInputException(
+                    $"Token {i}: expected an id of the model's vocabulary, 0 to {vocabulary.Count - 1}, given {ids[i]}."
+                );
+        }
+
+        if (ids.Length > 1 && ids[0] == vocabulary.Cls && ids[^1] == vocabulary.Sep)
+            ids = ids[1..^1];
+        return [vocabulary.Cls, .. ids[..Math.Min(ids.Length, maxLength - 2)], vocabulary.Sep];
     }
 
     private void Append(ref Words words, Rune character, Span<Rune> parts)

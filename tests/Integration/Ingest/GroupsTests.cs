@@ -246,7 +246,7 @@ public sealed class GroupsTests
             "INSERT INTO events (tenant, job, type, data, created_at) SELECT tenant, id, 'job.completed', '{}', now() FROM jobs"
         );
         await Waits.UntilAsync(
-            () => Task.FromResult(host.Get<Calibrator>().Of(LatencyClass.Bulk, new ModelRef("words", "1")).Cost is not null),
+            () => Task.FromResult(host.Get<Calibrator>().Of(LatencyClass.Bulk, new ModelRef("words", "1"), sort: 0).Cost is not null),
             "predictions have learned"
         );
 

@@ -104,6 +104,19 @@ public sealed class InferTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task What_is_charged_more_than_its_budget_is_refused_and_what_is_not_keeps_it()
+    {
+        using var dear = await SendAsync("""{"model":"words","input":"a","max_cost":0.0000000001}""");
+        var problem = await dear.JsonAsync();
+        Assert.Equal((HttpStatusCode.UnprocessableEntity, "budget_exceeded"), (dear.StatusCode, problem.GetProperty("code").GetString()));
+        Assert.Equal(0, await Host.CountRowsAsync());
+
+        using var fits = await SendAsync("""{"model":"words","input":"a","max_cost":"0.5"}""", ("Prefer", "respond-async"));
+        Assert.Equal(HttpStatusCode.Accepted, fits.StatusCode);
+        Assert.Equal(500_000_000_000, await Host.Database.ScalarAsync<long>("SELECT max_cost_pico FROM jobs"));
+    }
+
+    [Fact]
     public async Task A_wait_that_is_no_number_is_refused()
     {
         using var response = await SendAsync(One, ("Prefer", "wait=soon"));

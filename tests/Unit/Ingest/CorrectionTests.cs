@@ -1,3 +1,4 @@
+using Pipeline.Contracts;
 using Pipeline.Ingest;
 using Pipeline.Scheduler.Policy;
 using Xunit;
@@ -11,19 +12,61 @@ public sealed class CorrectionTests
     [Fact]
     public void What_every_job_takes_beside_the_forecast_is_learned()
     {
-        var line = Correction.Of([.. Samples(50, x => 20_000 + (1.5 * x))])!.Value;
+        var line = Of([.. Samples(50, x => 20_000 + (1.5 * x))])!.Value;
 
         Assert.Equal(20_000, line.Fixed, 200.0);
-        Assert.Equal(1.5, line.Factor, 0.05);
-        Assert.Equal(20_000 + (1.5 * 1e6), line.At(1e6), 20_000.0);
+        Assert.Equal(1.5, line.OwnFactor, 0.05);
+        Assert.Equal(20_000 + (1.5 * 1e6), line.At(0, 1e6), 20_000.0);
+    }
+
+    [Fact]
+    public void Waiting_and_work_have_factors_of_their_own()
+    {
+        // It overtakes half of what is ahead, and twice its own work comes between.
+        var plane = Of([
+            .. Enumerable
+                .Range(1, 100)
+                .Select(i => new Sample(i * 37 % 101, i * 53 % 89, 5 + (0.5 * (i * 37 % 101)) + (3 * (i * 53 % 89)))),
+        ])!.Value;
+
+        Assert.InRange(plane.Fixed, 4, 6);
+        Assert.InRange(plane.WaitFactor, 0.47, 0.53);
+        Assert.InRange(plane.OwnFactor, 2.9, 3.1);
+    }
+
+    [Fact]
+    public void Bands_that_missed_widen_and_bands_that_held_narrow()
+    {
+        var samples = Enumerable.Range(1, 99).Select(i => new Sample(0, 100, 50 + i)).ToArray();
+        var misses = Misses.None;
+        var usual = Correction.Of(samples, misses)!.Value;
+        var missed = Correction.Of(samples, misses.After(below: false, above: true).After(below: false, above: true))!.Value;
+        var held = misses;
+        for (var i = 0; i < 60; i++)
+        {
+            held = held.After(below: false, above: false);
+        }
+
+        Assert.True(missed.High > usual.High && missed.Low >= usual.Low, $"{missed} {usual}");
+        Assert.InRange(Correction.Of(samples, held)!.Value.High, 1, usual.High - 0.01);
+        Assert.Equal(usual.HighOfLast, missed.HighOfLast);
+
+        // One miss in twenty-five leaves the share where it is.
+        for (var i = 0; i < 1000; i++)
+        {
+            misses = misses.After(below: i % 25 == 0, above: i % 25 == 5);
+        }
+
+        Assert.InRange(misses.Below, 0, 0.1);
+        Assert.InRange(misses.Above, 0, 0.1);
     }
 
     [Fact]
     public void Single_late_ends_do_not_bend_the_line_and_widen_the_band()
     {
-        var line = Correction.Of([.. Samples(100, x => 1000 + x, late: 10)])!.Value;
+        var line = Of([.. Samples(100, x => 1000 + x, late: 10)])!.Value;
 
-        Assert.Equal(1500, line.At(500), 75.0);
+        Assert.Equal(1500, line.At(0, 500), 75.0);
         Assert.InRange(line.High, 5, 100);
         Assert.InRange(line.Low, 0.9, 1);
     }
@@ -32,14 +75,14 @@ public sealed class CorrectionTests
     public void Nineteen_of_twenty_are_on_the_right_side_of_either_end_of_the_band()
     {
         var random = new Random(4);
-        (double Forecast, double Actual) Next()
+        Sample Next()
         {
             var forecast = random.Next(1, 1_000_000);
-            return (forecast, (5000 + (1.2 * forecast)) * Math.Exp(0.4 * (random.NextDouble() + random.NextDouble() - 1)));
+            return new(0, forecast, (5000 + (1.2 * forecast)) * Math.Exp(0.4 * (random.NextDouble() + random.NextDouble() - 1)));
         }
 
-        var line = Correction.Of([.. Enumerable.Range(0, 200).Select(_ => Next())])!.Value;
-        var fresh = Enumerable.Range(0, 2000).Select(_ => Next()).Select(s => s.Actual / line.At(s.Forecast)).ToArray();
+        var line = Of([.. Enumerable.Range(0, 200).Select(_ => Next())])!.Value;
+        var fresh = Enumerable.Range(0, 2000).Select(_ => Next()).Select(s => s.Actual / line.At(s.Wait, s.Own)).ToArray();
 
         Assert.InRange(fresh.Count(ratio => ratio <= line.High) / 2000.0, 0.92, 0.99);
         Assert.InRange(fresh.Count(ratio => ratio >= line.Low) / 2000.0, 0.92, 0.99);
@@ -48,28 +91,28 @@ public sealed class CorrectionTests
     [Fact]
     public void Forecasts_that_are_all_alike_tell_what_is_fixed_not_the_factor()
     {
-        var line = Correction.Of([.. Enumerable.Repeat((60.0, 20_000.0), 30)])!.Value;
-        Assert.Equal(20_000, line.At(60), 1.0);
-        Assert.Equal(1, line.Factor, 0.01);
+        var line = Of([.. Enumerable.Repeat(new Sample(0, 60, 20_000), 30)])!.Value;
+        Assert.Equal(20_000, line.At(0, 60), 1.0);
+        Assert.Equal((1, 1), (Math.Round(line.OwnFactor, 2), Math.Round(line.WaitFactor, 6)));
 
-        var nothing = Correction.Of([.. Enumerable.Repeat((0.0, 20_000.0), 30)])!.Value;
-        Assert.Equal((20_000.0, 1.0), (Math.Round(nothing.Fixed, 6), nothing.Factor));
+        var nothing = Of([.. Enumerable.Repeat(new Sample(0, 0, 20_000), 30)])!.Value;
+        Assert.Equal((20_000.0, 1.0), (Math.Round(nothing.Fixed, 6), Math.Round(nothing.OwnFactor, 6)));
     }
 
     [Fact]
-    public void Neither_part_of_the_line_is_less_than_nothing()
+    public void No_part_of_it_is_less_than_nothing()
     {
-        var less = Correction.Of([.. Samples(40, x => Math.Max(1, (0.5 * x) - 100))])!.Value;
-        var upside = Correction.Of([.. Samples(40, x => 2000 - x)])!.Value;
+        var less = Of([.. Samples(40, x => Math.Max(1, (0.5 * x) - 100))])!.Value;
+        var upside = Of([.. Samples(40, x => 2000 - x)])!.Value;
 
-        Assert.True(less is { Fixed: >= 0, Factor: >= 0 } && upside is { Fixed: >= 0, Factor: >= 0 });
+        Assert.True(less is { Fixed: >= 0, OwnFactor: >= 0 } && upside is { Fixed: >= 0, OwnFactor: >= 0 });
     }
 
     [Fact]
     public void A_few_jobs_tell_nothing_yet()
     {
-        Assert.Null(Correction.Of([.. Samples(Correction.SamplesMin - 1, x => x)]));
-        Assert.NotNull(Correction.Of([.. Samples(Correction.SamplesMin, x => x)]));
+        Assert.Null(Of([.. Samples(Correction.SamplesMin - 1, x => x)]));
+        Assert.NotNull(Of([.. Samples(Correction.SamplesMin, x => x)]));
     }
 
     [Fact]
@@ -77,25 +120,60 @@ public sealed class CorrectionTests
     {
         var estimated = new Estimated("gpu", Now, Now.AddSeconds(10), Now.AddSeconds(8), Now.AddSeconds(12), 500, 600, 400);
 
-        var plain = JobPrediction.Of(estimated, default, Now)!;
+        var plain = JobPrediction.Of(estimated, _ => default, Now)!;
         Assert.Equal((Now.AddSeconds(8), Now.AddSeconds(10), Now.AddSeconds(12), 400), (plain.Early, plain.At, plain.Late, plain.CostPico));
 
-        var corrections = new Corrections(new Correction(2_000_000, 1, 0.5, 2), new Correction(0, 0.5, 1, 1));
-        var learned = JobPrediction.Of(estimated, corrections, Now)!;
+        var corrections = new Corrections(new Correction(2_000_000, 1, 1, 0.5, 2), new Correction(0, 1, 0.5, 1, 1));
+        var learned = JobPrediction.Of(estimated, _ => corrections, Now)!;
         Assert.Equal(
             (Now.AddSeconds(6), Now.AddSeconds(12), Now.AddSeconds(24), 200),
             (learned.Early, learned.At, learned.Late, learned.CostPico)
         );
-        Assert.Equal((10_000_000, 400), (learned.ForecastUs, learned.ForecastCostPico));
+        Assert.Equal((new ForecastTime(0, 10_000_000), 400), (learned.Forecast, learned.ForecastCostPico));
+        Assert.Null(JobPrediction.Of(estimated with { IsIdle = true }, _ => default, Now)!.Forecast.WaitUs);
 
         // An old forecast may place the end before now.
-        Assert.Equal(Now, JobPrediction.Of(estimated, default, Now.AddSeconds(60))!.At.AddSeconds(-60));
-        Assert.Null(JobPrediction.Of(estimated with { Late = DateTimeOffset.MaxValue }, default, Now));
+        Assert.Equal(Now, JobPrediction.Of(estimated, _ => default, Now.AddSeconds(60))!.At.AddSeconds(-60));
+        Assert.Null(JobPrediction.Of(estimated with { Late = DateTimeOffset.MaxValue }, _ => default, Now));
     }
 
-    private static IEnumerable<(double Forecast, double Actual)> Samples(int count, Func<double, double> actual, int late = 0) =>
+    [Fact]
+    public void Jobs_of_a_sort_go_before_all_of_their_class_and_model()
+    {
+        var calibration = new Calibration(200);
+        var (brief, lengthy) = (new ForecastTime(0, 1_000), new ForecastTime(5_000_000, 6_000_000));
+        for (var i = 0; i < 2 * Correction.SamplesMin; i++)
+        {
+            calibration.Observe(Ended(lengthy, 12e6));
+        }
+
+        calibration.Learn();
+        Assert.Equal(12e6, lengthy.By(Known(lengthy)), 1e5);
+        Assert.Equal(Known(lengthy), Known(brief));
+
+        for (var i = 0; i < Correction.SamplesMin; i++)
+        {
+            calibration.Observe(Ended(brief, 15_000));
+        }
+
+        calibration.Learn();
+        Assert.Equal(15_000, brief.By(Known(brief)), 150.0);
+        Assert.Equal(12e6, lengthy.By(Known(lengthy)), 1e5);
+        Assert.Equal(default, calibration.Of(LatencyClass.Bulk, Model, brief.Sort).Time);
+
+        Correction Known(ForecastTime forecast) => calibration.Of(LatencyClass.Express, Model, forecast.Sort).Time!.Value;
+    }
+
+    private static readonly ModelRef Model = new("m", "1");
+
+    private static EndedJob Ended(ForecastTime forecast, double tookUs) =>
+        new(LatencyClass.Express, Model, forecast, tookUs, false, false, null, null, Now);
+
+    private static Correction? Of(IReadOnlyCollection<Sample> samples) => Correction.Of(samples, new Misses(0.05, 0.05));
+
+    private static IEnumerable<Sample> Samples(int count, Func<double, double> actual, int late = 0) =>
         Enumerable
             .Range(0, count)
             .Select(i => (Forecast: 10.0 * (i + 1), i))
-            .Select(s => (s.Forecast, actual(s.Forecast) * (s.i < late ? 10 : 1)));
+            .Select(s => new Sample(0, s.Forecast, actual(s.Forecast) * (s.i < late ? 10 : 1)));
 }

@@ -143,6 +143,20 @@ public sealed class OpenInferenceTests
             mistakes
         );
 
+    [Theory]
+    [InlineData("\"run-1\"", "run-1", null)]
+    [InlineData("null", null, null)]
+    [InlineData("\"a b\"", null, "parameters.group")]
+    [InlineData("7", null, "parameters.group")]
+    public void A_request_may_name_the_group_its_rows_belong_to(string group, string? read, string? mistake)
+    {
+        var mistakes = new Mistakes(5);
+        var json = Encoding.UTF8.GetBytes($$"""{"parameters":{"group":{{group}} },"inputs":[]}""");
+
+        Assert.Equal(read, InferenceRequest.Read(json, json.Length, mistakes).Group);
+        Assert.Equal(mistake, mistakes.Any ? mistakes.Kept[0].Field : null);
+    }
+
     /// <summary>The only tensor of each task; none when there are mistakes.</summary>
     private static PackedTensor[] Read(ModelManifest model, string json, byte[] binary, Mistakes mistakes)
     {

@@ -1,4 +1,5 @@
 using System.Text;
+using System.Text.Json;
 using Pipeline.Contracts;
 using Pipeline.Ingest.OpenAi;
 using Pipeline.OpenAi;
@@ -100,6 +101,41 @@ public sealed class BatchTests
             ],
             told
         );
+    }
+
+    [Theory]
+    [InlineData("""{"pipeline_group":"run-1"}""", "run-1", null)]
+    [InlineData("null", null, null)]
+    [InlineData("{}", null, null)]
+    [InlineData("""{"pipeline_group":"a b"}""", null, "metadata.pipeline_group")]
+    [InlineData("""{"pipeline_group":7}""", null, "metadata.pipeline_group")]
+    [InlineData("""{"other":"x"}""", null, "metadata.other")]
+    [InlineData("[]", null, "metadata")]
+    public void A_request_may_name_the_group_it_belongs_to(string metadata, string? group, string? mistake)
+    {
+        string? told = null;
+        using var body = JsonDocument.Parse($$"""{"model":"m","input":"x","metadata":{{metadata}}}""");
+
+        var read = RequestBody.Read(body.RootElement, Endpoints.Moderations, (_, param, _) => told = param);
+
+        Assert.Equal((group, mistake), (read?.Group, told));
+    }
+
+    [Fact]
+    public void Tokens_are_whole_numbers_of_the_vocabulary_as_far_as_it_is_known()
+    {
+        Assert.Equal([0, 255], Read("[0,255]", 256)!);
+        Assert.Equal([100_000], Read("[100000]", int.MaxValue)!);
+        Assert.Null(Read("[256]", 256));
+        Assert.Null(Read("[-1]", int.MaxValue));
+        Assert.Null(Read("[1.5]", int.MaxValue));
+        Assert.Null(Read("[\"a\"]", int.MaxValue));
+
+        static int[]? Read(string tokens, int vocabulary)
+        {
+            using var input = JsonDocument.Parse(tokens);
+            return RequestBody.ReadTokens(input.RootElement, vocabulary, "input", (code, _, _) => Assert.Equal("invalid_token", code));
+        }
     }
 
     private static async Task<List<(long Number, string Text, bool TooLong)>> ReadAsync(string text, int lineBytesMax)

@@ -49,6 +49,18 @@ public sealed class AdmissionTests
     }
 
     [Fact]
+    public void Express_is_judged_by_what_became_of_the_last_of_it_where_that_is_known()
+    {
+        var forecast = new Forecast { At = Now, Pools = [Pool(100, 100, 100)] };
+        var ask = Ask(LatencyClass.Express, 10);
+        Predicted? Slow(Estimated estimated) => new(estimated.Completion.AddMilliseconds(300), estimated.Completion.AddMilliseconds(600));
+
+        var refused = AdmissionRule.Decide(forecast, ask, LatencyClasses.Defaults, Now, Slow);
+        Assert.Equal((AdmissionVerdict.ExpressRefused, Now.AddMilliseconds(360)), (refused.Verdict, refused.Predicted!.Value.Completion));
+        Assert.Equal(AdmissionVerdict.Accepted, AdmissionRule.Decide(forecast, ask, LatencyClasses.Defaults, Now, _ => null).Verdict);
+    }
+
+    [Fact]
     public void Nobody_is_told_to_wait_longer_than_a_minute()
     {
         var admitted = Decide(Pool(10_000_000, 0, 0), Ask(LatencyClass.Express, 1));

@@ -73,6 +73,32 @@ public sealed class PredictionTests
     }
 
     [Fact]
+    public void Small_work_takes_and_costs_what_a_small_batch_does()
+    {
+        // A batch of 8 units takes 1 ms however small, and one of 64 takes 2 ms: by the line of full ones a unit would take 31 µs.
+        var pool = Pool(workers: 2, ahead: [0, 0, 0], alphaNs: 0, betaNs: 31_250, unitsPerBatch: 64) with
+        {
+            BatchNs = [1_000_000, 1_000_000, 1_000_000, 1_000_000, 1_200_000, 1_500_000, 2_000_000],
+            RowsPerBatch = 32,
+            PricePerHourPico = Cost.PicoPerUsd,
+        };
+
+        Assert.Equal([1.0, 1.0, 1.1, 2.0, 3.2], new[] { 1, 8, 12, 64, 80 }.Select(units => DeviceMs(units, 1)));
+
+        // Rows fill a batch, too: two full ones, on two workers.
+        Assert.Equal(3.0, DeviceMs(64, 64));
+        Assert.Equal(Now.AddMilliseconds(1.5), Of(pool, 64, 64)!.Value.Completion);
+
+        double DeviceMs(long units, long tasks) =>
+            Math.Round(
+                Prediction
+                    .Estimate(new Forecast { At = Now, Pools = [pool] }, Model, LatencyClass.Bulk, units, tasks, Now.AddDays(1))!
+                    .Value.CostPico!.Value / (Cost.PicoPerUsd / 3_600_000.0),
+                2
+            );
+    }
+
+    [Fact]
     public void A_planner_tells_what_admission_needs()
     {
         var world = new PolicyWorld().Knows();
@@ -87,6 +113,11 @@ public sealed class PredictionTests
         Assert.Equal(0, pool.UnitsAhead[0]);
         Assert.InRange(pool.UnitsAhead[1], 500_000, 530_000);
         Assert.True(pool.ErrorBand > 0);
+
+        // 1 ms and 1 µs a unit, up to the full batch.
+        Assert.Equal(1_001_000, pool.BatchNs![0]);
+        Assert.Equal(1_000_000 + (1000 * pool.UnitsPerBatch), pool.BatchNs[^1], 2000.0);
+        Assert.Equal(Math.Ceiling(Math.Log2(pool.UnitsPerBatch)) + 1, pool.BatchNs.Count);
 
         world.Beat(worker, draining: true);
         Assert.Empty(world.Planner.Forecast(world.Now).Pools);

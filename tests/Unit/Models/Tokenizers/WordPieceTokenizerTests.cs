@@ -1,4 +1,5 @@
 using System.Text;
+using Pipeline.Contracts;
 using Pipeline.GpuWorker.Models;
 using Pipeline.GpuWorker.Models.Tokenizers;
 using Xunit;
@@ -97,6 +98,26 @@ public sealed class WordPieceTokenizerTests
     {
         // The last word has no end in the vocabulary, so it is unknown, although its first pieces would fit.
         Assert.Equal([2, 14, 1, 3], Tokenizer(maxLength: 4).Tokenize("low unwantedX"u8));
+    }
+
+    [Fact]
+    public void Ids_in_place_of_a_text_are_framed_and_cut_as_one()
+    {
+        // [CLS] is 2, [SEP] is 3.
+        Assert.Equal([2, 4, 8, 9, 3], Ids([4, 8, 9]));
+        Assert.Equal([2, 4, 3], Ids([2, 4, 3]));
+        Assert.Equal([2, 4, 8, 9, 11, 3], Ids([4, 8, 9, 11, 12, 14], maxLength: 6));
+
+        Assert.Throws<TaskInputException>(() => Ids([4, Vocabulary.Length]));
+        Assert.Throws<TaskInputException>(() => Ids([-1]));
+
+        static int[] Ids(int[] tokens, int maxLength = 512)
+        {
+            var task = Tokenizer(maxLength: maxLength).Prepare(TokenIds.Pack(tokens));
+            var ids = new int[task.Tokens];
+            task.Write<int>(ids, 1);
+            return ids;
+        }
     }
 
     [Fact]

@@ -2,10 +2,9 @@ using System.Buffers;
 using System.Text.Encodings.Web;
 using System.Text.Json;
 using Pipeline.Contracts;
-using Pipeline.OpenAi;
 using Pipeline.OpenAi.Batches;
 
-namespace Pipeline.ResultsApi.OutputFiles;
+namespace Pipeline.OpenAi.OutputFiles;
 
 /// <summary>
 /// Writes a batch's lines as OpenAI's output and error files have them:
