@@ -300,7 +300,7 @@ internal sealed class Estimates(
 
     /// <summary>What the rest of a job would take from now on.</summary>
     public Task<IResult> OfRestAsync(JobOrder rest, long tasks, long units, Forecast? forecast, CancellationToken stop) =>
-        EstimateAsync(new Work(rest, tasks, units, null), forecast, stop);
+        EstimateAsync(new Work(rest, tasks, units, null, null, units), forecast, stop);
 
     private async Task<IResult> EstimateAsync(Work work, Forecast? fresh, CancellationToken stop)
     {
