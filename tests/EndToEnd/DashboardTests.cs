@@ -122,9 +122,9 @@ public sealed partial class DashboardTests(RunningSystem system) : IAsyncLifetim
         var alert = Guid.CreateVersion7();
         await ExecuteAsync(
             """
-            INSERT INTO alerts (id, rule, fingerprint, labels, state, severity, summary, evidence, since, seen_at, raised_at, told)
+            INSERT INTO alerts (id, rule, fingerprint, labels, state, severity, summary, evidence, since, seen_at, raised_at, told_at)
             VALUES ($1, 'error_rate', $2, jsonb_build_object('class', 'bulk', 'model', $2), 'firing', 'critical', '40 of 100 tasks failed.',
-                    '{"tasks": 100, "failed": 40, "expired": 0}', now(), now(), now(), true)
+                    '{"tasks": 100, "failed": 40, "expired": 0}', now(), now(), now(), now())
             """,
             alert,
             _group

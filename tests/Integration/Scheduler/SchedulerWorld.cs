@@ -48,8 +48,10 @@ internal sealed class SchedulerWorld : IAsyncDisposable
             ["Scheduler:Policy:DispatchUnlistedAfter"] = "00:00:03",
             ["Scheduler:Policy:EndingRetryAfter"] = "00:00:00.2",
             ["Scheduler:Policy:DispatchesPerLaneMax"] = "1",
-            // Express that a busy machine makes late stays on its lane.
-            ["Scheduler:Policy:ExpressRelegateShareMax"] = "0",
+            // However busy the machine is, express is not late: it would go the way of standard work.
+            ["Scheduler:Policy:Classes:Express:Target"] = "00:05:00",
+            ["Scheduler:Policy:Classes:Express:CompletionWindow"] = "00:10:00",
+            ["Scheduler:Policy:Classes:Express:PriceFactor"] = "4",
         };
 
     public static async Task<SchedulerWorld> CreateAsync(bool inMemory = false)

@@ -7,8 +7,8 @@ using Xunit;
 namespace Pipeline.Tests.Support.Servers;
 
 /// <summary>
-/// One PostgreSQL for the test process, started when the first test asks, and a fresh migrated database for whoever wants one (some
-/// 50 ms: a copy of a template). The environment variable <see cref="Variable"/> names a server to use instead.
+/// One PostgreSQL for the test process, started when the first test asks, and a fresh migrated database for whoever wants one (a copy
+/// of a template: 0.1 s in memory, 0.4 s on a disk). The environment variable <see cref="Variable"/> names a server to use instead.
 /// </summary>
 public static class TestPostgres
 {
@@ -20,7 +20,8 @@ public static class TestPostgres
     private static Watchdog? _watchdog;
 
     /// <summary>A database of the caller's own, at the newest schema and empty. Skips the test where there is no PostgreSQL.</summary>
-    public static async Task<TestDatabase> CreateDatabaseAsync() => await CreateAsync($" TEMPLATE {await TemplateAsync()}");
+    public static async Task<TestDatabase> CreateDatabaseAsync() =>
+        await CreateAsync($" TEMPLATE {await TemplateAsync()} STRATEGY FILE_COPY");
 
     /// <summary>A database without any table.</summary>
     public static async Task<TestDatabase> CreateEmptyDatabaseAsync() => await CreateAsync("");
@@ -78,6 +79,14 @@ public static class TestPostgres
         return name;
     }
 
+    /// <summary>In memory where there is room: a copy is some 900 files, and hundreds are made.</summary>
+    private static string Root()
+    {
+        const string Memory = "/dev/shm";
+        var drive = Directory.Exists(Memory) ? new DriveInfo(Memory) : null;
+        return drive?.AvailableFreeSpace > 4L << 30 ? Memory : Path.GetTempPath();
+    }
+
     private static async Task<NpgsqlConnectionStringBuilder> StartAsync()
     {
         if (Environment.GetEnvironmentVariable(Variable) is { Length: > 0 } given)
@@ -85,7 +94,7 @@ public static class TestPostgres
             return new(given);
         }
 
-        var folder = Path.Combine(Path.GetTempPath(), $"pipeline-postgres-{Guid.NewGuid():N}");
+        var folder = Path.Combine(Root(), $"pipeline-postgres-{Guid.NewGuid():N}");
         var server = await PrivatePostgres.StartAsync(
             new PrivatePostgresOptions { Folder = folder, Fsync = false },
             NullLogger.Instance,

@@ -134,18 +134,28 @@ public sealed class ServicePagesTests(ServicePagesFixture fixture) : IClassFixtu
         var work = new BookedWork(Database, seed: 4);
         var worker = await work.AddWorkerAsync("gpu", Cost.PicoPerUsd);
         var job = await work.AddJobAsync(tenant, LatencyClass.Express, "m@1", 2);
+
+        // Noon of the day before yesterday: sums of long ago go.
+        var ended = new DateTimeOffset(DateTime.UtcNow.Date.AddDays(-2).AddHours(12), TimeSpan.Zero);
         await Database.ExecuteAsync(
-            "UPDATE jobs SET queued_at = '2026-01-03 11:59:58Z', created_at = '2026-01-03 11:59:58Z', deadline = '2026-01-04' WHERE id = $1",
-            job.Id.Value
+            "UPDATE jobs SET queued_at = $2, created_at = $2, deadline = $3 WHERE id = $1",
+            job.Id.Value,
+            ended.AddSeconds(-2),
+            ended.AddDays(1)
         );
-        await work.EndAsync(worker, job, [0, 1], new DateTimeOffset(2026, 1, 3, 12, 0, 0, TimeSpan.Zero));
+        await work.EndAsync(worker, job, [0, 1], ended);
         await RolledUp.Async(Database);
-        var query = $"window=custom&from=2026-01-01&to=2026-01-31&tz=Europe/Berlin&by=week&by=class&tenant={tenant}";
+        var (from, to) = ($"{ended.AddDays(-1):yyyy-MM-dd}", $"{ended.AddDays(1):yyyy-MM-dd}");
+        var query = $"window=custom&from={from}&to={to}&tz=Europe/Berlin&by=week&by=class&tenant={tenant}";
 
         var page = await _operator.GetAsync($"/dashboard/reports?{query}");
         Assert.Equal(HttpStatusCode.OK, page.Status);
         Assert.Contains($"href=\"/dashboard/jobs/{job.Id}\"", page.Body, StringComparison.Ordinal);
-        Assert.Contains("2026-W01", page.Body, StringComparison.Ordinal);
+        Assert.Contains(
+            $"{ISOWeek.GetYear(ended.DateTime)}-W{ISOWeek.GetWeekOfYear(ended.DateTime):00}",
+            page.Body,
+            StringComparison.Ordinal
+        );
         Assert.DoesNotContain(" style=", page.Body, StringComparison.Ordinal);
         Assert.Equal(HttpStatusCode.BadRequest, (await _operator.GetAsync("/dashboard/reports?tz=Nowhere/Town")).Status);
         foreach (var window in new[] { "24h", "day", "week", "month", "30d" })
@@ -272,8 +282,8 @@ public sealed class ServicePagesTests(ServicePagesFixture fixture) : IClassFixtu
         var id = Guid.CreateVersion7();
         await Database.ExecuteAsync(
             """
-            INSERT INTO alerts (id, rule, fingerprint, labels, state, severity, summary, evidence, since, seen_at, raised_at, told)
-            VALUES ($1, 'error_rate', $2, jsonb_build_object('class', 'bulk', 'model', $2), 'firing', $3, $4, $5::jsonb, now(), now(), now(), true)
+            INSERT INTO alerts (id, rule, fingerprint, labels, state, severity, summary, evidence, since, seen_at, raised_at, told_at)
+            VALUES ($1, 'error_rate', $2, jsonb_build_object('class', 'bulk', 'model', $2), 'firing', $3, $4, $5::jsonb, now(), now(), now(), now())
             """,
             id,
             $"m-{id}",
