@@ -120,5 +120,7 @@ internal sealed record PolicyOptions
     public double DesiredExpressHeadroom { get; init; } = 1.25;
 
     /// <summary>What the latency classes promise.</summary>
-    public IReadOnlyDictionary<LatencyClass, LatencyClassOptions> Classes { get; init; } = LatencyClasses.Defaults;
+    /// <remarks>Copies of the defaults: what is configured is written into them.</remarks>
+    public IReadOnlyDictionary<LatencyClass, LatencyClassOptions> Classes { get; init; } =
+        LatencyClasses.Defaults.ToDictionary(c => c.Key, c => c.Value with { });
 }

@@ -1,4 +1,5 @@
 using Microsoft.Extensions.Configuration;
+using Pipeline.Contracts;
 using Pipeline.Hosting;
 using Pipeline.Scheduler.Service;
 using Xunit;
@@ -13,6 +14,21 @@ public class SchedulerOptionsTests
     [Fact]
     public void Settings_reach_the_policy() =>
         Assert.Equal(TimeSpan.FromSeconds(2), Read(("Policy:DispatchTimeTarget", "00:00:02")).Policy.DispatchTimeTarget);
+
+    /// <summary>Another part of the same process goes by the defaults.</summary>
+    [Fact]
+    public void A_class_that_is_configured_leaves_the_defaults_as_they_are()
+    {
+        var policy = Read(
+            ("Policy:Classes:Express:Target", "00:00:07"),
+            ("Policy:Classes:Express:CompletionWindow", "00:02:00"),
+            ("Policy:Classes:Express:PriceFactor", "5")
+        ).Policy;
+
+        Assert.Equal(TimeSpan.FromSeconds(7), policy.Classes[LatencyClass.Express].Target);
+        Assert.Equal(TimeSpan.FromMilliseconds(500), LatencyClasses.Defaults[LatencyClass.Express].Target);
+        Assert.Equal(LatencyClasses.Defaults[LatencyClass.Bulk], policy.Classes[LatencyClass.Bulk]);
+    }
 
     [Fact]
     public void Every_mistake_is_told_at_once()
