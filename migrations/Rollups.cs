@@ -330,7 +330,7 @@ public static class Rollups
     /// <summary>
     /// Scores jobs that ended against what was predicted when they were accepted. One that expired had a completion predicted and none
     /// happened: it is not covered, and as late as its end at least. Those that their owner held back or moved to another class are left out, as are cancelled ones.
-    /// Cost is compared where all of it was spent.
+    /// Cost is compared where all of it was spent. (PostgreSQL may divide before it looks at the condition beside.)
     /// </summary>
     private const string CalibrationSql = """
         INSERT INTO calibration_days AS c
@@ -341,11 +341,11 @@ public static class Rollups
         FROM events e
         JOIN jobs j ON j.id = e.job
         CROSS JOIN LATERAL (
-          SELECT extract(epoch FROM j.predicted_at - j.queued_at)::float8 / extract(epoch FROM j.finished_at - j.queued_at)::float8 - 1 AS error
+          SELECT extract(epoch FROM j.predicted_at - j.queued_at)::float8 / nullif(extract(epoch FROM j.finished_at - j.queued_at), 0)::float8 - 1 AS error
           WHERE j.finished_at > j.queued_at
         ) t
         LEFT JOIN LATERAL (
-          SELECT j.predicted_cost_pico::float8 / j.cost_pico::float8 - 1 AS error
+          SELECT j.predicted_cost_pico::float8 / nullif(j.cost_pico, 0)::float8 - 1 AS error
           WHERE j.state = 'completed' AND j.cost_pico > 0 AND j.predicted_cost_pico IS NOT NULL
         ) k ON true
         WHERE e.type IN ('job.completed', 'job.expired') AND e.xid > $1 AND e.xid <= $2 AND j.predicted_late_at IS NOT NULL AND j.route IS NULL AND j.class_since IS NULL

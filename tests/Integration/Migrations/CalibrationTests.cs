@@ -43,6 +43,22 @@ public sealed class CalibrationTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task Jobs_that_cost_nothing_or_ended_at_once_hold_up_no_sums()
+    {
+        for (var job = 0; job < 20; job++)
+        {
+            await EndAsync(await AddJobAsync(), afterSeconds: 100, job % 2 == 0 ? TaskOutcome.Expired : TaskOutcome.Succeeded);
+            await EndAsync(await AddJobAsync(), afterSeconds: 0, TaskOutcome.Expired);
+        }
+
+        await _db.ExecuteAsync("UPDATE jobs SET cost_pico = 0");
+        await _db.ExecuteAsync("ANALYZE jobs, events");
+        await RolledUp.Async(_db);
+
+        Assert.Equal("2026-01-03 bulk m@1 20 10 0", await SumsAsync());
+    }
+
+    [Fact]
     public async Task Jobs_that_were_cancelled_or_held_back_or_had_no_prediction_are_left_out()
     {
         var (cancelled, paused, unknown) = (await AddJobAsync(), await AddJobAsync(), await AddJobAsync());
