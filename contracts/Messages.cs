@@ -252,8 +252,17 @@ public sealed record JobChanged
     public DateTimeOffset? Since { get; init; }
 }
 
-/// <summary>An operator holds something, or lets it go; the row is committed. To the scheduler, which reads all that is held.</summary>
+/// <summary>
+/// An operator holds something, or lets it go; the row is committed. To the scheduler, which reads all that is held and answers a request with
+/// <see cref="HoldsObserved"/>.
+/// </summary>
 public sealed record HoldsChanged
+{
+    public int Version { get; init; } = 1;
+}
+
+/// <summary>The active scheduler's answer: whatever it hears of from now on, it decides by what is held.</summary>
+public sealed record HoldsObserved
 {
     public int Version { get; init; } = 1;
 }

@@ -104,7 +104,7 @@ internal sealed partial class ChunkPublisher(
         var (since, now) = (time.GetTimestamp(), time.GetUtcNow());
         for (var i = 0; i < chunks.Count; i++)
         {
-            var kept = chunks[i] with { ReplyTo = null, Payload = null };
+            var kept = chunks[i] with { ReplyTo = null, Payload = null, Step = null };
             _unkept.Enqueue(new Unkept(kept, since, errors[i] is null ? now : null));
         }
     }

@@ -12,7 +12,7 @@ namespace Pipeline.Ingest;
 
 /// <summary>
 /// What operators hold and let go: a model, a tenant, a pool or a worker, each by its name with the reason. The row is committed, then the
-/// scheduler is told. Held twice is held once, with the last reason.
+/// scheduler is told, and its answer waited for. Held twice is held once, with the last reason.
 /// </summary>
 internal sealed class SetHolds(IBus bus, NpgsqlDataSource database, HeldWork held, IngestOptions options, TimeProvider time)
 {
@@ -32,6 +32,7 @@ internal sealed class SetHolds(IBus bus, NpgsqlDataSource database, HeldWork hel
         Nothing more is dispatched for a held model (all its versions) or tenant, nor to a held pool or worker; what was dispatched ends, and a worker
         that has nothing left is drained. Work is accepted, and waits; its deadlines go on. `express` for a held model or tenant is refused with
         `held`. It lasts until it is let go, whatever is restarted; that of a worker as long as its process.
+        `in_force` says that the scheduler decides by it already; where none answered in time it will when it is back, or after its next sweep.
         """
     )
     {
@@ -85,8 +86,8 @@ internal sealed class SetHolds(IBus bus, NpgsqlDataSource database, HeldWork hel
             return Problems.Result(FailureKind.UnknownRoute, $"There is no {kind} \"{Excerpt.Of(name)}\".", "name");
         }
 
-        await TellAsync(http.RequestAborted);
-        return Results.Json(new HoldView(kind, name, reason, hold.By, hold.At), ApiJson.Options);
+        var inForce = await TellAsync(http.RequestAborted);
+        return Results.Json(new HoldView(kind, name, reason, hold.By, hold.At, inForce), ApiJson.Options);
     }
 
     public async Task<IResult> RemoveAsync(string kind, string name, HttpContext http)
@@ -103,10 +104,20 @@ internal sealed class SetHolds(IBus bus, NpgsqlDataSource database, HeldWork hel
         return Results.NoContent();
     }
 
-    private async Task TellAsync(CancellationToken stop)
+    /// <summary>True when the scheduler answered that it knows.</summary>
+    private async Task<bool> TellAsync(CancellationToken stop)
     {
         held.Forget();
-        await bus.Publish(new HoldsChanged(), stop);
+        var scheduler = bus.CreateRequestClient<HoldsChanged>(RequestTimeout.After(ms: (int)options.HoldsWaitMax.TotalMilliseconds));
+        try
+        {
+            await scheduler.GetResponse<HoldsObserved>(new(), stop);
+            return true;
+        }
+        catch (RequestTimeoutException)
+        {
+            return false;
+        }
     }
 
     private static HoldKind Kind(string text, Mistakes mistakes)
@@ -138,7 +149,7 @@ internal sealed class SetHolds(IBus bus, NpgsqlDataSource database, HeldWork hel
 /// <summary>The shapes that <see cref="SetHolds"/> reads and answers with.</summary>
 internal sealed record HoldBody(string Reason, string? By = null);
 
-internal sealed record HoldView(string Kind, string Name, string Reason, string By, DateTimeOffset At)
+internal sealed record HoldView(string Kind, string Name, string Reason, string By, DateTimeOffset At, bool InForce)
 {
     public string Object { get; } = "hold";
 }

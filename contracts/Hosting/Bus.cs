@@ -247,6 +247,7 @@ public static class Bus
         [typeof(SchedulerChanged)] = "pipeline.scheduler-changes",
         [typeof(JobChanged)] = "pipeline.job-changes",
         [typeof(HoldsChanged)] = "pipeline.hold-changes",
+        [typeof(HoldsObserved)] = "pipeline.hold-answers",
         [typeof(Forecast)] = "pipeline.forecasts",
         [typeof(AskJobDecisions)] = "pipeline.decision-questions",
         [typeof(JobDecisions)] = "pipeline.decision-answers",
@@ -264,6 +265,7 @@ public static class Bus
         Name<SchedulerChanged>();
         Name<JobChanged>();
         Name<HoldsChanged>();
+        Name<HoldsObserved>();
         Name<Forecast>();
         Name<AskJobDecisions>();
         Name<JobDecisions>();

@@ -29,7 +29,7 @@ internal sealed class FactConsumers(Inbox inbox, SliceNotes notes, Recovery reco
                 Take<ChunkSubmitted>(endpoint, ArrivalOf);
                 Hear<JobChanged>(endpoint, static changed => new Happened(FactOf(changed)));
                 endpoint.Hear<HoldsChanged>();
-                endpoint.Handler<HoldsChanged>(context => TellHoldsAsync(context.CancellationToken));
+                endpoint.Handler<HoldsChanged>(TellHoldsAsync);
                 endpoint.Hear<DispatchFinished>();
                 endpoint.Handler<DispatchFinished>(context => EndAsync(context.Message, context.CancellationToken));
                 Hear<SchedulerTick>(endpoint, static tick => new Ticked(tick));
@@ -103,8 +103,9 @@ internal sealed class FactConsumers(Inbox inbox, SliceNotes notes, Recovery reco
         await inbox.PutAsync(new Happened(new DispatchEnded(report with { Escalated = null })), stop);
     }
 
-    private async Task TellHoldsAsync(CancellationToken stop)
+    private async Task TellHoldsAsync(ConsumeContext<HoldsChanged> context)
     {
+        var stop = context.CancellationToken;
         await _holds.WaitAsync(stop);
         try
         {
@@ -113,10 +114,16 @@ internal sealed class FactConsumers(Inbox inbox, SliceNotes notes, Recovery reco
         catch (Exception e) when (e is NpgsqlException or TimeoutException)
         {
             // The sweep reads it when PostgreSQL is back.
+            return;
         }
         finally
         {
             _holds.Release();
+        }
+
+        if (context.ResponseAddress is not null)
+        {
+            await context.RespondAsync(new HoldsObserved());
         }
     }
 

@@ -113,8 +113,7 @@ public sealed class ReuseTests(RunningSystem system)
 
     private async Task<HttpClient> OperatorAsync()
     {
-        var tenant = await Tenants.EnsureAsync(system.Database, "rig");
-        var key = await ApiKeyIssuer.IssueAsync(system.Database, tenant, "operator", isOperator: true);
+        var key = await system.OperatorKeyAsync();
         var client = new HttpClient { BaseAddress = system.Ingest.Address };
         client.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", key);
         return client;

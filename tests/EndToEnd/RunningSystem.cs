@@ -26,7 +26,7 @@ public sealed class RunningSystem : IAsyncLifetime
     public const string Collection = "four processes";
     public const string SmallModel = "language-id-small";
 
-    private static readonly TimeSpan ReadyWait = TimeSpan.FromSeconds(60);
+    private static readonly TimeSpan ReadyWait = TimeSpan.FromMinutes(3);
     private RabbitMqServer? _broker;
     private OtlpReceiver? _telemetry;
     private ProcessRig? _rig;
@@ -124,6 +124,12 @@ public sealed class RunningSystem : IAsyncLifetime
     {
         var sentences = ShortTexts.Read();
         return [.. Enumerable.Range(0, count).Select(i => sentences[i % sentences.Length])];
+    }
+
+    internal async Task<string> OperatorKeyAsync()
+    {
+        var tenant = await Tenants.EnsureAsync(Database, "rig");
+        return await ApiKeyIssuer.IssueAsync(Database, tenant, "operator", isOperator: true);
     }
 
     internal async Task<ServiceProcess> StartIngestAsync()

@@ -14,7 +14,7 @@ public sealed class HoldsTests : IAsyncLifetime
 
     public async ValueTask InitializeAsync()
     {
-        _host = await IngestHost.StartAsync(("Ingest:RefuseLateExpress", "false"));
+        _host = await IngestHost.StartAsync(("Ingest:RefuseLateExpress", "false"), ("Ingest:HoldsWaitMax", "00:00:00.1"));
         await Host.Database.ExecuteAsync("UPDATE api_keys SET operator = true");
     }
 
@@ -27,6 +27,7 @@ public sealed class HoldsTests : IAsyncLifetime
     {
         var (status, body) = await HoldAsync(kind, name, new { reason = "It answers nonsense.", by = "night shift" });
         Assert.Equal((HttpStatusCode.OK, "night shift"), (status, body.GetProperty("by").GetString()));
+        Assert.False(body.GetProperty("in_force").GetBoolean(), "No scheduler is there to answer.");
 
         using var refused = await Host.PostAsync("model=words&class=express", """{"custom_id":"a","input":"text"}""");
         var problem = await refused.JsonAsync();
