@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 using Npgsql;
@@ -14,14 +15,14 @@ namespace Pipeline.Ingest;
 internal sealed partial class Calibrator(NpgsqlDataSource database, IngestOptions options, TimeProvider time, ILogger<Calibrator> log)
     : BackgroundService
 {
-    /// <summary>
-    /// Express is refused by what became of the last of it only where many tell, and one of them just now: who refuses all learns nothing
-    /// more, and has to let some in again to see whether it still is that slow.
-    /// </summary>
+    /// <summary>Express is refused by what became of the last of it only where many tell, and one of them just now.</summary>
     private const int ExpressJobsMin = 50;
     private static readonly TimeSpan ExpressAgeMax = TimeSpan.FromSeconds(30);
 
     private readonly Calibration _calibration = new(options.CalibrationJobsMax);
+
+    /// <summary>When express of a model was last let in to see how long it takes now.</summary>
+    private readonly ConcurrentDictionary<ModelRef, DateTimeOffset> _tries = new();
 
     /// <summary>The last transaction that was looked at.</summary>
     private ulong _after;
@@ -42,6 +43,15 @@ internal sealed partial class Calibrator(NpgsqlDataSource database, IngestOption
         var us = forecast.By(learned);
         return new Predicted(now + TimeSpan.FromMicroseconds(us), now + TimeSpan.FromMicroseconds(us * learned.HighOfLast));
     }
+
+    /// <summary>
+    /// Who refuses all express by what became of the last of it learns nothing more, so now and then one is let in. True where it is time for
+    /// the next of that model; it counts as let in.
+    /// </summary>
+    public bool MayTryExpress(ModelRef model, DateTimeOffset now) =>
+        _tries.TryGetValue(model, out var last)
+            ? now - last >= options.ExpressTryEvery && _tries.TryUpdate(model, now, last)
+            : _tries.TryAdd(model, now);
 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {

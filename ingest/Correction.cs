@@ -34,7 +34,10 @@ internal readonly record struct Correction(double Fixed, double WaitFactor, doub
     /// <summary>How far beyond the outermost error the band goes where that was not far enough of late.</summary>
     private const double Beyond = 1.5;
 
-    /// <summary>Actual ÷ corrected that 19 of the last 20 were not above, whatever was missed of late.</summary>
+    /// <summary>Samples that <see cref="HighOfLast"/> is of.</summary>
+    private const int LastMax = 50;
+
+    /// <summary>Actual ÷ corrected that 19 of 20 of the last <see cref="LastMax"/> were not above, whatever was missed of late.</summary>
     public double HighOfLast { get; private init; } = High;
 
     /// <summary>What it was learned from.</summary>
@@ -47,6 +50,7 @@ internal readonly record struct Correction(double Fixed, double WaitFactor, doub
     /// The plane with the least sum of relative errors, which is what predictions are scored by; single late ends do not bend it. Least squares,
     /// weighed anew by the errors that are left. Null for fewer than <see cref="SamplesMin"/> samples.
     /// </summary>
+    /// <param name="samples">The last one last.</param>
     /// <param name="misses">Shares that the band may leave out on either side.</param>
     public static Correction? Of(IReadOnlyCollection<Sample> samples, Misses misses)
     {
@@ -61,12 +65,14 @@ internal readonly record struct Correction(double Fixed, double WaitFactor, doub
             plane = Fit(samples, round == 0 ? null : plane);
         }
 
-        var ratios = samples.Select(s => s.Actual / Math.Max(plane.At(s.Wait, s.Own), double.Epsilon)).Order().ToArray();
+        var ratios = samples.Select(s => s.Actual / Math.Max(plane.At(s.Wait, s.Own), double.Epsilon)).ToArray();
+        var last = ratios.TakeLast(LastMax).Order().ToArray();
+        Array.Sort(ratios);
         return plane with
         {
             Low = Math.Min(1, 1 / Outer([.. ratios.Select(ratio => 1 / ratio).Order()], misses.Below)),
             High = Math.Max(1, Outer(ratios, misses.Above)),
-            HighOfLast = Math.Max(1, ratios[Math.Min(ratios.Length, Rank(ratios.Length, 0.05)) - 1]),
+            HighOfLast = Math.Max(1, last[Math.Min(last.Length, Rank(last.Length, 0.05)) - 1]),
             Samples = samples.Count,
         };
     }

@@ -125,6 +125,9 @@ internal sealed record IngestOptions
     public int CalibrationRowsMax { get; init; } = 2000;
     public int CalibrationJobsMax { get; init; } = 200;
 
+    /// <summary>How often express of a model is let in where all of it is refused by what became of the last of it.</summary>
+    public TimeSpan ExpressTryEvery { get; init; } = TimeSpan.FromMilliseconds(100);
+
     /// <summary>How long an <c>Idempotency-Key</c> is remembered: no longer than recurring work keeps it (<c>Recurring:IdempotencyKeyLife</c>).</summary>
     public TimeSpan IdempotencyKeyLife { get; init; } = TimeSpan.FromHours(24);
 
@@ -224,6 +227,7 @@ internal sealed record IngestOptions
         ExpectTime(mistakes, IdempotencyKeyLife, nameof(IdempotencyKeyLife), TimeSpan.FromSeconds(1), TimeSpan.FromDays(365));
         ExpectTime(mistakes, DeadlineMax, nameof(DeadlineMax), TimeSpan.FromMinutes(1), TimeSpan.FromDays(3650));
         ExpectTime(mistakes, ForecastAgeMax, nameof(ForecastAgeMax), TimeSpan.FromMilliseconds(100), TimeSpan.FromHours(1));
+        ExpectTime(mistakes, ExpressTryEvery, nameof(ExpressTryEvery), TimeSpan.FromMilliseconds(1), TimeSpan.FromHours(1));
         ExpectTime(mistakes, CalibrationEvery, nameof(CalibrationEvery), TimeSpan.FromMilliseconds(10), TimeSpan.FromHours(1));
         mistakes.Expect(CalibrationRowsMax is >= 1 and <= 100_000, nameof(CalibrationRowsMax), "1 to 100000", CalibrationRowsMax);
         mistakes.Expect(CalibrationJobsMax is >= 1 and <= 10_000, nameof(CalibrationJobsMax), "1 to 10000", CalibrationJobsMax);

@@ -26,6 +26,17 @@ internal sealed partial class JobGate(Forecasts forecasts, Calibrator calibrator
         var given = order.DeadlineGiven ? order.Deadline : (DateTimeOffset?)null;
         var ask = new AdmissionAsk(order.Model.Ref, order.Class, order.Fallback, units, tasks, given);
         var ruling = AdmissionRule.Decide(forecast, ask, LatencyClasses.Defaults, now, e => calibrator.Express(e, ask.Model, now));
+        if (
+            ask.Class == LatencyClass.Express
+            && (ruling.Verdict == AdmissionVerdict.ExpressRefused || ruling.Class != ask.Class)
+            && AdmissionRule.Decide(forecast, ask, LatencyClasses.Defaults, now) is { Verdict: AdmissionVerdict.Accepted } plain
+            && plain.Class == ask.Class
+            && calibrator.MayTryExpress(ask.Model, now)
+        )
+        {
+            ruling = plain;
+        }
+
         if (ruling.Verdict != AdmissionVerdict.Accepted && (options.RefuseLateExpress || ruling.Verdict != AdmissionVerdict.ExpressRefused))
         {
             LogRefused(log, order.Id, tasks, order.Model.Ref, order.Class, ruling.Verdict);

@@ -178,7 +178,7 @@ internal static class ExpressBench
         Figures.Say(
             string.Create(
                 CultureInfo.InvariantCulture,
-                $"{what}: p50 {result.P(50):0.0} ms, p99 {result.P(99):0.0} ms; without device p50 {result.BesideP(50):0.0}, p99 {result.BesideP(99):0.0}; {result.Refused} refused, {result.Failed} failed of {result.Sent}"
+                $"{what}: p50 {result.P(50):0.0} ms, p99 {result.P(99):0.0} ms; without device p50 {result.BesideP(50):0.0}, p99 {result.BesideP(99):0.0}; {result.Refused} refused, {result.Failed} failed of {result.Sent}{(result.FirstOther is { } told ? $", the first: {told}" : "")}"
             )
         );
 

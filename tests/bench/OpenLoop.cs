@@ -12,7 +12,8 @@ namespace Pipeline.Bench;
 /// <param name="Refused">Answered 429.</param>
 /// <param name="Failed">Answered otherwise, or not at all.</param>
 /// <param name="Parts">Median milliseconds of the parts of the way: until the dispatch is there, staged, on the device, and the rest.</param>
-internal sealed record LoadResult(double[] LatencyMs, double[] BesideDeviceMs, int Refused, int Failed, string Parts)
+/// <param name="FirstOther">What the first that was refused or failed was told.</param>
+internal sealed record LoadResult(double[] LatencyMs, double[] BesideDeviceMs, int Refused, int Failed, string Parts, string? FirstOther)
 {
     public int Sent => LatencyMs.Length + Refused + Failed;
 
@@ -53,7 +54,8 @@ internal sealed class OpenLoop(HttpClient http, string model, string[] texts)
             [.. good.Select(a => a.LatencyMs - Part(a, "device")).Order()],
             answers.Count(a => a.Status == HttpStatusCode.TooManyRequests),
             answers.Count(a => a.Status is not (HttpStatusCode.OK or HttpStatusCode.TooManyRequests)),
-            Parts(good)
+            Parts(good),
+            answers.FirstOrDefault(a => a.Status != HttpStatusCode.OK) is { } other ? Encoding.UTF8.GetString(other.Body) : null
         );
     }
 

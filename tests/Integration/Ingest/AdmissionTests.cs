@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Net;
 using System.Text.Json;
 using Pipeline.Contracts;
+using Pipeline.Ingest;
 using Xunit;
 
 namespace Pipeline.Tests.Integration.Ingest;
@@ -14,7 +15,8 @@ public sealed class AdmissionTests : IAsyncLifetime
 
     private IngestHost Host => _host!;
 
-    public async ValueTask InitializeAsync() => _host = await IngestHost.StartAsync(("Ingest:StoreChunksMax", "1"));
+    public async ValueTask InitializeAsync() =>
+        _host = await IngestHost.StartAsync(("Ingest:StoreChunksMax", "1"), ("Ingest:ExpressTryEvery", "01:00:00"));
 
     public ValueTask DisposeAsync() => _host?.DisposeAsync() ?? ValueTask.CompletedTask;
 
@@ -64,6 +66,49 @@ public sealed class AdmissionTests : IAsyncLifetime
         Host.Forecast();
         using var again = await Host.PostAsync("model=words&class=express", OneTask, ("Idempotency-Key", "key-1"));
         Assert.Equal(HttpStatusCode.OK, again.StatusCode);
+    }
+
+    [Fact]
+    public async Task Express_that_was_late_of_late_is_refused_but_for_tries_until_it_is_quick_again()
+    {
+        Assert.Equal(HttpStatusCode.OK, await SendAsync());
+        await EndAsync(50, TimeSpan.FromSeconds(2));
+
+        Assert.Equal(
+            [HttpStatusCode.OK, HttpStatusCode.TooManyRequests, HttpStatusCode.TooManyRequests],
+            [await SendAsync(), await SendAsync(), await SendAsync()]
+        );
+
+        await EndAsync(50, TimeSpan.FromMilliseconds(20));
+        Assert.Equal([HttpStatusCode.OK, HttpStatusCode.OK], [await SendAsync(), await SendAsync()]);
+
+        async Task<HttpStatusCode> SendAsync()
+        {
+            Host.Forecast();
+            using var response = await Host.PostAsync("model=words&class=express", OneTask);
+            return response.StatusCode;
+        }
+
+        // As many jobs like the one that was let in, which took that long, and are learned from.
+        async Task EndAsync(int jobs, TimeSpan took)
+        {
+            await Host.Database.ExecuteAsync(
+                """
+                WITH ended AS (
+                  INSERT INTO jobs
+                  SELECT (jsonb_populate_record(j, jsonb_build_object(
+                    'id', gen_random_uuid(), 'state', 'completed', 'queued_at', now(), 'started_at', now(), 'finished_at', now() + $2,
+                    'open_chunks', 0, 'succeeded', 1, 'failed', 0, 'expired', 0, 'cancelled', 0, 'cost_pico', 1
+                  ))).*
+                  FROM (SELECT j FROM jobs j ORDER BY created_at LIMIT 1) first, generate_series(1, $1) RETURNING tenant, id
+                )
+                INSERT INTO events (tenant, job, type, data, created_at) SELECT tenant, id, 'job.completed', '{}', now() FROM ended
+                """,
+                jobs,
+                took
+            );
+            await Host.Get<Calibrator>().TurnAsync(TestContext.Current.CancellationToken);
+        }
     }
 
     [Fact]
