@@ -78,7 +78,7 @@ internal static class CommandRun
         var mistakes = refusal.Problem?.Errors ?? [];
         foreach (var mistake in mistakes.Take(MistakesShown))
         {
-            var where = mistake.Line is { } line ? $"line {line}" : "request";
+            var where = mistake.Line is { } line ? $"{(refusal.File is { } file ? $"{file}: " : "")}line {line}" : "request";
             var field = mistake.Field is null ? "" : $", {mistake.Field}";
             var given = mistake.Given is null ? "" : $", given {mistake.Given}";
             Console.Error.WriteLine($"  {where}{field}: expected {mistake.Expected}{given}");

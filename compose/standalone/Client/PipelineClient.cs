@@ -268,6 +268,9 @@ internal sealed class ApiException(HttpStatusCode status, Problem? problem, stri
 
     public Problem? Problem { get; } = problem;
 
+    /// <summary>The file whose lines the mistakes name.</summary>
+    public string? File { get; set; }
+
     /// <summary>When the same request may be worth another try, where the service says so (429, 503).</summary>
     public TimeSpan? RetryAfter { get; init; }
 }

@@ -102,13 +102,23 @@ internal static class SubmitCommand
                 );
                 var asJson = parsed.GetValue(json);
                 using var body = source.Body(asJson ? null : SentBytes(path), stop);
-                if (parsed.GetValue(estimate))
+                ApiJob job;
+                try
                 {
-                    Tell(await client.EstimateAsync(body, parameters, stop), asJson);
-                    return ExitCode.Ok;
+                    if (parsed.GetValue(estimate))
+                    {
+                        Tell(await client.EstimateAsync(body, parameters, stop), asJson);
+                        return ExitCode.Ok;
+                    }
+
+                    job = await client.SubmitAsync(body, parameters, parsed.GetValue(idempotencyKey), stop);
+                }
+                catch (ApiException e) when (path != "-")
+                {
+                    e.File = path;
+                    throw;
                 }
 
-                var job = await client.SubmitAsync(body, parameters, parsed.GetValue(idempotencyKey), stop);
                 if (asJson)
                 {
                     Console.WriteLine(JsonSerializer.Serialize(job, ApiJson.Options));

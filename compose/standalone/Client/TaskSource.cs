@@ -22,7 +22,10 @@ internal enum TaskFormat
     Text,
 }
 
-/// <summary>Turns a file into an NDJSON body while it is being sent, so that its size does not matter.</summary>
+/// <summary>
+/// Turns a file into an NDJSON body while it is being sent, so that its size does not matter. A task stands in the line of the body that it has in
+/// the file, so that what the service says of a line holds for the file.
+/// </summary>
 internal sealed class TaskSource(string path, TaskFormat format, string? inputColumn, string? idColumn)
 {
     private const int FlushBytes = 64 * 1024;
@@ -123,7 +126,7 @@ internal sealed class TaskSource(string path, TaskFormat format, string? inputCo
         {
             Span<byte> id = stackalloc byte[20];
             number.TryFormat(id, out var digits, default, CultureInfo.InvariantCulture);
-            lines.Add(id[..digits], text);
+            lines.Add(number, id[..digits], text);
         }
     }
 
@@ -145,7 +148,7 @@ internal sealed class TaskSource(string path, TaskFormat format, string? inputCo
             while (await csv.ReadAsync(stop))
             {
                 var customId = id < 0 ? csv.LineNumber.ToString(CultureInfo.InvariantCulture) : csv.GetString(id);
-                lines.Add(Encoding.UTF8.GetBytes(customId), Encoding.UTF8.GetBytes(csv.GetString(input)));
+                lines.Add(csv.LineNumber, Encoding.UTF8.GetBytes(customId), Encoding.UTF8.GetBytes(csv.GetString(input)));
                 await lines.FlushIfFullAsync(stop);
             }
         }
@@ -174,9 +177,16 @@ internal sealed class TaskSource(string path, TaskFormat format, string? inputCo
     private sealed class TaskLines(Stream to)
     {
         private readonly ArrayBufferWriter<byte> _buffer = new(FlushBytes * 2);
+        private long _lines;
 
-        public void Add(ReadOnlySpan<byte> customId, ReadOnlySpan<byte> input)
+        /// <param name="number">The task's line in the file, from 1; empty ones go before it where there are none to send.</param>
+        public void Add(long number, ReadOnlySpan<byte> customId, ReadOnlySpan<byte> input)
         {
+            for (; _lines < number - 1; _lines++)
+            {
+                _buffer.Write("\n"u8);
+            }
+
             using (var json = new Utf8JsonWriter(_buffer))
             {
                 json.WriteStartObject();
@@ -186,6 +196,7 @@ internal sealed class TaskSource(string path, TaskFormat format, string? inputCo
             }
 
             _buffer.Write("\n"u8);
+            _lines++;
         }
 
         public ValueTask FlushIfFullAsync(CancellationToken stop) =>

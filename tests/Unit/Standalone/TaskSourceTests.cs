@@ -64,6 +64,21 @@ public sealed class TaskSourceTests : IDisposable
         );
 
     [Theory]
+    [InlineData("one\n\n\nfour\nfive", TaskFormat.Text, "one - - four five")]
+    [InlineData("text\ntwo\n\"three\nand four\"\n\nsix\n", TaskFormat.Csv, "- two three_and_four - - six")]
+    public async Task A_task_has_the_line_in_the_body_that_it_has_in_the_file(string content, object format, string expected)
+    {
+        var lines = (await BodyAsync(content, (TaskFormat)format)).TrimEnd('\n').Split('\n');
+
+        Assert.Equal(
+            expected.Split(' '),
+            lines.Select(line =>
+                line.Length == 0 ? "-" : JsonElement.Parse(line).GetProperty("input").GetString()!.Replace('\n', ' ').Replace(' ', '_')
+            )
+        );
+    }
+
+    [Theory]
     [InlineData("a,b\n1,2\n", null, null, "which column holds the input? Give --column one of: a, b")]
     [InlineData("a,b\n1,2\n", "c", null, "line 1: expected a column \"c\" (--column), given a, b")]
     [InlineData("a,b\n1,2\n", "a", "c", "line 1: expected a column \"c\" (--id-column), given a, b")]
