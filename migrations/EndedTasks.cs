@@ -142,17 +142,20 @@ internal sealed class ChunkPart
     /// <summary>True when the job may cost no more than so much.</summary>
     public bool HasBudget { get; }
 
-    /// <summary>Reads a row of: job, chunk, numbers of the tasks, the run's first and length, tasks left, state, has a budget, and perhaps costs.</summary>
+    public static ChunkKey KeyOf(NpgsqlDataReader reader) => new(new JobId(reader.GetGuid(0)), reader.GetInt32(1));
+
+    /// <summary>Reads a row of: job, chunk, the run's first and length, tasks left, state, has a budget, numbers of the tasks, and perhaps costs.</summary>
+    /// <param name="given">Numbers of the tasks where the row does not have them.</param>
     /// <exception cref="InvalidOperationException">There is no such chunk, or a task lies outside of it.</exception>
-    public static ChunkPart Read(NpgsqlDataReader reader)
+    public static ChunkPart Read(NpgsqlDataReader reader, IReadOnlyList<int>? given = null)
     {
-        var key = new ChunkKey(new JobId(reader.GetGuid(0)), reader.GetInt32(1));
-        if (reader.IsDBNull(3))
+        var key = KeyOf(reader);
+        if (reader.IsDBNull(2))
         {
             throw new InvalidOperationException($"Results were given for chunk {key}, which does not exist.");
         }
 
-        var (seqs, firstSeq, span) = (reader.GetFieldValue<int[]>(2), reader.GetInt32(3), reader.GetInt32(4));
+        var (seqs, firstSeq, span) = (given ?? reader.GetFieldValue<int[]>(7), reader.GetInt32(2), reader.GetInt32(3));
         var tasks = new byte[(span + 7) / 8];
         foreach (var seq in seqs)
         {
@@ -172,8 +175,8 @@ internal sealed class ChunkPart
             costs = seqs.Zip(reader.GetFieldValue<long[]>(8)).ToDictionary(t => t.First, t => t.Second);
         }
 
-        var state = JobStates.ParseJobState(reader.GetString(6));
-        return new ChunkPart(key, firstSeq, tasks, reader.GetInt32(5) == 0, state, reader.GetBoolean(7), costs);
+        var state = JobStates.ParseJobState(reader.GetString(5));
+        return new ChunkPart(key, firstSeq, tasks, reader.GetInt32(4) == 0, state, reader.GetBoolean(6), costs);
     }
 
     /// <summary>True once for each task of this write: a second row for it was not inserted.</summary>

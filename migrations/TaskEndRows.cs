@@ -192,6 +192,65 @@ public sealed class TaskEndRows
         return true;
     }
 
+    /// <summary>What the rows come to in each of their chunks.</summary>
+    internal IReadOnlyList<ChunkCounts> CountByChunk()
+    {
+        var byKey = new Dictionary<ChunkKey, ChunkCounts>(_keys.Count);
+        ChunkCounts? counts = null;
+        for (var row = 0; row < Count; row++)
+        {
+            var key = new ChunkKey(new JobId(_jobs[row]), _chunks[row]);
+            if (counts?.Key != key && !byKey.TryGetValue(key, out counts))
+            {
+                byKey[key] = counts = new ChunkCounts(key);
+            }
+
+            counts.Add(_seqs[row], _outcomes[row], _costs[row], _units[row]);
+        }
+
+        return [.. byKey.Values];
+    }
+
+    /// <summary>Copies the rows into <c>results</c>, which may have none of them.</summary>
+    internal async Task CopyAsync(NpgsqlConnection connection, DateTimeOffset now, CancellationToken stop)
+    {
+        var finishedAt = now.ToUniversalTime();
+        await using var copy = await connection.BeginBinaryImportAsync(
+            """
+            COPY results (job, seq, chunk, custom_id, status, output, content_type, error_code, error_message, model, turns, cost_pico, batch,
+                          queued_us, staged_us, device_us, total_us, units, reused, saved_pico, finished_at) FROM STDIN (FORMAT BINARY)
+            """,
+            stop
+        );
+        for (var row = 0; row < Count; row++)
+        {
+            await copy.StartRowAsync(stop);
+            await copy.WriteAsync(_jobs[row], NpgsqlDbType.Uuid, stop);
+            await copy.WriteAsync(_seqs[row], NpgsqlDbType.Integer, stop);
+            await copy.WriteAsync(_chunks[row], NpgsqlDbType.Integer, stop);
+            await copy.WriteAsync(_customIds[row], NpgsqlDbType.Text, stop);
+            await copy.WriteAsync(_outcomes[row], NpgsqlDbType.Text, stop);
+            await copy.WriteAsync(_outputs[row], NpgsqlDbType.Bytea, stop);
+            await copy.WriteAsync(_contentTypes[row], NpgsqlDbType.Text, stop);
+            await copy.WriteAsync(_errorCodes[row], NpgsqlDbType.Text, stop);
+            await copy.WriteAsync(_errorMessages[row], NpgsqlDbType.Text, stop);
+            await copy.WriteAsync(_models[row], NpgsqlDbType.Text, stop);
+            await copy.WriteAsync(_turns[row], NpgsqlDbType.Smallint, stop);
+            await copy.WriteAsync(_costs[row], NpgsqlDbType.Bigint, stop);
+            await copy.WriteAsync(_batches[row], NpgsqlDbType.Uuid, stop);
+            await copy.WriteAsync(_queuedUs[row], NpgsqlDbType.Bigint, stop);
+            await copy.WriteAsync(_stagedUs[row], NpgsqlDbType.Integer, stop);
+            await copy.WriteAsync(_deviceUs[row], NpgsqlDbType.Integer, stop);
+            await copy.WriteAsync(_totalUs[row], NpgsqlDbType.Bigint, stop);
+            await copy.WriteAsync(_units[row], NpgsqlDbType.Integer, stop);
+            await copy.WriteAsync(_reused[row], NpgsqlDbType.Text, stop);
+            await copy.WriteAsync(_savedPico[row], NpgsqlDbType.Bigint, stop);
+            await copy.WriteAsync(finishedAt, NpgsqlDbType.TimestampTz, stop);
+        }
+
+        await copy.CompleteAsync(stop);
+    }
+
     /// <summary>The columns as arrays, in the order of the INSERT.</summary>
     internal void AddTo(NpgsqlParameterCollection parameters)
     {
@@ -222,5 +281,33 @@ public sealed class TaskEndRows
 
         void Add<T>(NpgsqlDbType element, List<T> column) =>
             parameters.Add(new NpgsqlParameter<List<T>> { TypedValue = column, NpgsqlDbType = NpgsqlDbType.Array | element });
+    }
+}
+
+/// <summary>What rows come to in one chunk.</summary>
+internal sealed class ChunkCounts(ChunkKey key)
+{
+    private static readonly TaskOutcome[] Outcomes = Enum.GetValues<TaskOutcome>();
+    private readonly List<int> _seqs = [];
+    private readonly int[] _ended = new int[Outcomes.Length];
+
+    public ChunkKey Key { get; } = key;
+
+    public IReadOnlyList<int> Seqs => _seqs;
+
+    public long CostPico { get; private set; }
+
+    /// <summary>Units of those that succeeded.</summary>
+    public long UnitsDone { get; private set; }
+
+    public int Of(TaskOutcome outcome) => _ended[(int)outcome];
+
+    public void Add(int seq, string outcome, long costPico, int units)
+    {
+        _seqs.Add(seq);
+        CostPico += costPico;
+        var ended = Array.FindIndex(Outcomes, o => o.Name() == outcome);
+        _ended[ended]++;
+        UnitsDone += ended == (int)TaskOutcome.Succeeded ? units : 0;
     }
 }

@@ -22,7 +22,7 @@ namespace Pipeline.Migrations;
 /// </summary>
 public static class TaskEnds
 {
-    // From here on a round trip costs less than looking for a conflict with every row.
+    // From here on two round trips cost less than looking for a conflict with every row.
     private const int LargeWriteMin = 256;
 
     /// <summary>
@@ -35,7 +35,6 @@ public static class TaskEnds
         """;
 
     private static readonly string InsertMissingSql = InsertSql("ON CONFLICT DO NOTHING");
-    private static readonly string InsertAllSql = InsertSql("");
     private static readonly string InsertRoutedSql = RoutedSql();
 
     /// <summary>Ends tasks. Each chunk may appear in one call per transaction.</summary>
@@ -172,7 +171,7 @@ public static class TaskEnds
     /// <summary>
     /// Steps 1 and 2; <see cref="AddCounts"/> must follow in the same transaction. Each statement sees what was committed before it
     /// began, hence what the lock waited for. A large write looks at the locked chunks first: where none has a result yet, nothing can
-    /// be there already, and a plain INSERT is a third quicker.
+    /// be there already, and the rows are copied, which takes half of the time.
     /// </summary>
     /// <param name="escalations">Turns after which tasks go on to the next variant of their route.</param>
     /// <inheritdoc cref="WriteAsync" path="/param|/returns|/exception"/>
@@ -191,7 +190,6 @@ public static class TaskEnds
         }
 
         await using var batch = new NpgsqlBatch(connection, transaction);
-        var sql = rows.AnyRouted ? InsertRoutedSql : InsertMissingSql;
         if (rows.Count < LargeWriteMin || rows.AnyRouted || escalations.Count > 0)
         {
             batch.BatchCommands.Add(new(KeepPlansSql));
@@ -199,13 +197,13 @@ public static class TaskEnds
         }
         else if (await LockUntouchedAsync(connection, transaction, rows.Chunks, cancellationToken) && rows.AreDistinct())
         {
-            sql = InsertAllSql;
+            return await CopyAsync(connection, transaction, rows, now, cancellationToken);
         }
 
         var locks = batch.BatchCommands.Count > 0;
         if (rows.Count > 0)
         {
-            var insert = new NpgsqlBatchCommand(sql);
+            var insert = new NpgsqlBatchCommand(rows.AnyRouted ? InsertRoutedSql : InsertMissingSql);
             rows.AddTo(insert.Parameters);
             insert.Parameters.Add(Moment(now));
             batch.BatchCommands.Add(insert);
@@ -236,6 +234,42 @@ public static class TaskEnds
 
         var left = escalations.Count > 0 ? await ReadPartsAsync(reader, cancellationToken) : [];
         return EndedTasks.From(rows, ended, escalations, left);
+    }
+
+    /// <summary>Step 2 for rows of which none is there.</summary>
+    private static async Task<EndedTasks> CopyAsync(
+        NpgsqlConnection connection,
+        NpgsqlTransaction transaction,
+        TaskEndRows rows,
+        DateTimeOffset now,
+        CancellationToken cancellationToken
+    )
+    {
+        await rows.CopyAsync(connection, now, cancellationToken);
+        var counts = rows.CountByChunk();
+        await using var command = new NpgsqlCommand(TakeCopiedSql, connection, transaction);
+        Add(NpgsqlDbType.Uuid, c => c.Key.Job.Value);
+        Add(NpgsqlDbType.Integer, c => c.Key.No);
+        Add(NpgsqlDbType.Integer, c => c.Seqs.Count);
+        Add(NpgsqlDbType.Bigint, c => c.CostPico);
+        Add(NpgsqlDbType.Bigint, c => c.UnitsDone);
+        Add(NpgsqlDbType.Integer, c => c.Of(TaskOutcome.Succeeded));
+        Add(NpgsqlDbType.Integer, c => c.Of(TaskOutcome.Failed));
+        Add(NpgsqlDbType.Integer, c => c.Of(TaskOutcome.Expired));
+        Add(NpgsqlDbType.Integer, c => c.Of(TaskOutcome.Cancelled));
+        await command.PrepareAsync(cancellationToken);
+        await using var reader = await command.ExecuteReaderAsync(cancellationToken);
+        var byKey = counts.ToDictionary(c => c.Key, c => c.Seqs);
+        var parts = new List<ChunkPart>(counts.Count);
+        while (await reader.ReadAsync(cancellationToken))
+        {
+            parts.Add(ChunkPart.Read(reader, byKey[ChunkPart.KeyOf(reader)]));
+        }
+
+        return EndedTasks.From(rows, parts, new EscalationRows(), []);
+
+        void Add<T>(NpgsqlDbType element, Func<ChunkCounts, T> column) =>
+            command.Parameters.Add(Array(element, counts.Select(column).ToArray()));
     }
 
     /// <summary>Locks the chunks; true when no task of any of them has ended.</summary>
@@ -294,7 +328,14 @@ public static class TaskEnds
                      count(*) FILTER (WHERE status = 'expired') AS expired,
                      count(*) FILTER (WHERE status = 'cancelled') AS cancelled
               FROM ended GROUP BY job, chunk
-            ), taken AS (
+            ), {TakeSql(withCosts ? "n.seqs, n.costs" : "n.seqs")}
+            """;
+
+    /// <summary>Takes counts off their chunks, and tells of each what <see cref="ChunkPart.Read"/> reads.</summary>
+    /// <param name="tasks">What is told of the tasks, last.</param>
+    private static string TakeSql(string tasks) =>
+        $"""
+            taken AS (
               UPDATE chunks c SET
                 remaining = c.remaining - n.ended, succeeded = c.succeeded + n.succeeded, failed = c.failed + n.failed,
                 expired = c.expired + n.expired, cancelled = c.cancelled + n.cancelled, cost_pico = c.cost_pico + n.cost_pico,
@@ -302,13 +343,20 @@ public static class TaskEnds
               FROM counts n WHERE c.job = n.job AND c.no = n.chunk
               RETURNING c.job, c.no, c.first_seq, {ChunkSql.Span} AS span, c.remaining
             )
-            SELECT n.job, n.chunk, n.seqs, t.first_seq, t.span, t.remaining, j.state, j.max_cost_pico IS NOT NULL{(
-                withCosts ? ", n.costs" : ""
+            SELECT n.job, n.chunk, t.first_seq, t.span, t.remaining, j.state, j.max_cost_pico IS NOT NULL{(
+                tasks.Length > 0 ? $", {tasks}" : ""
             )}
             FROM counts n
             LEFT JOIN taken t ON t.job = n.job AND t.no = n.chunk
             LEFT JOIN jobs j ON j.id = n.job
             """;
+
+    private static readonly string TakeCopiedSql = $"""
+        WITH counts AS (
+          SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9)
+            AS n (job, chunk, ended, cost_pico, units_done, succeeded, failed, expired, cancelled)
+        ), {TakeSql("")}
+        """;
 
     /// <summary>
     /// The same for a write with rows of routed jobs. What their earlier turns cost is added to what they cost; a row whose task has gone
@@ -348,7 +396,7 @@ public static class TaskEnds
           FROM counts n WHERE c.job = n.job AND c.no = n.chunk
           RETURNING c.job, c.no, c.first_seq, {ChunkSql.Span} AS span, c.remaining
         )
-        SELECT n.job, n.chunk, n.seqs, t.first_seq, t.span, t.remaining, j.state, j.max_cost_pico IS NOT NULL
+        SELECT n.job, n.chunk, t.first_seq, t.span, t.remaining, j.state, j.max_cost_pico IS NOT NULL, n.seqs
         FROM counts n
         LEFT JOIN taken t ON t.job = n.job AND t.no = n.chunk
         LEFT JOIN jobs j ON j.id = n.job
