@@ -239,7 +239,9 @@ public enum JobChange
     Moved,
 }
 
-/// <summary>A job's owner changed it; the row is committed. To the scheduler.</summary>
+/// <summary>
+/// A job's owner changed it; the row is committed. To the scheduler, which answers a request with <see cref="JobChangeObserved"/>.
+/// </summary>
 public sealed record JobChanged
 {
     public int Version { get; init; } = 1;
@@ -250,6 +252,12 @@ public sealed record JobChanged
     public LatencyClass? Class { get; init; }
     public DateTimeOffset? Deadline { get; init; }
     public DateTimeOffset? Since { get; init; }
+}
+
+/// <summary>The active scheduler's answer: whatever it decides from now on, it decides by the change.</summary>
+public sealed record JobChangeObserved
+{
+    public int Version { get; init; } = 1;
 }
 
 /// <summary>

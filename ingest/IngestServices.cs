@@ -55,6 +55,7 @@ public static class IngestServices
         services.AddSingleton<ChunkPublisher>();
         services.AddHostedService(static s => s.GetRequiredService<ChunkPublisher>());
         services.AddSingleton<IngestMetrics>();
+        services.AddSingleton<DoorModels>();
         services.AddSingleton<DoorCounts>();
         services.AddSingleton<DoorCountsWriter>();
         services.AddHostedService(static s => s.GetRequiredService<DoorCountsWriter>());

@@ -12,7 +12,14 @@ namespace Pipeline.Ingest;
 /// What a job's owner may ask of it: cancel, pause, resume. The row is changed and committed first, then the scheduler is told. Each may
 /// be asked again: nothing changes, and the scheduler is told again.
 /// </summary>
-internal sealed class JobCommands(IBus bus, NpgsqlDataSource database, JobStore store, BrokerGate broker, TimeProvider time)
+internal sealed class JobCommands(
+    IBus bus,
+    NpgsqlDataSource database,
+    JobStore store,
+    BrokerGate broker,
+    IngestOptions options,
+    TimeProvider time
+)
 {
     private const string CancelSql = """
         WITH changed AS (
@@ -35,7 +42,7 @@ internal sealed class JobCommands(IBus bus, NpgsqlDataSource database, JobStore 
     public Task<IResult> CancelAsync(string id, HttpContext http) =>
         ChangeAsync(id, http, JobChange.Cancelled, CancelSql, static job => job.State is JobState.Cancelling or JobState.Cancelled);
 
-    /// <summary>Holds back what is not dispatched yet.</summary>
+    /// <summary>Holds back what is not dispatched yet; answered when the scheduler plans by it, or cannot be asked now.</summary>
     public Task<IResult> PauseAsync(string id, HttpContext http) => SetPausedAsync(id, http, paused: true);
 
     /// <summary>Lets a paused job go on.</summary>
@@ -116,8 +123,31 @@ internal sealed class JobCommands(IBus bus, NpgsqlDataSource database, JobStore 
             );
         }
 
-        await bus.Publish(new JobChanged { Job = job, Change = change }, stop);
+        await TellAsync(new JobChanged { Job = job, Change = change }, stop);
         return Results.Json(view, ApiJson.Options);
+    }
+
+    /// <summary>
+    /// After a pause nothing of the job should begin, so its answer waits for the scheduler's, at most <see cref="IngestOptions.PauseWaitMax"/>.
+    /// The message itself does not expire then: a scheduler that is slow or still to come has to hear it.
+    /// </summary>
+    private async Task TellAsync(JobChanged changed, CancellationToken stop)
+    {
+        if (changed.Change != JobChange.Paused)
+        {
+            await bus.Publish(changed, stop);
+            return;
+        }
+
+        var scheduler = bus.CreateRequestClient<JobChanged>(RequestTimeout.After(ms: (int)options.PauseWaitMax.TotalMilliseconds));
+        try
+        {
+            await scheduler.GetResponse<JobChangeObserved>(changed, request => request.UseExecute(sent => sent.TimeToLive = null), stop);
+        }
+        catch (RequestTimeoutException)
+        {
+            // It is paused all the same, as soon as the scheduler hears of it.
+        }
     }
 
     private async Task<int> ExecuteAsync(string sql, TenantId tenant, JobId job, CancellationToken stop)

@@ -205,7 +205,10 @@ internal static class JobOperations
     public static readonly ApiOperation Pause = Command(
         "pauseJob",
         "Holds a job back.",
-        "Nothing more of it is dispatched; what is on a device finishes. The deadline goes on. May be asked again."
+        """
+        Nothing more of it is dispatched; what is on a device finishes. The deadline goes on. May be asked again. The answer comes when the scheduler knows; where
+        it says nothing for half a second, as while it is replaced, some may be dispatched after.
+        """
     );
 
     public static readonly ApiOperation Resume = Command("resumeJob", "Lets a paused job go on.", "May be asked again.");

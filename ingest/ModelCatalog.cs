@@ -27,6 +27,9 @@ internal sealed class ModelCatalog(NpgsqlDataSource database, TimeProvider time)
         return known.Find(nameOrRef) ?? (await ReadAsync(ReadAgainAfter, stop)).Find(nameOrRef);
     }
 
+    /// <summary>As it was read last, without a query; null where it was not there then.</summary>
+    public ModelManifest? Remembered(string nameOrRef) => _known.Find(nameOrRef);
+
     /// <summary>Every registered version as <c>name@version</c>.</summary>
     public async ValueTask<IReadOnlyList<string>> NamesAsync(CancellationToken stop) =>
         [.. (await ReadAsync(FreshFor, stop)).Models.Select(m => m.Manifest.Ref.ToString())];

@@ -60,6 +60,7 @@ internal sealed partial class SubmitJob(
     {
         var mistakes = new Mistakes(options.MistakesMax);
         var parameters = JobParameters.From(http.Request, mistakes);
+        http.Asks(parameters);
         var key = Idempotency.KeyOf(http.Request, mistakes);
         var isInline = IsInline(http.Request, mistakes);
         var body = BodyStream.Open(http, mistakes);

@@ -17,6 +17,12 @@ public sealed class SlaDoorRow
     public required TenantId Tenant { get; set; }
     public required LatencyClass Class { get; set; }
 
+    /// <summary>
+    /// <c>name@version</c> of the model that was asked for, of a route that of its first variant. Empty where the request named none that is
+    /// registered or was answered before that was read, as a batch is before its file, and in rows from before there was this column.
+    /// </summary>
+    public required string Model { get; set; }
+
     /// <summary>A life of an ingest process.</summary>
     public required Guid Instance { get; set; }
 
@@ -47,7 +53,9 @@ internal sealed class SlaDoorsTable : IEntityTypeConfiguration<SlaDoorRow>
             d.At,
             d.Tenant,
             d.Class,
+            d.Model,
             d.Instance,
         });
+        builder.Property(d => d.Model).UseCollation("C");
     }
 }

@@ -246,6 +246,7 @@ public static class Bus
         [typeof(SchedulerTick)] = "pipeline.scheduler-ticks",
         [typeof(SchedulerChanged)] = "pipeline.scheduler-changes",
         [typeof(JobChanged)] = "pipeline.job-changes",
+        [typeof(JobChangeObserved)] = "pipeline.job-change-answers",
         [typeof(HoldsChanged)] = "pipeline.hold-changes",
         [typeof(HoldsObserved)] = "pipeline.hold-answers",
         [typeof(Forecast)] = "pipeline.forecasts",
@@ -264,6 +265,7 @@ public static class Bus
         Name<SchedulerTick>();
         Name<SchedulerChanged>();
         Name<JobChanged>();
+        Name<JobChangeObserved>();
         Name<HoldsChanged>();
         Name<HoldsObserved>();
         Name<Forecast>();

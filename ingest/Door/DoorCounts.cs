@@ -8,8 +8,9 @@ using Pipeline.Migrations;
 
 namespace Pipeline.Ingest.Door;
 
-/// <summary>What a minute's requests of one tenant and class are counted under.</summary>
-internal readonly record struct DoorKey(DateTimeOffset Minute, TenantId Tenant, LatencyClass Class);
+/// <summary>What a minute's requests of one tenant, class and model are counted under.</summary>
+/// <param name="Model"><c>name@version</c>, or <see cref="DoorModels.None"/>.</param>
+internal readonly record struct DoorKey(DateTimeOffset Minute, TenantId Tenant, LatencyClass Class, string Model);
 
 /// <summary>How the requests of a minute were answered; <see cref="SlaDoorRow"/> says what each means.</summary>
 internal sealed class DoorCount
@@ -25,8 +26,8 @@ internal sealed class DoorCount
 }
 
 /// <summary>
-/// Counts how requests for work were answered, by minute, tenant and class: the availability that reports state. Kept in memory, and written
-/// by <see cref="DoorCountsWriter"/>; so outages of PostgreSQL, which refuse everything, are counted too, and written when it is back.
+/// Counts how requests for work were answered, by minute, tenant, class and model: the availability that reports state. Kept in memory, and
+/// written by <see cref="DoorCountsWriter"/>; so outages of PostgreSQL, which refuse everything, are counted too, and written when it is back.
 /// </summary>
 internal sealed class DoorCounts(IngestOptions options, TimeProvider time)
 {
@@ -35,9 +36,10 @@ internal sealed class DoorCounts(IngestOptions options, TimeProvider time)
 
     /// <summary>Counts an answer.</summary>
     /// <param name="tenant">Null where the key was not read.</param>
+    /// <param name="model">As <see cref="DoorModels"/> says.</param>
     /// <param name="status">Of the answer; 499 where the client was gone before it.</param>
     /// <param name="waited">From the request to its answer.</param>
-    public void Add(TenantId? tenant, LatencyClass latencyClass, int status, TimeSpan waited)
+    public void Add(TenantId? tenant, LatencyClass latencyClass, string model, int status, TimeSpan waited)
     {
         if (tenant is null && status < StatusCodes.Status500InternalServerError)
         {
@@ -48,7 +50,7 @@ internal sealed class DoorCounts(IngestOptions options, TimeProvider time)
         var minute = SlaTables.Floor(SlaGrain.Minute, time.GetUtcNow());
         lock (_lock)
         {
-            var count = Of(new DoorKey(minute, tenant ?? default, latencyClass));
+            var count = Of(new DoorKey(minute, tenant ?? default, latencyClass, model));
             count.Changed = true;
             switch (status)
             {
@@ -152,12 +154,14 @@ internal static class CountedDoor
                 var http = context.HttpContext;
                 var time = http.RequestServices.GetRequiredService<TimeProvider>();
                 var began = time.GetTimestamp();
+                http.AsksByAddress();
                 http.Response.OnCompleted(() =>
                 {
                     var counts = http.RequestServices.GetRequiredService<DoorCounts>();
                     counts.Add(
                         http.FindCaller()?.Tenant,
                         latencyClass ?? ClassOf(http.Request),
+                        http.RequestServices.GetRequiredService<DoorModels>().Of(http),
                         http.Response.StatusCode,
                         time.GetElapsedTime(began)
                     );

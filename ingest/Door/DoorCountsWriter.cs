@@ -61,7 +61,7 @@ internal sealed partial class DoorCountsWriter(
         }
         catch (PostgresException e)
         {
-            LogFailed(log, e);
+            LogFailed(log, e.SqlState, e.MessageText);
         }
     }
 
@@ -69,10 +69,10 @@ internal sealed partial class DoorCountsWriter(
     {
         await using var command = database.CreateCommand(
             """
-            INSERT INTO sla_doors (at, tenant, class, instance, accepted, limited, client_faults, failed, disconnects)
-            SELECT u.at, u.tenant, u.class, $9, u.accepted, u.limited, u.client_faults, u.failed, u.gone::bigint[]
-            FROM unnest($1, $2, $3, $4, $5, $6, $7, $8) AS u (at, tenant, class, accepted, limited, client_faults, failed, gone)
-            ON CONFLICT (at, tenant, class, instance) DO UPDATE SET
+            INSERT INTO sla_doors (at, tenant, class, model, instance, accepted, limited, client_faults, failed, disconnects)
+            SELECT u.at, u.tenant, u.class, u.model, $10, u.accepted, u.limited, u.client_faults, u.failed, u.gone::bigint[]
+            FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9) AS u (at, tenant, class, model, accepted, limited, client_faults, failed, gone)
+            ON CONFLICT (at, tenant, class, model, instance) DO UPDATE SET
               accepted = excluded.accepted, limited = excluded.limited, client_faults = excluded.client_faults, failed = excluded.failed,
               disconnects = excluded.disconnects
             """
@@ -80,6 +80,7 @@ internal sealed partial class DoorCountsWriter(
         Add(NpgsqlDbType.TimestampTz, rows.Select(r => r.Key.Minute).ToArray());
         Add(NpgsqlDbType.Uuid, rows.Select(r => r.Key.Tenant.Value).ToArray());
         Add(NpgsqlDbType.Text, rows.Select(r => r.Key.Class.Name()).ToArray());
+        Add(NpgsqlDbType.Text, rows.Select(r => r.Key.Model).ToArray());
         Add(NpgsqlDbType.Bigint, rows.Select(r => r.Count.Accepted).ToArray());
         Add(NpgsqlDbType.Bigint, rows.Select(r => r.Count.Limited).ToArray());
         Add(NpgsqlDbType.Bigint, rows.Select(r => r.Count.ClientFaults).ToArray());
@@ -97,6 +98,10 @@ internal sealed partial class DoorCountsWriter(
     [LoggerMessage(96, LogLevel.Warning, "Could not write the door's counts, and will again: {Reason}")]
     private static partial void LogAway(ILogger log, string reason);
 
-    [LoggerMessage(97, LogLevel.Error, "The door's counts were refused, and will be tried again; availability stands still until then")]
-    private static partial void LogFailed(ILogger log, Exception error);
+    [LoggerMessage(
+        97,
+        LogLevel.Error,
+        "The door's counts were refused ({SqlState}: {Reason}), and will be tried again; availability stands still until then"
+    )]
+    private static partial void LogFailed(ILogger log, string sqlState, string reason);
 }

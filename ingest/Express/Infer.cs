@@ -61,6 +61,7 @@ internal sealed partial class Infer(
     {
         var mistakes = new Mistakes(options.MistakesMax);
         var parameters = JobParameters.From(http.Request, mistakes, JobParameters.OfInference);
+        http.Asks(parameters);
         var preferences = Preferences.From(http.Request, mistakes);
         var key = Idempotency.KeyOf(http.Request, mistakes);
         var (bytes, problem) = await ReadAsync(http, options, mistakes);

@@ -123,6 +123,7 @@ internal sealed class AnswerInputs(
         ServiceTiers.TryParse(request.ServiceTier, LatencyClass.Express, out var latency);
         var parameters = new JobParameters(JobParameters.OfJobs);
         parameters.Default(JobParameters.Model, request.Model);
+        http.Asks(parameters);
         parameters.Default(JobParameters.Class, latency.Name());
         parameters.Default(JobParameters.Group, request.Group);
         if (request.ServiceTier is null or "auto")

@@ -18,6 +18,9 @@ internal sealed class RouteCatalog(NpgsqlDataSource database, TimeProvider time)
     public async ValueTask<StoredRoute?> FindAsync(string name, CancellationToken stop) =>
         Find(await ReadAsync(FreshFor, stop), name) ?? Find(await ReadAsync(ReadAgainAfter, stop), name);
 
+    /// <summary>As it was read last, without a query; null where it was not there then.</summary>
+    public StoredRoute? Remembered(string name) => Find(_known.Routes, name);
+
     /// <summary>Every route, for a message that says what exists.</summary>
     public async ValueTask<IReadOnlyList<string>> NamesAsync(CancellationToken stop) =>
         [.. (await ReadAsync(FreshFor, stop)).Select(r => r.Route.Name)];

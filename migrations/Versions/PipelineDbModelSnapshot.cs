@@ -2905,6 +2905,11 @@ namespace Pipeline.Migrations.Versions
                         .HasColumnType("text")
                         .HasColumnName("class");
 
+                    b.Property<string>("Model")
+                        .HasColumnType("text")
+                        .HasColumnName("model")
+                        .UseCollation("C");
+
                     b.Property<Guid>("Instance")
                         .HasColumnType("uuid")
                         .HasColumnName("instance");
@@ -2930,7 +2935,7 @@ namespace Pipeline.Migrations.Versions
                         .HasColumnType("bigint")
                         .HasColumnName("limited");
 
-                    b.HasKey("At", "Tenant", "Class", "Instance")
+                    b.HasKey("At", "Tenant", "Class", "Model", "Instance")
                         .HasName("pk_sla_doors");
 
                     b.ToTable("sla_doors", null, t =>

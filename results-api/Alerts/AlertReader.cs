@@ -45,10 +45,7 @@ internal sealed class AlertReader(
 
     private readonly SlaHistory _minutes = new();
     private readonly SlaHistory _hours = new();
-    private readonly Dictionary<
-        TimeSpan,
-        (Dictionary<SlaKey, SlaSums> Sums, Dictionary<(TenantId, LatencyClass), EventCount> Doors)
-    > _windows = [];
+    private readonly Dictionary<TimeSpan, (Dictionary<SlaKey, SlaSums> Sums, Dictionary<SlaKey, EventCount> Doors)> _windows = [];
     private DateTimeOffset _minutesUntil = DateTimeOffset.UnixEpoch;
     private DateTimeOffset _hoursUntil = DateTimeOffset.UnixEpoch;
     private DateTimeOffset _windowsAt = DateTimeOffset.UnixEpoch;
@@ -152,18 +149,24 @@ internal sealed class AlertReader(
             }
 
             await using var command = new NpgsqlCommand(
-                "SELECT tenant, class, sum(accepted)::bigint, sum(failed)::bigint FROM sla_doors WHERE at >= $1 AND at < $2 GROUP BY 1, 2",
+                """
+                SELECT tenant, class, model, sum(accepted)::bigint, sum(failed)::bigint
+                FROM sla_doors WHERE at >= $1 AND at < $2 GROUP BY 1, 2, 3
+                """,
                 connection
             );
             command.Parameters.Add(DeliveryQueue.Moment(now - length));
             command.Parameters.Add(DeliveryQueue.Moment(now));
-            var doors = new Dictionary<(TenantId, LatencyClass), EventCount>();
+            var doors = new Dictionary<SlaKey, EventCount>();
             await using var reader = await command.ExecuteReaderAsync(stop);
             while (await reader.ReadAsync(stop))
             {
                 var latencyClass = LatencyClasses.TryParse(reader.GetString(1), out var known) ? known : LatencyClass.Bulk;
-                var (accepted, failed) = (reader.GetInt64(2), reader.GetInt64(3));
-                doors[(new TenantId(reader.GetGuid(0)), latencyClass)] = new EventCount(accepted + failed, failed);
+                var (accepted, failed) = (reader.GetInt64(3), reader.GetInt64(4));
+                doors[new SlaKey(new TenantId(reader.GetGuid(0)), latencyClass, reader.GetString(2))] = new EventCount(
+                    accepted + failed,
+                    failed
+                );
             }
 
             _windows[length] = (sums, doors);
@@ -209,9 +212,9 @@ internal sealed class AlertReader(
         var (sums, doors) = _windows[length];
         if (objective.Indicator == Indicator.Requests)
         {
-            foreach (var ((tenant, latencyClass), answered) in doors)
+            foreach (var (key, answered) in doors)
             {
-                count += objective.Covers(latencyClass, names.GetValueOrDefault(tenant, ""), objective.Model ?? "") ? answered : default;
+                count += objective.Covers(key.Class, names.GetValueOrDefault(key.Tenant, ""), key.Model) ? answered : default;
             }
 
             return count;

@@ -20,6 +20,7 @@ internal static class ReportCsv
         ["bands"] = report => Write(report.Bands),
         ["outcomes"] = report => Write(report.Outcomes),
         ["acceptance"] = report => Write(report.Acceptance),
+        ["acceptance_by_model"] = report => Write(report.AcceptanceByModel),
         ["breaches"] = report => Write(report.Breaches.Data),
         ["exclusions"] = report => Write(report.Exclusions),
     };

@@ -269,9 +269,10 @@ internal static class ReportHtml
     private static void Acceptance(StringBuilder page, SlaReport report)
     {
         page.Append("<section><h2>Acceptance and callbacks</h2>");
+        string[] heads = ["Taken", "Failed", "Availability", "Limited (429)", "Faults of clients", "Left"];
         Table(
             page,
-            ["Class", "Taken", "Failed", "Availability", "Limited (429)", "Faults of clients", "Left"],
+            ["Class", .. heads],
             report.Acceptance.Select(a =>
                 (IReadOnlyList<string>)
                     [
@@ -285,6 +286,28 @@ internal static class ReportHtml
                     ]
             )
         );
+        if (report.AcceptanceByModel.Count > 0)
+        {
+            page.Append("<h3>By model</h3>");
+            Table(
+                page,
+                ["Model", "Class", .. heads],
+                report.AcceptanceByModel.Select(a =>
+                    (IReadOnlyList<string>)
+                        [
+                            a.Model is null ? "none known" : E(a.Model),
+                            a.Class.Name(),
+                            Number(a.Accepted),
+                            Number(a.Failed),
+                            Percent(a.Availability),
+                            Number(a.Limited),
+                            Number(a.ClientFaults),
+                            Number(a.Disconnects),
+                        ]
+                )
+            );
+        }
+
         page.Append(
             $"<p>Webhooks: {Number(report.Callbacks.Delivered)} delivered, {Number(report.Callbacks.Punctual)} of them punctually, "
                 + $"{Number(report.Callbacks.Failed)} given up: punctuality {Percent(report.Callbacks.Punctuality)}.</p></section>\n"

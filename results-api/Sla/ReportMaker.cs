@@ -7,9 +7,11 @@ namespace Pipeline.ResultsApi.Sla;
 internal sealed record KeyedSums(string Tenant, LatencyClass Class, string Model, SlaSums Sums);
 
 /// <summary>Answers of the door to a tenant, over the window.</summary>
+/// <param name="Model">Empty where none is known.</param>
 internal sealed record DoorSums(
     string Tenant,
     LatencyClass Class,
+    string Model,
     long Accepted,
     long Limited,
     long ClientFaults,
@@ -47,7 +49,7 @@ internal sealed record ReportData
 internal static class ReportMaker
 {
     /// <summary>Raised with every change of what the same rows come to.</summary>
-    public const string Method = "sla.v2";
+    public const string Method = "sla.v3";
 
     private static readonly (string Name, SlaTime Time)[] Stages =
     [
@@ -80,6 +82,7 @@ internal static class ReportMaker
             Bands = Bands(classes, data.Doors),
             Outcomes = [.. data.Outcomes.OrderBy(o => o.Band).Select(View)],
             Acceptance = Acceptance(data.Doors),
+            AcceptanceByModel = AcceptanceByModel(data.Doors),
             Callbacks = View(data.Callbacks),
             Breaches = data.Breaches,
             Exclusions = data.Exclusions,
@@ -94,7 +97,7 @@ internal static class ReportMaker
         var (good, total) = objective.Indicator switch
         {
             Indicator.Requests => Sum(
-                data.Doors.Where(d => objective.Covers(d.Class, d.Tenant, "")).Select(d => (d.Accepted, d.Accepted + d.Failed))
+                data.Doors.Where(d => objective.Covers(d.Class, d.Tenant, d.Model)).Select(d => (d.Accepted, d.Accepted + d.Failed))
             ),
             Indicator.Callbacks => Sum(
                 data.Callbacks.Where(c => objective.Tenant is null || objective.Tenant == c.Tenant)
@@ -149,7 +152,11 @@ internal static class ReportMaker
     private static SlaRowView Row(LatencyClass? latencyClass, string? tenant, string? model, SlaSums sums, ReportData data)
     {
         var doors = data
-            .Doors.Where(d => (latencyClass is null || d.Class == latencyClass) && (tenant is null || d.Tenant == tenant))
+            .Doors.Where(d =>
+                (latencyClass is null || d.Class == latencyClass)
+                && (tenant is null || d.Tenant == tenant)
+                && (model is null || d.Model == model)
+            )
             .ToList();
         return new SlaRowView
         {
@@ -171,7 +178,7 @@ internal static class ReportMaker
             FirstResultMs = TimesView.Of(sums[SlaTime.FirstResult]),
             JobEndToEndMs = TimesView.Of(sums[SlaTime.JobTotal]),
             TasksPerSecond = Rate(sums, data.Hours),
-            Availability = model is null ? Share(doors.Sum(d => d.Accepted), doors.Sum(d => d.Accepted + d.Failed)) : null,
+            Availability = Share(doors.Sum(d => d.Accepted), doors.Sum(d => d.Accepted + d.Failed)),
             CostPicoUsd = sums[SlaCount.CostPico],
             PricePicoUsd = sums[SlaCount.PricePico],
             CostPerTaskPicoUsd = CostPerTask(sums),
@@ -254,6 +261,25 @@ internal static class ReportMaker
                 .Select(g => new DoorView
                 {
                     Class = g.Key,
+                    Accepted = g.Sum(d => d.Accepted),
+                    Limited = g.Sum(d => d.Limited),
+                    ClientFaults = g.Sum(d => d.ClientFaults),
+                    Failed = g.Sum(d => d.Failed),
+                    Disconnects = g.Sum(d => d.Disconnects.Sum()),
+                    Availability = Share(g.Sum(d => d.Accepted), g.Sum(d => d.Accepted + d.Failed)),
+                }),
+        ];
+
+    private static List<ModelDoorView> AcceptanceByModel(IReadOnlyList<DoorSums> doors) =>
+        [
+            .. doors
+                .GroupBy(d => (d.Class, d.Model))
+                .OrderBy(g => g.Key.Class)
+                .ThenBy(g => g.Key.Model, StringComparer.Ordinal)
+                .Select(g => new ModelDoorView
+                {
+                    Class = g.Key.Class,
+                    Model = g.Key.Model.Length == 0 ? null : g.Key.Model,
                     Accepted = g.Sum(d => d.Accepted),
                     Limited = g.Sum(d => d.Limited),
                     ClientFaults = g.Sum(d => d.ClientFaults),

@@ -189,14 +189,14 @@ internal sealed class ReportReader(NpgsqlDataSource database, SlaOptions options
     {
         await using var command = scope.Command(
             $"""
-            SELECT d.tenant, d.class, sum(d.accepted)::bigint, sum(d.limited)::bigint, sum(d.client_faults)::bigint, sum(d.failed)::bigint,
+            SELECT d.tenant, d.class, d.model, sum(d.accepted)::bigint, sum(d.limited)::bigint, sum(d.client_faults)::bigint, sum(d.failed)::bigint,
                    ARRAY[{string.Join(
                 ", ",
                 Enumerable.Range(1, SlaSums.BandsUs.Count + 1).Select(band => $"sum(d.disconnects[{band}])")
             )}]::bigint[]
             FROM sla_doors d JOIN unnest($1, $2) AS w (from_at, to_at) ON d.at >= w.from_at AND d.at < w.to_at
             WHERE $3::uuid IS NULL OR d.tenant = $3
-            GROUP BY 1, 2 ORDER BY d.tenant, d.class COLLATE "C"
+            GROUP BY 1, 2, 3 ORDER BY d.tenant, d.class COLLATE "C", d.model
             """
         );
         await using var reader = await command.ExecuteReaderAsync(stop);
@@ -207,15 +207,17 @@ internal sealed class ReportReader(NpgsqlDataSource database, SlaOptions options
             var door = new DoorSums(
                 Name(scope.Names, new TenantId(reader.GetGuid(0))),
                 latencyClass,
-                reader.GetInt64(2),
+                reader.GetString(2),
                 reader.GetInt64(3),
                 reader.GetInt64(4),
                 reader.GetInt64(5),
-                reader.GetFieldValue<long[]>(6)
+                reader.GetInt64(6),
+                reader.GetFieldValue<long[]>(7)
             );
             scope
                 .Hash.Add(reader.GetGuid(0))
                 .Add((long)latencyClass)
+                .Add(door.Model)
                 .Add(door.Accepted)
                 .Add(door.Limited)
                 .Add(door.ClientFaults)

@@ -41,7 +41,7 @@ internal static class SlaOperations
         "What was promised, and what was kept.",
         """
         Objectives against what was attained, with the error budget; percentiles of queue wait, device time, end to end and first result, off by at most 0.79 %; cost, reuse and padding;
-        where time goes and what a faster stage would bring; tasks, disconnects and outcomes by bands of time; availability of acceptance; every breach with its cause. A tenant
+        where time goes and what a faster stage would bring; tasks, disconnects and outcomes by bands of time; availability of acceptance, by model too; every breach with its cause. A tenant
         sees its own, operators all. The same rows give the same bytes: `source_sha256` is over them. `format=html` gives a page of its own, with charts, that prints to a clean PDF.
         """
     )

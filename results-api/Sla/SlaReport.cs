@@ -48,6 +48,9 @@ internal sealed record SlaReport
     /// <summary>What became of groups whose outcome was reported, by how long they took.</summary>
     public required IReadOnlyList<OutcomeBandView> Outcomes { get; init; }
     public required IReadOnlyList<DoorView> Acceptance { get; init; }
+
+    /// <summary>The same by class and model. Reports that were kept before <c>sla.v3</c> have none.</summary>
+    public IReadOnlyList<ModelDoorView> AcceptanceByModel { get; init; } = [];
     public required CallbacksView Callbacks { get; init; }
     public required BreachesView Breaches { get; init; }
     public required IReadOnlyList<ExclusionView> Exclusions { get; init; }
@@ -240,6 +243,21 @@ internal sealed record DoorView
     public required long Accepted { get; init; }
 
     /// <summary>Refused by a limit or for lack of capacity (429): stated apart, in no other figure.</summary>
+    public required long Limited { get; init; }
+    public required long ClientFaults { get; init; }
+    public required long Failed { get; init; }
+    public required long Disconnects { get; init; }
+    public required double? Availability { get; init; }
+}
+
+/// <summary>How requests for work of a model were answered.</summary>
+internal sealed record ModelDoorView
+{
+    public required LatencyClass Class { get; init; }
+
+    /// <summary>Of a route its first variant; null for requests that named no model, or were answered before it was read which.</summary>
+    public required string? Model { get; init; }
+    public required long Accepted { get; init; }
     public required long Limited { get; init; }
     public required long ClientFaults { get; init; }
     public required long Failed { get; init; }

@@ -27,7 +27,8 @@ internal sealed class FactConsumers(Inbox inbox, SliceNotes notes, Recovery reco
             {
                 endpoint.AsSchedulerQueue((ushort)options.Prefetch);
                 Take<ChunkSubmitted>(endpoint, ArrivalOf);
-                Hear<JobChanged>(endpoint, static changed => new Happened(FactOf(changed)));
+                endpoint.Hear<JobChanged>();
+                endpoint.Handler<JobChanged>(context => inbox.PutAsync(ChangeOf(context), context.CancellationToken).AsTask());
                 endpoint.Hear<HoldsChanged>();
                 endpoint.Handler<HoldsChanged>(TellHoldsAsync);
                 endpoint.Hear<DispatchFinished>();
@@ -58,28 +59,29 @@ internal sealed class FactConsumers(Inbox inbox, SliceNotes notes, Recovery reco
 
     public void Dispose() => _holds.Dispose();
 
+    /// <summary>Who paused a job waits until the loop has observed it: what is put here may come after the turn that is being planned.</summary>
+    private static Happened ChangeOf(ConsumeContext<JobChanged> context) =>
+        new(FactOf(context.Message), Tell: context.ResponseAddress is null ? null : () => AnswerAsync(context, new JobChangeObserved()));
+
     /// <summary>The question is acknowledged at once; the loop answers in its next turn, to where the question says.</summary>
-    private static Asked QuestionOf(ConsumeContext<AskJobDecisions> context)
+    private static Asked QuestionOf(ConsumeContext<AskJobDecisions> context) =>
+        new(context.Message, answer => AnswerAsync(context, answer));
+
+    private static async Task AnswerAsync<T>(ConsumeContext context, T answer)
+        where T : class
     {
-        var (asker, request) = (context.ResponseAddress, context.RequestId);
-        return new Asked(
-            context.Message,
-            async answer =>
-            {
-                if (asker is not null)
+        if (context.ResponseAddress is { } asker)
+        {
+            var endpoint = await context.GetSendEndpoint(asker);
+            await endpoint.Send(
+                answer,
+                sent =>
                 {
-                    var endpoint = await context.GetSendEndpoint(asker);
-                    await endpoint.Send(
-                        answer,
-                        sent =>
-                        {
-                            sent.RequestId = request;
-                            sent.Durable = false;
-                        }
-                    );
+                    sent.RequestId = context.RequestId;
+                    sent.Durable = false;
                 }
-            }
-        );
+            );
+        }
     }
 
     /// <summary>The note comes first: the loop may send the chunk's dispatch at once.</summary>

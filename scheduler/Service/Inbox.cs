@@ -9,7 +9,8 @@ internal abstract record Signal;
 
 /// <summary>A fact for the policy.</summary>
 /// <param name="Epoch">The epoch whose decision it answers; 0 for facts that hold whoever is active.</param>
-internal sealed record Happened(Fact Fact, long Epoch = 0) : Signal;
+/// <param name="Tell">Tells who waits for it that the policy has observed it, beside the loop. It is never called by an instance that is not active.</param>
+internal sealed record Happened(Fact Fact, long Epoch = 0, Func<Task>? Tell = null) : Signal;
 
 /// <summary>The shared queue served a tick: this instance is the one it serves.</summary>
 internal sealed record Ticked(SchedulerTick Tick) : Signal;

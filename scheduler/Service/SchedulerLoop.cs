@@ -118,6 +118,11 @@ internal sealed partial class SchedulerLoop(
                 break;
             case Happened happened when happened.Epoch == 0 || happened.Epoch == _leadership.Epoch:
                 Observe(_planner, happened.Fact, time.GetUtcNow());
+                if (IsActive && happened.Tell is { } tell)
+                {
+                    executor.Run(tell);
+                }
+
                 break;
             case Asked asked when _decisions is { } decisions:
                 Answer(asked, decisions);

@@ -17,18 +17,24 @@ internal sealed class IdempotencyKeyExpiry(NpgsqlDataSource database, RecurringO
         var removed = 0L;
         while (true)
         {
+            // It is done when less than a step is found, not when less is removed: what another process removed meanwhile is found too.
             await using var command = database.CreateCommand(
                 """
-                DELETE FROM idempotency_keys WHERE (tenant, key) IN (
-                  SELECT tenant, key FROM idempotency_keys WHERE created_at < $1 ORDER BY created_at LIMIT $2)
+                WITH old AS MATERIALIZED (
+                  SELECT tenant, key FROM idempotency_keys WHERE created_at < $1 ORDER BY created_at LIMIT $2
+                ), gone AS (
+                  DELETE FROM idempotency_keys WHERE (tenant, key) IN (SELECT tenant, key FROM old) RETURNING 1
+                )
+                SELECT (SELECT count(*) FROM old), (SELECT count(*) FROM gone)
                 """
             );
             var oldest = (time.GetUtcNow() - options.IdempotencyKeyLife).UtcDateTime;
             command.Parameters.Add(new() { Value = oldest, NpgsqlDbType = NpgsqlDbType.TimestampTz });
             command.Parameters.Add(new() { Value = options.StepRowsMax });
-            var rows = await command.ExecuteNonQueryAsync(stop);
-            removed += rows;
-            if (rows < options.StepRowsMax)
+            await using var reader = await command.ExecuteReaderAsync(stop);
+            await reader.ReadAsync(stop);
+            removed += reader.GetInt64(1);
+            if (reader.GetInt64(0) < options.StepRowsMax)
             {
                 return new Dictionary<string, long> { ["keys_removed"] = removed };
             }

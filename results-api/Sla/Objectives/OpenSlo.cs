@@ -280,9 +280,9 @@ internal static partial class OpenSlo
         );
         var tenant = spec.Text("tenant", "a tenant's name", required: false);
         var model = spec.Text("model", "a model's name, or name@version", required: false);
-        if (model is not null && name is "requests_accepted" or "callbacks_punctual")
+        if (model is not null && name is "callbacks_punctual")
         {
-            spec.Refuse("model", "to be absent: requests and callbacks are not counted by model", $"\"{model}\"");
+            spec.Refuse("model", "to be absent: callbacks are not counted by model", $"\"{model}\"");
         }
 
         if (latencyClass is not null && name is "callbacks_punctual")

@@ -281,6 +281,12 @@ internal sealed class SchedulerEar : IBusPart
     private readonly Channel<ChunkSubmitted> _chunks = Channel.CreateUnbounded<ChunkSubmitted>();
     private readonly Channel<JobChanged> _changes = Channel.CreateUnbounded<JobChanged>();
 
+    /// <summary>Whether it answers who waits until it has observed a change.</summary>
+    public bool Answers { get; set; } = true;
+
+    /// <summary>When the last change that was heard would have expired; null for never.</summary>
+    public DateTime? ChangeExpires { get; private set; }
+
     public void Configure(IBusRegistrationContext context, IReceiveConfigurator bus) =>
         bus.ReceiveEndpoint(
             Pipeline.Hosting.Bus.SchedulerQueue,
@@ -290,9 +296,19 @@ internal sealed class SchedulerEar : IBusPart
                 endpoint.HearWaited();
                 endpoint.Hear<JobChanged>();
                 endpoint.Handler<ChunkSubmitted>(c => _chunks.Writer.WriteAsync(c.Message).AsTask());
-                endpoint.Handler<JobChanged>(c => _changes.Writer.WriteAsync(c.Message).AsTask());
+                endpoint.Handler<JobChanged>(HearChangeAsync);
             }
         );
+
+    private async Task HearChangeAsync(ConsumeContext<JobChanged> context)
+    {
+        ChangeExpires = context.ExpirationTime;
+        await _changes.Writer.WriteAsync(context.Message);
+        if (Answers && context.ResponseAddress is not null)
+        {
+            await context.RespondAsync(new JobChangeObserved());
+        }
+    }
 
     public async Task<ChunkSubmitted> NextChunkAsync() => await _chunks.Reader.ReadAsync().AsTask().WaitAsync(Patience);
 

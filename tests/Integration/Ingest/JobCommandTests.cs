@@ -65,6 +65,25 @@ public sealed class JobCommandTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task A_pause_is_answered_when_the_scheduler_has_observed_it_or_its_time_is_over_and_never_expires_itself()
+    {
+        await using var host = await IngestHost.StartAsync(("Ingest:PauseWaitMax", "00:01:00"));
+        var job = await host.SubmitAsync();
+        using var observed = await host.Client.PostAsync($"/v1/jobs/{job}/pause", null);
+        Assert.Equal(job, (await host.Scheduler.NextChangeAsync()).Job);
+
+        await using var unheard = await IngestHost.StartAsync(("Ingest:PauseWaitMax", "00:00:00.1"));
+        unheard.Scheduler.Answers = false;
+        var other = await unheard.SubmitAsync();
+        using var paused = await unheard.Client.PostAsync($"/v1/jobs/{other}/pause", null);
+
+        Assert.Equal((HttpStatusCode.OK, HttpStatusCode.OK), (observed.StatusCode, paused.StatusCode));
+        Assert.True((await paused.JsonAsync()).GetProperty("paused").GetBoolean());
+        Assert.Equal(other, (await unheard.Scheduler.NextChangeAsync()).Job);
+        Assert.Null(unheard.Scheduler.ChangeExpires);
+    }
+
+    [Fact]
     public async Task A_job_that_has_ended_takes_no_commands()
     {
         var job = await Host.SubmitAsync();

@@ -3,6 +3,8 @@ using Microsoft.Extensions.Logging;
 using Npgsql;
 using Pipeline.Hosting;
 using Pipeline.Migrations;
+using Pipeline.ResultsApi.Recurring;
+using Pipeline.ResultsApi.Recurring.Works;
 using Pipeline.Tests.Integration.ResultsApi;
 using Pipeline.Tests.Support.Servers;
 using Xunit;
@@ -141,19 +143,10 @@ public sealed class RecurringTests
             await Task.Delay(20);
         }
 
-        var before = await hosts.Database.ScalarAsync<DateTime>("SELECT clock_timestamp()");
         await hosts.StartAsync([], ("Recurring:StepRowsMax", "1"));
         killed.Kill();
         await killed.WaitForExitAsync();
         await output;
-        // The server does not notice while its process waits for the lock; it would do that step, and the run after it would find less than a step.
-        await hosts.Database.ExecuteAsync(
-            """
-            SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-            WHERE datname = current_database() AND query LIKE 'DELETE FROM idempotency_keys%' AND backend_start < $1
-            """,
-            before
-        );
         await hosts.UntilAsync(
             Work,
             w => w.GetProperty("last_run").ValueKind == JsonValueKind.Object && Text(w, "running_since") is not null
@@ -278,6 +271,43 @@ public sealed class RecurringTests
         );
         Assert.Contains("Recurring:Schedules expects names of recurring work", refused.Message, StringComparison.Ordinal);
         Assert.Contains("test-work", refused.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Keys_that_another_process_removes_at_the_same_moment_do_not_end_the_removal_early()
+    {
+        await using var database = await TestPostgres.CreateDatabaseAsync();
+        var tenant = await Tenants.EnsureAsync(database.DataSource, "test");
+        await database.ExecuteAsync(
+            """
+            INSERT INTO idempotency_keys (tenant, key, fingerprint, created_at)
+            SELECT $1, 'key-' || n, '', now() - interval '9 days' + n * interval '1 hour' FROM generate_series(1, 5) n
+            """,
+            tenant.Value
+        );
+        var expiry = new IdempotencyKeyExpiry(database.DataSource, new RecurringOptions { StepRowsMax = 2 }, TimeProvider.System);
+        await using var other = await database.DataSource.OpenConnectionAsync();
+        await using var removal = await other.BeginTransactionAsync();
+        await using (var first = new NpgsqlCommand("DELETE FROM idempotency_keys WHERE key = 'key-1'", other, removal))
+        {
+            await first.ExecuteNonQueryAsync();
+        }
+
+        var run = expiry.RunAsync(CancellationToken.None);
+        while (
+            !await database.ScalarAsync<bool>(
+                "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')"
+            )
+        )
+        {
+            Assert.False(run.IsCompleted, "It does not wait for the other's removal.");
+            await Task.Delay(20);
+        }
+
+        await removal.CommitAsync();
+
+        Assert.Equal(4, (await run)["keys_removed"]);
+        Assert.Equal(0, await database.ScalarAsync<long>("SELECT count(*) FROM idempotency_keys"));
     }
 
     private static string? Text(JsonElement json, string name) =>

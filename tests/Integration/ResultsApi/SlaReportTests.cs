@@ -215,8 +215,8 @@ public sealed class SlaReportTests(ResultsApiFixture fixture) : IClassFixture<Re
         await SeedAsync();
         await _api.Database.ExecuteAsync(
             """
-            INSERT INTO sla_doors (at, tenant, class, instance, accepted, limited, client_faults, failed, disconnects)
-            SELECT '2026-01-03 12:00Z', $1, 'express', gen_random_uuid(), 499, 7, 5, 1, '{1,0,2,0,3}' FROM generate_series(1, 2)
+            INSERT INTO sla_doors (at, tenant, class, model, instance, accepted, limited, client_faults, failed, disconnects)
+            SELECT '2026-01-03 12:00Z', $1, 'express', '', gen_random_uuid(), 499, 7, 5, 1, '{1,0,2,0,3}' FROM generate_series(1, 2)
             """,
             _api.Tenant.Value
         );
@@ -258,6 +258,52 @@ public sealed class SlaReportTests(ResultsApiFixture fixture) : IClassFixture<Re
         var availability = report.GetProperty("objectives").EnumerateArray().Single(o => o.GetProperty("slo").GetString() == "acceptance");
         Assert.False(availability.GetProperty("met").GetBoolean());
         Assert.Equal(-1, availability.GetProperty("budget_left").GetDouble(), 6);
+    }
+
+    [Fact]
+    public async Task Availability_is_stated_by_model_and_what_named_none_stands_apart()
+    {
+        await SeedAsync();
+        await _api.Database.ExecuteAsync(
+            """
+            INSERT INTO sla_doors (at, tenant, class, model, instance, accepted, limited, client_faults, failed, disconnects)
+            SELECT '2026-01-03 12:00Z', $1, class, model, gen_random_uuid(), accepted, 7, 5, failed, '{0,0,0,0,0}'
+            FROM (VALUES ('express', '<b@2>', 3, 1), ('express', '<b@2>', 4, 0), ('express', '', 0, 8), ('bulk', 'unused@1', 0, 2))
+              AS d (class, model, accepted, failed)
+            """,
+            _api.Tenant.Value
+        );
+
+        var (_, report) = await _api.GetAsync($"/v1/reports/sla?{January}&by=class,model");
+        var csv = await _api.Http.GetStringAsync($"/v1/reports/sla?{January}&format=csv&section=acceptance_by_model");
+        var page = await _api.Http.GetStringAsync($"/v1/reports/sla?{January}&format=html");
+
+        var row = report.GetProperty("rows").EnumerateArray().Single(r => r.GetProperty("class").GetString() == "express");
+        Assert.Equal(("<b@2>", 0.875), (row.GetProperty("model").GetString(), row.GetProperty("availability").GetDouble()));
+        Assert.Equal(
+            ["express  0 8 0", "express <b@2> 7 1 0.875", "bulk unused@1 0 2 0"],
+            report
+                .GetProperty("acceptance_by_model")
+                .EnumerateArray()
+                .Select(a =>
+                    $"{a.GetProperty("class")} {a.GetProperty("model")} {a.GetProperty("accepted")} {a.GetProperty("failed")} {a.GetProperty("availability")}"
+                )
+        );
+        Assert.Equal(
+            [
+                "class,model,accepted,limited,client_faults,failed,disconnects,availability",
+                "express,,0,7,5,8,0,0",
+                "express,<b@2>,7,14,10,1,0,0.875",
+                "bulk,unused@1,0,7,5,2,0,0",
+            ],
+            csv.Split("\r\n", StringSplitOptions.RemoveEmptyEntries)
+        );
+        Assert.Contains("<td>none known</td><td>express</td>", page, StringComparison.Ordinal);
+        Assert.Contains("<td>&lt;b@2&gt;</td><td>express</td>", page, StringComparison.Ordinal);
+        await _api.Database.ExecuteAsync("UPDATE sla_doors SET model = 'other@1' WHERE tenant = $1 AND model = ''", _api.Tenant.Value);
+        var (_, moved) = await _api.GetAsync($"/v1/reports/sla?{January}&by=class,model");
+        Assert.Equal("sla.v3", moved.GetProperty("method").GetString());
+        Assert.NotEqual(report.GetProperty("source_sha256").GetString(), moved.GetProperty("source_sha256").GetString());
     }
 
     [Fact]

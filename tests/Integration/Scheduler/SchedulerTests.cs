@@ -188,6 +188,20 @@ public class SchedulerTests
     }
 
     [Fact]
+    public async Task Who_pauses_a_job_is_answered_once_nothing_more_of_it_is_decided()
+    {
+        await using var world = await SchedulerWorld.CreateAsync();
+        await world.StartSchedulerAsync();
+        var job = await world.SubmitAsync(chunkTasks: [5]);
+
+        await world.AskAsync<JobChanged, JobChangeObserved>(new() { Job = job, Change = JobChange.Paused });
+
+        var worker = await world.StartWorkerAsync();
+        var other = await world.SubmitAsync(chunkTasks: [5]);
+        Assert.Equal(other, Assert.Single((await worker.NextAsync()).Slices).Job);
+    }
+
+    [Fact]
     public async Task A_job_that_is_moved_to_another_class_goes_before_what_came_earlier()
     {
         await using var world = await SchedulerWorld.CreateAsync();

@@ -192,6 +192,15 @@ internal sealed class SchedulerWorld : IAsyncDisposable
         await _ingest.Bus.Publish(message);
     }
 
+    /// <summary>Asks the scheduler, and waits for its answer.</summary>
+    public async Task AskAsync<TQuestion, TAnswer>(TQuestion question)
+        where TQuestion : class
+        where TAnswer : class
+    {
+        _ingest ??= await BusProcess.StartAsync(Broker);
+        await _ingest.Bus.CreateRequestClient<TQuestion>(RequestTimeout.After(s: 30)).GetResponse<TAnswer>(question);
+    }
+
     public static string CustomId(int seq) => string.Create(CultureInfo.InvariantCulture, $"t-{seq}");
 
     public Task<string?> StateAsync(JobId job) => Database.ScalarAsync<string>("SELECT state FROM jobs WHERE id = $1", job.Value);

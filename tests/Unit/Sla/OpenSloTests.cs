@@ -172,4 +172,45 @@ public sealed class OpenSloTests
         Assert.Equal((Pipeline.ResultsApi.Sla.Indicator.Callbacks, 0.99), (objectives.Single().Indicator, objectives.Single().Target));
         Assert.Equal("spec.indicatorRef", missing.Single().Field);
     }
+
+    [Theory]
+    [InlineData("requests_accepted", "requests", 0)]
+    [InlineData("callbacks_punctual", "callbacks", 1)]
+    public void Requests_may_be_of_one_model_and_callbacks_may_not(string good, string total, int mistaken)
+    {
+        var text = $$"""
+            apiVersion: openslo/v1
+            kind: SLO
+            metadata: {name: one}
+            spec:
+              service: s
+              indicator:
+                metadata: {name: one}
+                spec:
+                  ratioMetric:
+                    counter: true
+                    good:
+                      metricSource:
+                        type: Pipeline
+                        spec:
+                          metric: {{good}}
+                          model: language-id
+                    total:
+                      metricSource:
+                        type: Pipeline
+                        spec:
+                          metric: {{total}}
+                          model: language-id
+              timeWindow: [{duration: 30d, isRolling: true}]
+              budgetingMethod: Occurrences
+              objectives: [{target: 0.999}]
+            """;
+
+        var (objectives, mistakes) = OpenSlo.Read([("a.yaml", text)]);
+
+        Assert.Equal(mistaken, mistakes.Count(m => m.Field.EndsWith("good.metricSource.spec.model", StringComparison.Ordinal)));
+        Assert.Equal(mistaken, mistakes.Count);
+        Assert.All(objectives, o => Assert.True(o.Covers(LatencyClass.Bulk, "any", "language-id@2")));
+        Assert.All(objectives, o => Assert.False(o.Covers(LatencyClass.Bulk, "any", "")));
+    }
 }
