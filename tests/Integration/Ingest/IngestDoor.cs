@@ -3,7 +3,7 @@ using Xunit;
 namespace Pipeline.Tests.Integration.Ingest;
 
 /// <summary>
-/// One door for the tests of a class (a start and an end cost as much as twenty small tests): <see cref="NewTenantAsync"/> gives each what is
+/// One door for the tests of a class (a start and an end cost more than most of them): <see cref="NewTenantAsync"/> gives each what is
 /// its own. Who changes what all tenants share, or needs other settings, starts an <see cref="IngestHost"/>.
 /// </summary>
 public class IngestDoor : IAsyncLifetime

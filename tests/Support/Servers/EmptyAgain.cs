@@ -4,8 +4,8 @@ using Npgsql;
 namespace Pipeline.Tests.Support.Servers;
 
 /// <summary>
-/// Makes a migrated database that a test has used as good as new: the rows of the migrations and no others, every sequence at its start. That
-/// takes a small part of what a copy of the template's 900 files takes, with the checkpoints of <c>CREATE</c> and <c>DROP DATABASE</c>.
+/// Makes a migrated database that a test has used as good as new: the rows of the migrations and no others, every sequence at its start. So it
+/// needs no copy of the template's files, and none of the checkpoints of <c>CREATE</c> and <c>DROP DATABASE</c>.
 /// </summary>
 internal sealed class EmptyAgain
 {
