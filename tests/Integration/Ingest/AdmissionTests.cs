@@ -8,15 +8,14 @@ using Xunit;
 namespace Pipeline.Tests.Integration.Ingest;
 
 /// <summary>What cannot be promised is refused or offered otherwise, before anything is stored.</summary>
-public sealed class AdmissionTests : IAsyncLifetime
+public sealed class AdmissionTests(AdmissionTests.Door door) : IClassFixture<AdmissionTests.Door>, IAsyncLifetime
 {
     private const string OneTask = """{"custom_id":"a","input":"some text"}""";
     private IngestHost? _host;
 
     private IngestHost Host => _host!;
 
-    public async ValueTask InitializeAsync() =>
-        _host = await IngestHost.StartAsync(("Ingest:StoreChunksMax", "1"), ("Ingest:ExpressTryEvery", "01:00:00"));
+    public async ValueTask InitializeAsync() => _host = await door.NewTenantAsync();
 
     public ValueTask DisposeAsync() => _host?.DisposeAsync() ?? ValueTask.CompletedTask;
 
@@ -35,6 +34,7 @@ public sealed class AdmissionTests : IAsyncLifetime
     [Fact]
     public async Task Express_without_a_forecast_is_refused()
     {
+        await OwnDoorAsync();
         using var response = await Host.PostAsync("model=words&class=express", OneTask);
         var problem = await response.JsonAsync();
 
@@ -71,6 +71,7 @@ public sealed class AdmissionTests : IAsyncLifetime
     [Fact]
     public async Task Express_that_was_late_of_late_is_refused_but_for_tries_until_it_is_quick_again()
     {
+        await OwnDoorAsync();
         Assert.Equal(HttpStatusCode.OK, await SendAsync());
         await EndAsync(50, TimeSpan.FromSeconds(2));
 
@@ -123,7 +124,7 @@ public sealed class AdmissionTests : IAsyncLifetime
         Assert.Equal("express", job.GetProperty("requested_class").GetString());
         Assert.InRange((Time(job, "deadline") - Time(job, "created_at")).TotalMinutes, 59, 61);
         Assert.Equal(LatencyClass.Standard, (await Host.Scheduler.NextChunkAsync()).Class);
-        Assert.Equal("standard", await Host.Database.ScalarAsync<string>("SELECT class FROM jobs"));
+        Assert.Equal("standard", await Host.Database.ScalarAsync<string>("SELECT class FROM jobs WHERE tenant = $1", Host.Tenant.Value));
     }
 
     [Fact]
@@ -173,7 +174,20 @@ public sealed class AdmissionTests : IAsyncLifetime
         Assert.Equal("fallback", (await response.JsonAsync()).FirstMistake().Field);
     }
 
+    /// <summary>For a test that looks at what all tenants share.</summary>
+    private async Task OwnDoorAsync()
+    {
+        await Host.DisposeAsync();
+        _host = await door.StartAsync();
+    }
+
     private static string? Code(JsonElement problem) => problem.GetProperty("error").GetProperty("code").GetString();
 
     private static DateTimeOffset Time(JsonElement json, string name) => json.GetProperty(name).GetDateTimeOffset();
+
+    public sealed class Door : IngestDoor
+    {
+        private protected override (string Key, string Value)[] Settings =>
+            [("Ingest:StoreChunksMax", "1"), ("Ingest:ExpressTryEvery", "01:00:00")];
+    }
 }

@@ -463,16 +463,9 @@ public sealed class BadInputTests(BadInputHost shared) : IClassFixture<BadInputH
 }
 
 /// <summary>One door for all bad input, since none of it leaves anything behind.</summary>
-public sealed class BadInputHost : IAsyncLifetime
+public sealed class BadInputHost : IngestDoor
 {
-    private IngestHost? _host;
-
-    internal IngestHost Host => _host!;
-
-    public async ValueTask InitializeAsync() =>
-        _host = await IngestHost.StartAsync(("Ingest:TaskBytesMax", "1000"), ("Ingest:LineBytesMax", "8000"));
-
-    public ValueTask DisposeAsync() => _host?.DisposeAsync() ?? ValueTask.CompletedTask;
+    private protected override (string Key, string Value)[] Settings => [("Ingest:TaskBytesMax", "1000"), ("Ingest:LineBytesMax", "8000")];
 }
 
 /// <summary>A long body made as it is sent.</summary>

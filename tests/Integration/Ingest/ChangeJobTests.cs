@@ -11,13 +11,13 @@ namespace Pipeline.Tests.Integration.Ingest;
 /// Another class or deadline for what has not ended of a job: decided as a new job is, priced from there on, and told to the scheduler.
 /// A task of these jobs has six units; a unit of bulk costs 20,000 pico-USD, one of standard twice as much.
 /// </summary>
-public sealed class ChangeJobTests : IAsyncLifetime
+public sealed class ChangeJobTests(IngestDoor door) : IClassFixture<IngestDoor>, IAsyncLifetime
 {
     private IngestHost? _host;
 
     private IngestHost Host => _host!;
 
-    public async ValueTask InitializeAsync() => _host = await IngestHost.StartAsync();
+    public async ValueTask InitializeAsync() => _host = await door.NewTenantAsync();
 
     public ValueTask DisposeAsync() => _host?.DisposeAsync() ?? ValueTask.CompletedTask;
 
@@ -32,7 +32,7 @@ public sealed class ChangeJobTests : IAsyncLifetime
             Assert.Equal((HttpStatusCode.OK, "standard"), (status, body.GetProperty("class").GetString()));
             Assert.Equal(deadline, body.GetProperty("deadline").GetDateTimeOffset());
 
-            var told = await Host.Scheduler.NextChangeAsync();
+            var told = await Host.Scheduler.NextChangeAsync(job);
             Assert.Equal((job, JobChange.Moved, LatencyClass.Standard), (told.Job, told.Change, told.Class));
             Assert.Equal((deadline, body.GetProperty("class_since").GetDateTimeOffset()), (told.Deadline!.Value, told.Since!.Value));
         }
@@ -40,7 +40,9 @@ public sealed class ChangeJobTests : IAsyncLifetime
         Assert.Equal(
             "bulk to standard",
             await Host.Database.ScalarAsync<string>(
-                "SELECT string_agg((data #>> '{before,class}') || ' to ' || (data ->> 'class'), ',') FROM events WHERE type = 'job.changed'"
+                "SELECT string_agg((data #>> '{before,class}') || ' to ' || (data ->> 'class'), ',') FROM events "
+                    + "WHERE type = 'job.changed' AND job = $1",
+                job.Value
             )
         );
     }
@@ -66,11 +68,11 @@ public sealed class ChangeJobTests : IAsyncLifetime
     public async Task Units_that_were_done_keep_their_price_and_the_rest_has_the_new_one()
     {
         var job = await Host.SubmitAsync(10);
-        await DoneAsync(units: 24);
+        await DoneAsync(job, units: 24);
         await ChangeAsync(job, new { @class = "standard" });
-        await DoneAsync(units: 30);
+        await DoneAsync(job, units: 30);
         var (_, body) = await ChangeAsync(job, new { @class = "bulk" });
-        await DoneAsync(units: 60);
+        await DoneAsync(job, units: 60);
 
         // 24 units as bulk, 6 as standard, 30 as bulk again.
         Assert.Equal((24 * 20_000) + (6 * 40_000), body.GetProperty("price_pico_usd").GetInt64());
@@ -81,9 +83,9 @@ public sealed class ChangeJobTests : IAsyncLifetime
     [Fact]
     public async Task The_charge_of_a_job_that_ends_is_settled_with_both_prices_against_the_months_budget()
     {
-        await TenantBudgets.SetAsync(Host.Database.DataSource, "test", 10_000_000, [100]);
+        await TenantBudgets.SetAsync(Host.Database.DataSource, Host.TenantName, 10_000_000, [100]);
         var job = await Host.SubmitAsync(10);
-        await DoneAsync(units: 30);
+        await DoneAsync(job, units: 30);
         await ChangeAsync(job, new { @class = "standard" });
 
         // Half is done as bulk; the other half is expected to be charged as standard.
@@ -91,7 +93,9 @@ public sealed class ChangeJobTests : IAsyncLifetime
         Assert.Equal(
             $"{spent} {spent} {spent}",
             await Host.Database.ScalarAsync<string>(
-                "SELECT concat_ws(' ', j.estimate_pico, j.reserved_pico, m.spent_pico) FROM jobs j JOIN tenant_months m ON m.tenant = j.tenant"
+                "SELECT concat_ws(' ', j.estimate_pico, j.reserved_pico, m.spent_pico) FROM jobs j JOIN tenant_months m ON m.tenant = j.tenant "
+                    + "WHERE j.id = $1",
+                job.Value
             )
         );
     }
@@ -99,7 +103,7 @@ public sealed class ChangeJobTests : IAsyncLifetime
     [Fact]
     public async Task What_a_months_budget_does_not_cover_is_refused_and_nothing_changes()
     {
-        await TenantBudgets.SetAsync(Host.Database.DataSource, "test", 60 * 20_000, [100]);
+        await TenantBudgets.SetAsync(Host.Database.DataSource, Host.TenantName, 60 * 20_000, [100]);
         var job = await Host.SubmitAsync(10);
 
         var (status, body) = await ChangeAsync(job, new { @class = "standard" });
@@ -150,7 +154,7 @@ public sealed class ChangeJobTests : IAsyncLifetime
     public async Task The_rest_is_estimated_in_every_class_without_the_jobs_own_work_ahead_of_it()
     {
         var job = await Host.SubmitAsync(1_000);
-        var units = await Host.Database.ScalarAsync<long>("SELECT units FROM jobs");
+        var units = await Host.Database.ScalarAsync<long>("SELECT units FROM jobs WHERE id = $1", job.Value);
         Host.Forecast(0, 0, units);
 
         using var response = await Host.Client.PostAsync($"/v1/jobs/{job}/estimate", null);
@@ -187,7 +191,7 @@ public sealed class ChangeJobTests : IAsyncLifetime
     {
         var job = await Host.SubmitAsync();
         Assert.Equal(HttpStatusCode.NotFound, (await ChangeAsync(JobId.New(DateTimeOffset.UtcNow), new { deadline = "2h" })).Status);
-        await Host.Database.ExecuteAsync("UPDATE jobs SET state = 'cancelling'");
+        await Host.Database.ExecuteAsync("UPDATE jobs SET state = 'cancelling' WHERE id = $1", job.Value);
 
         var (status, body) = await ChangeAsync(job, new { deadline = "2h" });
 
@@ -206,15 +210,24 @@ public sealed class ChangeJobTests : IAsyncLifetime
         return (response.StatusCode, await response.JsonAsync());
     }
 
-    /// <summary>As if so many units of the only job had succeeded.</summary>
-    private async Task DoneAsync(int units) =>
-        await Host.Database.ExecuteAsync("UPDATE chunks SET units_done = $1, succeeded = $1 / 6, remaining = tasks - $1 / 6", units);
+    /// <summary>As if so many units of the job had succeeded.</summary>
+    private async Task DoneAsync(JobId job, int units) =>
+        await Host.Database.ExecuteAsync(
+            "UPDATE chunks SET units_done = $1, succeeded = $1 / 6, remaining = tasks - $1 / 6 WHERE job = $2",
+            units,
+            job.Value
+        );
 
+    /// <summary>Of the tenant's only job.</summary>
     private async Task AssertUnchangedAsync() =>
         Assert.Equal(
             "bulk 0",
             await Host.Database.ScalarAsync<string>(
-                "SELECT class || ' ' || (SELECT count(*) FROM events WHERE type = 'job.changed') FROM jobs WHERE class_since IS NULL"
+                """
+                SELECT class || ' ' || (SELECT count(*) FROM events WHERE type = 'job.changed' AND tenant = $1)
+                FROM jobs WHERE class_since IS NULL AND tenant = $1
+                """,
+                Host.Tenant.Value
             )
         );
 

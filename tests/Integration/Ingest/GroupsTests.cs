@@ -10,7 +10,7 @@ using Xunit;
 namespace Pipeline.Tests.Integration.Ingest;
 
 /// <summary>Groups at the door: of jobs, of single tasks, their outcomes; and what is predicted of jobs.</summary>
-public sealed class GroupsTests
+public sealed class GroupsTests(IngestDoor door) : IClassFixture<IngestDoor>
 {
     private const string Body = """
         {"custom_id":"a","input":"one","group":"run-1"}
@@ -24,12 +24,15 @@ public sealed class GroupsTests
     [Fact]
     public async Task A_task_names_its_group_and_the_others_are_in_their_jobs()
     {
-        await using var host = await IngestHost.StartAsync();
+        await using var host = await door.NewTenantAsync();
 
         using var response = await host.PostAsync("model=words&group=run:all", Body);
 
         Assert.Equal("run:all", (await response.JsonAsync()).GetProperty("group").GetString());
-        Assert.Equal("run:all", await host.Database.ScalarAsync<string>("SELECT group_name FROM jobs"));
+        Assert.Equal(
+            "run:all",
+            await host.Database.ScalarAsync<string>("SELECT group_name FROM jobs WHERE tenant = $1", host.Tenant.Value)
+        );
         Assert.Equal("0 run-1 {0,4} 0 run-2 {2}", await StoredAsync(host));
         Assert.Equal((2L, 1L, 2L), (await CountAsync(host, "run-1"), await CountAsync(host, "run-2"), await CountAsync(host, "run:all")));
     }
@@ -46,13 +49,13 @@ public sealed class GroupsTests
 
         Assert.Equal(HttpStatusCode.OK, response.StatusCode);
         Assert.Equal("0 g-0 {3} 0 g-1 {503} 1 g-2 {491} 2 g-3 {479}", await StoredAsync(host));
-        Assert.Null(await host.Database.ScalarAsync<string>("SELECT group_name FROM jobs"));
+        Assert.Null(await host.Database.ScalarAsync<string>("SELECT group_name FROM jobs WHERE tenant = $1", host.Tenant.Value));
     }
 
     [Fact]
     public async Task A_small_json_body_and_an_inference_may_name_groups()
     {
-        await using var host = await IngestHost.StartAsync();
+        await using var host = await door.NewTenantAsync();
         host.Forecast();
         using var job = await host.Client.PostAsJsonAsync(
             "/v1/jobs",
@@ -93,7 +96,7 @@ public sealed class GroupsTests
     [Fact]
     public async Task A_bad_group_of_a_task_is_told_with_its_line()
     {
-        await using var host = await IngestHost.StartAsync();
+        await using var host = await door.NewTenantAsync();
         foreach (var (group, given) in new[] { ("\"\"", "\"\""), ("\"a/b\"", "\"a/b\""), ("7", "number"), ("[\"a\"]", "startarray") })
         {
             using var response = await host.PostAsync("model=words", $$"""{"custom_id":"a","group":{{group}},"input":"x"}""");
@@ -108,7 +111,7 @@ public sealed class GroupsTests
     [Fact]
     public async Task A_bad_group_of_a_job_and_a_second_one_of_a_task_are_refused()
     {
-        await using var host = await IngestHost.StartAsync();
+        await using var host = await door.NewTenantAsync();
 
         using var ofJob = await host.PostAsync("model=words&group=..", """{"custom_id":"a","input":"x"}""");
         Assert.Equal((null, "group", GroupName.Form, "\"..\"", null), (await ofJob.JsonAsync()).FirstMistake());
@@ -119,7 +122,7 @@ public sealed class GroupsTests
     [Fact]
     public async Task Failed_tasks_that_are_tried_again_stay_in_their_groups()
     {
-        await using var host = await IngestHost.StartAsync();
+        await using var host = await door.NewTenantAsync();
         using var response = await host.PostAsync("model=words&group=run:all", Body);
         var old = JobId.From((await response.JsonAsync()).GetProperty("id").GetGuid());
         await using (var connection = await host.Database.DataSource.OpenConnectionAsync())
@@ -148,7 +151,7 @@ public sealed class GroupsTests
     [Fact]
     public async Task An_outcome_is_reported_again_and_corrected()
     {
-        await using var host = await IngestHost.StartAsync();
+        await using var host = await door.NewTenantAsync();
         await host.SubmitAsync(1, "model=words&group=run");
 
         var first = await ReportAsync(host, "run", """{"accepted": true, "value": 0.25}""");
@@ -162,14 +165,20 @@ public sealed class GroupsTests
         );
         Assert.False(other.Body.GetProperty("accepted").GetBoolean());
         Assert.Equal(JsonValueKind.Null, other.Body.GetProperty("value").ValueKind);
-        Assert.Equal(1, await host.Database.ScalarAsync<long>("SELECT count(*) FROM groups WHERE NOT accepted AND value IS NULL"));
+        Assert.Equal(
+            1,
+            await host.Database.ScalarAsync<long>(
+                "SELECT count(*) FROM groups WHERE NOT accepted AND value IS NULL AND tenant = $1",
+                host.Tenant.Value
+            )
+        );
     }
 
     [Fact]
     public async Task A_bad_report_is_told_by_its_field_and_a_group_without_a_task_is_unknown()
     {
         const string Number = "a number from -1000000000000 to 1000000000000 with at most 6 decimals";
-        await using var host = await IngestHost.StartAsync();
+        await using var host = await door.NewTenantAsync();
         await host.SubmitAsync(1, "model=words&group=run");
         foreach (
             var (body, field, expected, given) in new[]
@@ -194,7 +203,7 @@ public sealed class GroupsTests
             Assert.Equal("group_not_found", Text(problem.GetProperty("error"), "code"));
         }
 
-        Assert.Equal(0, await host.Database.ScalarAsync<long>("SELECT count(*) FROM groups"));
+        Assert.Equal(0, await host.Database.ScalarAsync<long>("SELECT count(*) FROM groups WHERE tenant = $1", host.Tenant.Value));
     }
 
     [Fact]
@@ -277,7 +286,11 @@ public sealed class GroupsTests
 
     private static Task<string?> StoredAsync(IngestHost host) =>
         host.Database.ScalarAsync<string>(
-            "SELECT string_agg(concat_ws(' ', chunk, name, tasks), ' ' ORDER BY chunk, name) FROM task_groups"
+            """
+            SELECT string_agg(concat_ws(' ', chunk, name, tasks), ' ' ORDER BY chunk, name) FROM task_groups
+            WHERE job IN (SELECT id FROM jobs WHERE tenant = $1)
+            """,
+            host.Tenant.Value
         );
 
     private static string? Text(JsonElement body, string name) => body.GetProperty(name).GetString();

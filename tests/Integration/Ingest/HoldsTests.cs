@@ -6,7 +6,7 @@ using Xunit;
 namespace Pipeline.Tests.Integration.Ingest;
 
 /// <summary>What operators hold: stored with the reason, told to the scheduler, and refused at the door where it asks for express.</summary>
-public sealed class HoldsTests : IAsyncLifetime
+public sealed class HoldsTests(HoldsTests.Door door) : IClassFixture<HoldsTests.Door>, IAsyncLifetime
 {
     private IngestHost? _host;
 
@@ -14,8 +14,8 @@ public sealed class HoldsTests : IAsyncLifetime
 
     public async ValueTask InitializeAsync()
     {
-        _host = await IngestHost.StartAsync(("Ingest:RefuseLateExpress", "false"), ("Ingest:HoldsWaitMax", "00:00:00.1"));
-        await Host.Database.ExecuteAsync("UPDATE api_keys SET operator = true");
+        _host = await door.NewTenantAsync();
+        await BeOperatorAsync(true);
     }
 
     public ValueTask DisposeAsync() => _host?.DisposeAsync() ?? ValueTask.CompletedTask;
@@ -25,6 +25,7 @@ public sealed class HoldsTests : IAsyncLifetime
     [InlineData("tenant", "test")]
     public async Task Express_for_what_is_held_is_refused_with_the_reason_and_other_work_waits(string kind, string name)
     {
+        await OwnDoorAsync();
         var (status, body) = await HoldAsync(kind, name, new { reason = "It answers nonsense.", by = "night shift" });
         Assert.Equal((HttpStatusCode.OK, "night shift"), (status, body.GetProperty("by").GetString()));
         Assert.False(body.GetProperty("in_force").GetBoolean(), "No scheduler is there to answer.");
@@ -44,6 +45,7 @@ public sealed class HoldsTests : IAsyncLifetime
     [Fact]
     public async Task Held_again_is_held_once_with_the_last_reason_and_let_go_again_is_no_mistake()
     {
+        await OwnDoorAsync();
         await HoldAsync("model", "words", new { reason = "one" });
         await HoldAsync("model", "words", new { reason = "two" });
 
@@ -73,14 +75,31 @@ public sealed class HoldsTests : IAsyncLifetime
     [Fact]
     public async Task Tenants_hold_nothing()
     {
-        await Host.Database.ExecuteAsync("UPDATE api_keys SET operator = false");
+        await BeOperatorAsync(false);
         var (status, body) = await HoldAsync("model", "words", new { reason = "why" });
         Assert.Equal((HttpStatusCode.Forbidden, "operator_only"), (status, body.GetProperty("code").GetString()));
     }
+
+    /// <summary>For a test that looks at what all tenants share.</summary>
+    private async Task OwnDoorAsync()
+    {
+        await Host.DisposeAsync();
+        _host = await door.StartAsync();
+        await BeOperatorAsync(true);
+    }
+
+    private Task<int> BeOperatorAsync(bool isOperator) =>
+        Host.Database.ExecuteAsync("UPDATE api_keys SET operator = $1 WHERE tenant = $2", isOperator, Host.Tenant.Value);
 
     private async Task<(HttpStatusCode Status, JsonElement Body)> HoldAsync(string kind, string name, object hold)
     {
         using var response = await Host.Client.PutAsJsonAsync($"/v1/holds/{kind}/{name}", hold);
         return (response.StatusCode, await response.JsonAsync());
+    }
+
+    public sealed class Door : IngestDoor
+    {
+        private protected override (string Key, string Value)[] Settings =>
+            [("Ingest:RefuseLateExpress", "false"), ("Ingest:HoldsWaitMax", "00:00:00.1")];
     }
 }

@@ -8,14 +8,14 @@ using Xunit;
 namespace Pipeline.Tests.Integration.Ingest;
 
 /// <summary>A key makes a request safe to send again: replay, conflict, in progress; refused requests leave the key free.</summary>
-public sealed class IdempotencyTests : IAsyncLifetime
+public sealed class IdempotencyTests(IngestDoor door) : IClassFixture<IngestDoor>, IAsyncLifetime
 {
     private const string Body = """{"custom_id":"a","input":"x"}""";
     private IngestHost? _host;
 
     private IngestHost Host => _host!;
 
-    public async ValueTask InitializeAsync() => _host = await IngestHost.StartAsync();
+    public async ValueTask InitializeAsync() => _host = await door.NewTenantAsync();
 
     public ValueTask DisposeAsync() => _host?.DisposeAsync() ?? ValueTask.CompletedTask;
 
@@ -58,7 +58,7 @@ public sealed class IdempotencyTests : IAsyncLifetime
     {
         using var body = new HeldContent(Encoding.UTF8.GetBytes(Body + "\n"), """{"custom_id":"b","input":"y"}"""u8.ToArray());
         var first = Host.PostAsync("model=words", body, "application/x-ndjson", ("Idempotency-Key", "key-1"));
-        await Host.Database.UntilAsync("SELECT EXISTS (SELECT FROM idempotency_keys)");
+        await Host.Database.UntilAsync("SELECT EXISTS (SELECT FROM idempotency_keys WHERE tenant = $1)", Host.Tenant.Value);
 
         using var second = await PostAsync("model=words", Body);
         Assert.Equal(HttpStatusCode.Conflict, second.StatusCode);
@@ -95,7 +95,10 @@ public sealed class IdempotencyTests : IAsyncLifetime
     public async Task A_key_past_its_life_is_free()
     {
         using var first = await PostAsync("model=words", Body);
-        await Host.Database.ExecuteAsync("UPDATE idempotency_keys SET created_at = now() - interval '25 hours'");
+        await Host.Database.ExecuteAsync(
+            "UPDATE idempotency_keys SET created_at = now() - interval '25 hours' WHERE tenant = $1",
+            Host.Tenant.Value
+        );
         Host.Forecast();
         using var second = await PostAsync("model=words&class=express", Body);
         Assert.Equal(HttpStatusCode.OK, second.StatusCode);
@@ -151,6 +154,7 @@ public sealed class IdempotencyTests : IAsyncLifetime
     [Fact]
     public async Task Leases_outlive_the_connection_that_held_them()
     {
+        await OwnDoorAsync();
         var leases = Host.Get<UploadLeases>();
         var lease = await leases.TakeAsync(77, CancellationToken.None);
         Assert.NotNull(lease);
@@ -168,8 +172,15 @@ public sealed class IdempotencyTests : IAsyncLifetime
         Assert.NotNull(await leases.TakeAsync(77, CancellationToken.None));
     }
 
+    /// <summary>For a test that looks at what all tenants share.</summary>
+    private async Task OwnDoorAsync()
+    {
+        await Host.DisposeAsync();
+        _host = await door.StartAsync();
+    }
+
     private Task<HttpResponseMessage> PostAsync(string query, string body, string key = "key-1") =>
         Host.PostAsync(query, body, ("Idempotency-Key", key));
 
-    private Task<long> JobsAsync() => Host.Database.ScalarAsync<long>("SELECT count(*) FROM jobs")!;
+    private Task<long> JobsAsync() => Host.Database.ScalarAsync<long>("SELECT count(*) FROM jobs WHERE tenant = $1", Host.Tenant.Value)!;
 }

@@ -21,16 +21,29 @@ namespace Pipeline.Tests.Integration.Ingest;
 /// <summary>
 /// The door in this process, on a free loopback port, over a database of its own and the in-memory broker. A stand-in for the scheduler
 /// hears what is announced. Models: <c>words</c> (text, versions 1 and 2) and <c>grid</c> (a float32 tensor of shape [2, any]).
+/// <see cref="ForNewTenantAsync"/> shares one among tests.
 /// </summary>
 internal sealed class IngestHost : IAsyncDisposable
 {
+    private const string FirstTenant = "test";
     private readonly WebApplication _app;
+    private readonly bool _isShared;
 
-    private IngestHost(TestDatabase database, WebApplication app, TenantId tenant, string key, SchedulerEar scheduler)
+    private IngestHost(
+        TestDatabase database,
+        WebApplication app,
+        TenantId tenant,
+        string tenantName,
+        string key,
+        SchedulerEar scheduler,
+        bool isShared = false
+    )
     {
         Database = database;
         _app = app;
+        _isShared = isShared;
         Tenant = tenant;
+        TenantName = tenantName;
         Key = key;
         Scheduler = scheduler;
         Address = new Uri(app.Urls.Single());
@@ -41,6 +54,8 @@ internal sealed class IngestHost : IAsyncDisposable
     public TestDatabase Database { get; }
 
     public TenantId Tenant { get; }
+
+    public string TenantName { get; }
 
     public string Key { get; }
 
@@ -57,7 +72,7 @@ internal sealed class IngestHost : IAsyncDisposable
     public static async Task<IngestHost> StartAsync(params (string Key, string Value)[] settings)
     {
         var database = await TestPostgres.CreateDatabaseAsync();
-        var tenant = await Tenants.EnsureAsync(database.DataSource, "test");
+        var tenant = await Tenants.EnsureAsync(database.DataSource, FirstTenant);
         var key = await ApiKeyIssuer.IssueAsync(database.DataSource, tenant, "test");
         await AddModelsAsync(database);
         return await StartAsync(database, database.ConnectionString, tenant, key, settings);
@@ -70,7 +85,7 @@ internal sealed class IngestHost : IAsyncDisposable
         params (string Key, string Value)[] settings
     )
     {
-        var tenant = await Tenants.EnsureAsync(database.DataSource, "test");
+        var tenant = await Tenants.EnsureAsync(database.DataSource, FirstTenant);
         var key = await ApiKeyIssuer.IssueAsync(database.DataSource, tenant, "test");
         await AddModelsAsync(database);
         return await StartAsync(database, connectionString, tenant, key, settings);
@@ -106,7 +121,21 @@ internal sealed class IngestHost : IAsyncDisposable
         app.MapHealth();
         app.MapIngest();
         await app.StartAsync();
-        return new IngestHost(database, app, tenant, key, scheduler);
+        return new IngestHost(database, app, tenant, FirstTenant, key, scheduler);
+    }
+
+    /// <summary>
+    /// The same door for a tenant nobody had before: what a test needs that looks at its own jobs alone. The scheduler's stand-in hears only
+    /// of those, no forecast is known, and <see cref="CountRowsAsync"/> counts nobody else's rows. The tests that share a door come one after
+    /// the other; who changes what all tenants share starts a door of its own. Disposing leaves the door as it is.
+    /// </summary>
+    public async Task<IngestHost> ForNewTenantAsync()
+    {
+        var name = $"test-{Guid.NewGuid():N}";
+        var tenant = await Tenants.EnsureAsync(Database.DataSource, name);
+        var key = await ApiKeyIssuer.IssueAsync(Database.DataSource, tenant, "test");
+        Get<Forecasts>().Take(new Forecast { At = DateTimeOffset.UtcNow, Pools = [] });
+        return new IngestHost(Database, _app, tenant, name, key, Scheduler.Of(tenant), isShared: true);
     }
 
     /// <summary>Posts lines as NDJSON; <paramref name="query"/> begins after the question mark.</summary>
@@ -175,12 +204,21 @@ internal sealed class IngestHost : IAsyncDisposable
                 }
             );
 
-    /// <summary>Rows in every table a submission writes.</summary>
+    /// <summary>Rows in every table a submission writes; of a shared door those that are of no other tenant.</summary>
     public async Task<long> CountRowsAsync() =>
-        await Database.ScalarAsync<long>(
-            "SELECT (SELECT count(*) FROM jobs) + (SELECT count(*) FROM chunks) + (SELECT count(*) FROM events) "
-                + "+ (SELECT count(*) FROM idempotency_keys)"
-        );
+        _isShared
+            ? await Database.ScalarAsync<long>(
+                """
+                SELECT (SELECT count(*) FROM jobs WHERE tenant = $1) + (SELECT count(*) FROM events WHERE tenant = $1)
+                  + (SELECT count(*) FROM chunks WHERE job NOT IN (SELECT id FROM jobs WHERE tenant <> $1))
+                  + (SELECT count(*) FROM idempotency_keys WHERE tenant = $1)
+                """,
+                Tenant.Value
+            )
+            : await Database.ScalarAsync<long>(
+                "SELECT (SELECT count(*) FROM jobs) + (SELECT count(*) FROM chunks) + (SELECT count(*) FROM events) "
+                    + "+ (SELECT count(*) FROM idempotency_keys)"
+            );
 
     /// <summary>Every task of a job as it is stored.</summary>
     public async Task<List<(string CustomId, byte[] Input, int Units)>> ReadTasksAsync(JobId job)
@@ -204,6 +242,11 @@ internal sealed class IngestHost : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         Client.Dispose();
+        if (_isShared)
+        {
+            return;
+        }
+
         await _app.StopAsync();
         await _app.DisposeAsync();
         await Database.DisposeAsync();
@@ -280,6 +323,14 @@ internal sealed class SchedulerEar : IBusPart
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(20);
     private readonly Channel<ChunkSubmitted> _chunks = Channel.CreateUnbounded<ChunkSubmitted>();
     private readonly Channel<JobChanged> _changes = Channel.CreateUnbounded<JobChanged>();
+    private readonly TenantId? _only;
+
+    public SchedulerEar() { }
+
+    private SchedulerEar(SchedulerEar all, TenantId only) => (_chunks, _changes, _only) = (all._chunks, all._changes, only);
+
+    /// <summary>What it hears of one tenant's jobs; others' are dropped meanwhile.</summary>
+    public SchedulerEar Of(TenantId tenant) => new(this, tenant);
 
     /// <summary>Whether it answers who waits until it has observed a change.</summary>
     public bool Answers { get; set; } = true;
@@ -310,9 +361,31 @@ internal sealed class SchedulerEar : IBusPart
         }
     }
 
-    public async Task<ChunkSubmitted> NextChunkAsync() => await _chunks.Reader.ReadAsync().AsTask().WaitAsync(Patience);
+    public Task<ChunkSubmitted> NextChunkAsync() => NextAsync(_chunks, chunk => _only is null || chunk.Tenant == _only);
 
-    public async Task<JobChanged> NextChangeAsync() => await _changes.Reader.ReadAsync().AsTask().WaitAsync(Patience);
+    public Task<JobChanged> NextChangeAsync() => NextAsync(_changes, _ => true);
+
+    /// <summary>The next change of that job.</summary>
+    public Task<JobChanged> NextChangeAsync(JobId job) => NextAsync(_changes, change => change.Job == job);
+
+    private static async Task<T> NextAsync<T>(Channel<T> heard, Func<T, bool> isMeant)
+    {
+        using var patience = new CancellationTokenSource(Patience);
+        try
+        {
+            while (true)
+            {
+                if (await heard.Reader.ReadAsync(patience.Token) is var next && isMeant(next))
+                {
+                    return next;
+                }
+            }
+        }
+        catch (OperationCanceledException)
+        {
+            throw new TimeoutException($"Nothing was heard within {Patience.TotalSeconds} s.");
+        }
+    }
 }
 
 /// <summary>Reading answers.</summary>

@@ -10,13 +10,13 @@ using Xunit;
 namespace Pipeline.Tests.Integration.Ingest;
 
 /// <summary>Cancel, pause, resume and retry-failed: the row changes first, then the scheduler hears of it.</summary>
-public sealed class JobCommandTests : IAsyncLifetime
+public sealed class JobCommandTests(IngestDoor door) : IClassFixture<IngestDoor>, IAsyncLifetime
 {
     private IngestHost? _host;
 
     private IngestHost Host => _host!;
 
-    public async ValueTask InitializeAsync() => _host = await IngestHost.StartAsync();
+    public async ValueTask InitializeAsync() => _host = await door.NewTenantAsync();
 
     public ValueTask DisposeAsync() => _host?.DisposeAsync() ?? ValueTask.CompletedTask;
 
@@ -28,7 +28,7 @@ public sealed class JobCommandTests : IAsyncLifetime
         {
             var (status, body) = await CommandAsync(job, "cancel");
             Assert.Equal((HttpStatusCode.OK, "cancelling"), (status, State(body)));
-            Assert.Equal((job, JobChange.Cancelled), await NextChangeAsync());
+            Assert.Equal((job, JobChange.Cancelled), await NextChangeAsync(job));
         }
 
         Assert.Equal(1, await CountEventsAsync(job, "job.cancelling"));
@@ -37,12 +37,13 @@ public sealed class JobCommandTests : IAsyncLifetime
     [Fact]
     public async Task A_lost_message_about_a_cancelled_job_is_sent_again()
     {
+        await OwnDoorAsync();
         var job = await Host.SubmitAsync();
         await CommandAsync(job, "cancel");
-        await NextChangeAsync();
+        await NextChangeAsync(job);
 
         Assert.Equal(1, await Host.Get<JobCommands>().SweepOnceAsync(CancellationToken.None));
-        Assert.Equal((job, JobChange.Cancelled), await NextChangeAsync());
+        Assert.Equal((job, JobChange.Cancelled), await NextChangeAsync(job));
     }
 
     [Fact]
@@ -52,14 +53,14 @@ public sealed class JobCommandTests : IAsyncLifetime
 
         var (_, paused) = await CommandAsync(job, "pause");
         Assert.Equal((true, "queued"), (paused.GetProperty("paused").GetBoolean(), State(paused)));
-        Assert.Equal((job, JobChange.Paused), await NextChangeAsync());
+        Assert.Equal((job, JobChange.Paused), await NextChangeAsync(job));
 
         await CommandAsync(job, "pause");
-        Assert.Equal((job, JobChange.Paused), await NextChangeAsync());
+        Assert.Equal((job, JobChange.Paused), await NextChangeAsync(job));
 
         var (_, resumed) = await CommandAsync(job, "resume");
         Assert.False(resumed.GetProperty("paused").GetBoolean());
-        Assert.Equal((job, JobChange.Resumed), await NextChangeAsync());
+        Assert.Equal((job, JobChange.Resumed), await NextChangeAsync(job));
         Assert.Equal(1, await CountEventsAsync(job, "job.paused"));
         Assert.Equal(1, await CountEventsAsync(job, "job.resumed"));
     }
@@ -117,7 +118,7 @@ public sealed class JobCommandTests : IAsyncLifetime
             Assert.Equal("There is no job \"no-id\".", (await garbled.JsonAsync()).GetProperty("detail").GetString());
         }
 
-        Assert.Equal("queued", await Host.Database.ScalarAsync<string>("SELECT state FROM jobs"));
+        Assert.Equal("queued", await Host.Database.ScalarAsync<string>("SELECT state FROM jobs WHERE id = $1", job.Value));
     }
 
     [Fact]
@@ -175,7 +176,14 @@ public sealed class JobCommandTests : IAsyncLifetime
 
         Assert.Equal(first.Body.GetRawText(), second.Body.GetRawText());
         Assert.Equal(HttpStatusCode.UnprocessableEntity, other.Status);
-        Assert.Equal(2, await Host.Database.ScalarAsync<long>("SELECT count(*) FROM jobs"));
+        Assert.Equal(2, await Host.Database.ScalarAsync<long>("SELECT count(*) FROM jobs WHERE tenant = $1", Host.Tenant.Value));
+    }
+
+    /// <summary>For a test that looks at what all tenants share.</summary>
+    private async Task OwnDoorAsync()
+    {
+        await Host.DisposeAsync();
+        _host = await door.StartAsync();
     }
 
     private async Task<(HttpStatusCode Status, JsonElement Body)> CommandAsync(JobId job, string command, string? key = null)
@@ -190,9 +198,9 @@ public sealed class JobCommandTests : IAsyncLifetime
         return (response.StatusCode, await response.JsonAsync());
     }
 
-    private async Task<(JobId, JobChange)> NextChangeAsync()
+    private async Task<(JobId, JobChange)> NextChangeAsync(JobId job)
     {
-        var change = await Host.Scheduler.NextChangeAsync();
+        var change = await Host.Scheduler.NextChangeAsync(job);
         return (change.Job, change.Change);
     }
 

@@ -12,7 +12,7 @@ using Xunit;
 namespace Pipeline.Tests.Integration.Ingest;
 
 /// <summary>The Open Inference Protocol as its specification and Triton's extensions write it, over the door by itself.</summary>
-public sealed class OpenInferenceTests : IAsyncLifetime
+public sealed class OpenInferenceTests(OpenInferenceTests.Door door) : IClassFixture<OpenInferenceTests.Door>, IAsyncLifetime
 {
     private const string JsonLength = "Inference-Header-Content-Length";
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(20);
@@ -20,11 +20,7 @@ public sealed class OpenInferenceTests : IAsyncLifetime
 
     private IngestHost Host => _host!;
 
-    public async ValueTask InitializeAsync()
-    {
-        _host = await IngestHost.StartAsync(("Ingest:AnswerLookAfter", "00:00:00.05"), ("Ingest:AnswerLookPauseMax", "00:00:00.20"));
-        await OpenInferenceModels.AddAsync(_host);
-    }
+    public async ValueTask InitializeAsync() => _host = await door.NewTenantAsync();
 
     public ValueTask DisposeAsync() => _host?.DisposeAsync() ?? ValueTask.CompletedTask;
 
@@ -811,4 +807,17 @@ public sealed class OpenInferenceTests : IAsyncLifetime
                     Pools = [new PoolForecast("default", new ModelRef(model, "1"), 2, [0, 0, 0], 0, 1_000_000, 1000) { ErrorBand = 0.1 }],
                 }
             );
+
+    /// <summary>With the models.</summary>
+    public sealed class Door : IngestDoor
+    {
+        private protected override (string Key, string Value)[] Settings =>
+            [("Ingest:AnswerLookAfter", "00:00:00.05"), ("Ingest:AnswerLookPauseMax", "00:00:00.20")];
+
+        public override async ValueTask InitializeAsync()
+        {
+            await base.InitializeAsync();
+            await OpenInferenceModels.AddAsync(Host);
+        }
+    }
 }

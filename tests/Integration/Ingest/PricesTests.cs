@@ -9,7 +9,7 @@ using Xunit;
 namespace Pipeline.Tests.Integration.Ingest;
 
 /// <summary>What work is charged at the door, and what budgets do there. Tasks of <c>words</c> have a unit a byte, 16 at most.</summary>
-public sealed class PricesTests
+public sealed class PricesTests(IngestDoor door) : IClassFixture<IngestDoor>
 {
     private const string Body = """
         {"custom_id":"a","input":"0123456789"}
@@ -57,7 +57,7 @@ public sealed class PricesTests
     [Fact]
     public async Task A_job_priced_above_its_budget_is_refused_with_both_numbers()
     {
-        await using var host = await IngestHost.StartAsync();
+        await using var host = await door.NewTenantAsync();
 
         using var response = await host.PostAsync("model=words&class=bulk&max_cost=0.0000003", Body);
         var problem = await response.JsonAsync();
@@ -72,8 +72,8 @@ public sealed class PricesTests
     [Fact]
     public async Task Of_fifty_jobs_at_once_exactly_those_get_in_that_the_month_covers()
     {
-        await using var host = await IngestHost.StartAsync();
-        Assert.True(await TenantBudgets.SetAsync(host.Database.DataSource, "test", 10 * 400_000 + 399_999, [50, 80]));
+        await using var host = await door.NewTenantAsync();
+        Assert.True(await TenantBudgets.SetAsync(host.Database.DataSource, host.TenantName, 10 * 400_000 + 399_999, [50, 80]));
 
         var responses = await Task.WhenAll(Enumerable.Range(0, 50).Select(_ => host.PostAsync("model=words", Body)));
 
@@ -81,12 +81,16 @@ public sealed class PricesTests
         var refused = responses.Where(r => r.StatusCode == HttpStatusCode.PaymentRequired).ToArray();
         Assert.Equal(40, refused.Length);
         Assert.Equal("tenant_budget_exceeded", (await refused[0].JsonAsync()).GetProperty("error").GetProperty("code").GetString());
-        Assert.Equal(10, await host.Database.ScalarAsync<long>("SELECT count(*) FROM jobs"));
-        Assert.Equal(4_000_000, await host.Database.ScalarAsync<decimal>("SELECT spent_pico FROM tenant_months"));
+        Assert.Equal(10, await host.Database.ScalarAsync<long>("SELECT count(*) FROM jobs WHERE tenant = $1", host.Tenant.Value));
+        Assert.Equal(
+            4_000_000,
+            await host.Database.ScalarAsync<decimal>("SELECT spent_pico FROM tenant_months WHERE tenant = $1", host.Tenant.Value)
+        );
         Assert.Equal(
             "50 80",
             await host.Database.ScalarAsync<string>(
-                "SELECT string_agg(data ->> 'percent', ' ' ORDER BY id) FROM events WHERE type = 'budget.warning'"
+                "SELECT string_agg(data ->> 'percent', ' ' ORDER BY id) FROM events WHERE type = 'budget.warning' AND tenant = $1",
+                host.Tenant.Value
             )
         );
         Array.ForEach(responses, r => r.Dispose());
@@ -96,7 +100,7 @@ public sealed class PricesTests
     public async Task Inferences_that_share_a_commit_draw_on_the_month_one_by_one()
     {
         await using var host = await IngestHost.StartAsync(("Ingest:RefuseLateExpress", "false"));
-        await TenantBudgets.SetAsync(host.Database.DataSource, "test", 5 * 800_000, []);
+        await TenantBudgets.SetAsync(host.Database.DataSource, host.TenantName, 5 * 800_000, []);
 
         var responses = await Task.WhenAll(Enumerable.Range(0, 20).Select(_ => InferAsync(host)));
 
@@ -108,7 +112,7 @@ public sealed class PricesTests
     public async Task A_long_body_draws_on_the_month_when_it_has_ended()
     {
         await using var host = await IngestHost.StartAsync(("Ingest:StoreChunksMax", "1"));
-        await TenantBudgets.SetAsync(host.Database.DataSource, "test", 1_000_000_000, [80]);
+        await TenantBudgets.SetAsync(host.Database.DataSource, host.TenantName, 1_000_000_000, [80]);
 
         await host.SubmitAsync(2_000);
 
@@ -121,10 +125,10 @@ public sealed class PricesTests
     [Fact]
     public async Task A_budget_set_in_the_middle_of_a_month_counts_what_was_accepted_before()
     {
-        await using var host = await IngestHost.StartAsync();
+        await using var host = await door.NewTenantAsync();
         using (await host.PostAsync("model=words", Body)) { }
 
-        await TenantBudgets.SetAsync(host.Database.DataSource, "test", 700_000, []);
+        await TenantBudgets.SetAsync(host.Database.DataSource, host.TenantName, 700_000, []);
         using var second = await host.PostAsync("model=words", Body);
 
         Assert.Equal(HttpStatusCode.PaymentRequired, second.StatusCode);
@@ -133,7 +137,7 @@ public sealed class PricesTests
     [Fact]
     public async Task Only_operators_set_prices_and_budgets()
     {
-        await using var host = await IngestHost.StartAsync();
+        await using var host = await door.NewTenantAsync();
 
         using var response = await PutAsync(host.Client, "/v1/pools/gpu/price", """{"price_per_hour_usd":1}""");
 
@@ -195,7 +199,7 @@ public sealed class PricesTests
     [InlineData("tenants/test/budget", """[1]""", null, "array")]
     public async Task What_cannot_be_a_price_or_a_budget_is_told(string path, string body, string? field, string given)
     {
-        await using var host = await IngestHost.StartAsync();
+        await using var host = await door.NewTenantAsync();
         using var client = await OperatorAsync(host);
 
         using var response = await PutAsync(client, $"/v1/{path}", body);

@@ -10,14 +10,14 @@ using Xunit;
 namespace Pipeline.Tests.Integration.Ingest;
 
 /// <summary>What the door finds equal, what it says of it, and what operators set about caches. Tasks of <c>words</c> have a unit a byte.</summary>
-public sealed class ReuseTests
+public sealed class ReuseTests(IngestDoor door) : IClassFixture<IngestDoor>
 {
-    private const string Tenant = "/v1/tenants/test/cache";
+    private const string OfTenant = "job IN (SELECT id FROM jobs WHERE tenant = $1)";
 
     [Fact]
     public async Task A_task_whose_input_came_before_is_a_copy_of_the_first_in_whatever_chunk()
     {
-        await using var host = await IngestHost.StartAsync();
+        await using var host = await door.NewTenantAsync();
         var texts = Enumerable
             .Range(0, 600)
             .Select(i =>
@@ -31,27 +31,36 @@ public sealed class ReuseTests
 
         Assert.Equal(["3 of 1", "599 of 1"], await CopiesAsync(host));
         Assert.Equal(
-            await host.Database.ScalarAsync<long>("SELECT units FROM jobs"),
-            await host.Database.ScalarAsync<long>("SELECT sum(units)::bigint FROM chunks") + 6
+            await host.Database.ScalarAsync<long>("SELECT units FROM jobs WHERE tenant = $1", host.Tenant.Value),
+            await host.Database.ScalarAsync<long>($"SELECT sum(units)::bigint FROM chunks WHERE {OfTenant}", host.Tenant.Value) + 6
         );
     }
 
     [Fact]
     public async Task A_copy_is_charged_and_not_scheduled()
     {
-        await using var host = await IngestHost.StartAsync();
+        await using var host = await door.NewTenantAsync();
 
         await SubmitAsync(host, ["0123456789", "0123456789", "0123456789"]);
 
-        Assert.Equal(30 * 20_000L, await host.Database.ScalarAsync<long>("SELECT estimate_pico FROM jobs"));
-        Assert.Equal("10 10 3", await host.Database.ScalarAsync<string>("SELECT concat_ws(' ', units, units_max, remaining) FROM chunks"));
+        Assert.Equal(
+            30 * 20_000L,
+            await host.Database.ScalarAsync<long>("SELECT estimate_pico FROM jobs WHERE tenant = $1", host.Tenant.Value)
+        );
+        Assert.Equal(
+            "10 10 3",
+            await host.Database.ScalarAsync<string>(
+                $"SELECT concat_ws(' ', units, units_max, remaining) FROM chunks WHERE {OfTenant}",
+                host.Tenant.Value
+            )
+        );
         Assert.Equal(10, (await host.Scheduler.NextChunkAsync()).Units);
     }
 
     [Fact]
     public async Task Tensors_are_equal_however_they_were_written()
     {
-        await using var host = await IngestHost.StartAsync();
+        await using var host = await door.NewTenantAsync();
         var base64 = Convert.ToBase64String([.. new[] { 1f, 2f, 3f, 4f }.SelectMany(BitConverter.GetBytes)]);
         string[] inputs =
         [
@@ -84,7 +93,7 @@ public sealed class ReuseTests
     [Fact]
     public async Task A_word_that_is_neither_true_nor_false_is_refused()
     {
-        await using var host = await IngestHost.StartAsync();
+        await using var host = await door.NewTenantAsync();
 
         using var response = await host.PostAsync("model=words&reuse=maybe", """{"custom_id":"a","input":"b"}""");
         var mistake = (await response.JsonAsync()).FirstMistake();
@@ -108,7 +117,7 @@ public sealed class ReuseTests
     {
         await using var host = await IngestHost.StartAsync(("Ingest:RefuseLateExpress", "false"));
         using var client = await OperatorAsync(host);
-        using (var set = await PutAsync(client, Tenant, """{"ttl":"36h","bytes_max":2000000}"""))
+        using (var set = await PutAsync(client, Cache(host), """{"ttl":"36h","bytes_max":2000000}"""))
         {
             Assert.Equal(
                 """{"tenant":"test","ttl_seconds":129600,"bytes_max":2000000,"entries_max":1000000}""",
@@ -129,7 +138,7 @@ public sealed class ReuseTests
             await host.Database.ScalarAsync<string>("SELECT string_agg(left(uses_cache::text, 1), ' ' ORDER BY id) FROM jobs")
         );
 
-        using (var removed = await client.DeleteAsync(new Uri(Tenant, UriKind.Relative)))
+        using (var removed = await client.DeleteAsync(new Uri(Cache(host), UriKind.Relative)))
         {
             Assert.Equal(HttpStatusCode.NoContent, removed.StatusCode);
         }
@@ -151,24 +160,24 @@ public sealed class ReuseTests
     [InlineData("""{"ttl":"1h","enabled":true}""", "enabled", "another member")]
     public async Task Bounds_that_make_no_sense_are_told(string body, string field, string given)
     {
-        await using var host = await IngestHost.StartAsync();
+        await using var host = await door.NewTenantAsync();
         using var client = await OperatorAsync(host);
 
-        using var response = await PutAsync(client, Tenant, body);
+        using var response = await PutAsync(client, Cache(host), body);
         var mistake = (await response.JsonAsync()).FirstMistake();
 
         Assert.Equal(HttpStatusCode.BadRequest, response.StatusCode);
         Assert.Equal((field, given), (mistake.Field, mistake.Given));
-        Assert.Equal(0, await host.Database.ScalarAsync<long>("SELECT count(*) FROM tenant_caches"));
+        Assert.Equal(0, await host.Database.ScalarAsync<long>("SELECT count(*) FROM tenant_caches WHERE tenant = $1", host.Tenant.Value));
     }
 
     [Fact]
     public async Task Only_operators_set_caches_and_only_of_tenants_there_are()
     {
-        await using var host = await IngestHost.StartAsync();
+        await using var host = await door.NewTenantAsync();
         using var client = await OperatorAsync(host);
 
-        using var tenants = await PutAsync(host.Client, Tenant, """{"ttl":"1h"}""");
+        using var tenants = await PutAsync(host.Client, Cache(host), """{"ttl":"1h"}""");
         using var unknown = await PutAsync(client, "/v1/tenants/nobody/cache", """{"ttl":"1h"}""");
         using var removed = await client.DeleteAsync(new Uri("/v1/tenants/nobody/cache", UriKind.Relative));
 
@@ -240,7 +249,10 @@ public sealed class ReuseTests
     /// <summary>What the chunks say of copies, <c>3 of 1</c>, by the tasks' numbers in their job.</summary>
     private static async Task<List<string>> CopiesAsync(IngestHost host)
     {
-        await using var command = host.Database.DataSource.CreateCommand("SELECT first_seq, payload FROM chunks ORDER BY job, no");
+        await using var command = host.Database.DataSource.CreateCommand(
+            $"SELECT first_seq, payload FROM chunks WHERE {OfTenant} ORDER BY job, no"
+        );
+        command.Parameters.Add(new() { Value = host.Tenant.Value });
         await using var reader = await command.ExecuteReaderAsync();
         var copies = new List<string>();
         while (await reader.ReadAsync())
@@ -257,6 +269,8 @@ public sealed class ReuseTests
 
         return copies;
     }
+
+    private static string Cache(IngestHost host) => $"/v1/tenants/{host.TenantName}/cache";
 
     private static async Task<HttpClient> OperatorAsync(IngestHost host)
     {

@@ -12,13 +12,13 @@ using Xunit;
 namespace Pipeline.Tests.Integration.Ingest;
 
 /// <summary>Good jobs: what comes in by every way is stored as sent, answered, and announced.</summary>
-public sealed class SubmitTests : IAsyncLifetime
+public sealed class SubmitTests(IngestDoor door) : IClassFixture<IngestDoor>, IAsyncLifetime
 {
     private IngestHost? _host;
 
     private IngestHost Host => _host!;
 
-    public async ValueTask InitializeAsync() => _host = await IngestHost.StartAsync();
+    public async ValueTask InitializeAsync() => _host = await door.NewTenantAsync();
 
     public ValueTask DisposeAsync() => _host?.DisposeAsync() ?? ValueTask.CompletedTask;
 
@@ -243,6 +243,7 @@ public sealed class SubmitTests : IAsyncLifetime
     [Fact]
     public async Task A_forecast_on_the_bus_is_heard()
     {
+        await OwnDoorAsync();
         await Host.Get<IBus>().Publish(Forecast(DateTimeOffset.UtcNow.AddHours(1)));
         using var patience = new CancellationTokenSource(TimeSpan.FromSeconds(20));
         using var pace = new PeriodicTimer(TimeSpan.FromMilliseconds(10));
@@ -255,6 +256,7 @@ public sealed class SubmitTests : IAsyncLifetime
     [Fact]
     public async Task Chunks_that_were_never_confirmed_are_swept()
     {
+        await OwnDoorAsync();
         var job = await Host.SubmitAsync(1_000);
         await Host.Scheduler.NextChunkAsync();
         await Host.Scheduler.NextChunkAsync();
@@ -270,6 +272,13 @@ public sealed class SubmitTests : IAsyncLifetime
         var chunk = await Host.Scheduler.NextChunkAsync();
         Assert.Equal((job, 1, 512, 488), (chunk.Job, chunk.No, chunk.FirstSeq, chunk.Tasks));
         Assert.Equal(0, await publisher.SweepOnceAsync(CancellationToken.None));
+    }
+
+    /// <summary>For a test that looks at what all tenants share.</summary>
+    private async Task OwnDoorAsync()
+    {
+        await Host.DisposeAsync();
+        _host = await door.StartAsync();
     }
 
     private static Forecast Forecast(DateTimeOffset at) =>

@@ -36,7 +36,7 @@ const hold = `/holds/model/${labeller}`;
 const { in_force: inForce } = await operator.put(hold, { body: { reason: "a batch has to wait until its time is over" } });
 assert.ok(inForce, "the scheduler answers that it knows of the hold");
 const many = Array.from({ length: 1_000 }, (_, i) => JSON.stringify({ custom_id: `e-${i}`, method: "POST", url: "/v1/moderations", body: { model: labeller, input: `text ${i}` } }));
-const expiring = await create(await upload(many), { endpoint: "/v1/moderations", completion_window: "25s" });
+const expiring = await create(await upload(many), { endpoint: "/v1/moderations", completion_window: "10s" });
 await until(expiring.id, (batch) => batch.status === "in_progress");
 
 // Files: a name of any kind, list by pages, content by range, delete.
