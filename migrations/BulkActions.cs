@@ -13,8 +13,11 @@ public sealed class BulkActionRow
     /// <summary>A UUIDv7, so rows are in order of time.</summary>
     public required Guid Id { get; set; }
 
-    /// <summary><c>cancel</c>, <c>pause</c>, <c>resume</c> or <c>retry-failed</c>.</summary>
+    /// <summary><c>cancel</c>, <c>pause</c>, <c>resume</c>, <c>change</c>, <c>retry-failed</c> or <c>dismiss</c>.</summary>
     public required string Action { get; set; }
+
+    /// <summary>Of <c>change</c>: the <c>class</c>, the <c>deadline</c> or both that the jobs get, as the operator wrote them.</summary>
+    public string? Change { get; set; }
 
     /// <summary>The query string that chose the jobs.</summary>
     public required string Query { get; set; }
@@ -43,7 +46,7 @@ public sealed class BulkActionItemRow
     /// <summary><c>waiting</c>, <c>done</c>, <c>refused</c>, or <c>left_out</c> where the action was stopped before it.</summary>
     public required string Outcome { get; set; }
 
-    /// <summary>The new job of a retry, or why it was refused.</summary>
+    /// <summary>The new job of a retry, how many failures were dismissed, or why it was refused.</summary>
     public string? Detail { get; set; }
 }
 
@@ -55,11 +58,16 @@ internal sealed class BulkActionsTable : IEntityTypeConfiguration<BulkActionRow>
             "bulk_actions",
             t =>
             {
-                t.HasCheckConstraint("ck_bulk_actions_action", "action IN ('cancel', 'pause', 'resume', 'retry-failed')");
+                t.HasCheckConstraint(
+                    "ck_bulk_actions_action",
+                    "action IN ('cancel', 'pause', 'resume', 'change', 'retry-failed', 'dismiss')"
+                );
+                t.HasCheckConstraint("ck_bulk_actions_change", "(action = 'change') = (change IS NOT NULL)");
                 t.HasCheckConstraint("ck_bulk_actions_counts", "items > 0 AND done >= 0 AND refused >= 0 AND done + refused <= items");
             }
         );
         builder.HasKey(b => b.Id);
+        builder.Property(b => b.Change).HasColumnType("jsonb");
 
         // What is to be worked off; empty as a rule.
         builder.HasIndex(b => b.Id, "ix_bulk_actions_open").HasFilter("finished_at IS NULL");

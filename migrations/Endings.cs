@@ -18,6 +18,9 @@ public sealed class EndingRow
 
     /// <summary>Bit <c>i % 8</c> of byte <c>i / 8</c> stands for the chunk's task <c>i</c>, counted from 0.</summary>
     public required byte[] Tasks { get; set; }
+
+    /// <summary>The worker that ended them; null where it was the scheduler. It is kept here since a task that failed may have no batch.</summary>
+    public WorkerId? Worker { get; set; }
 }
 
 internal sealed class EndingsTable : IEntityTypeConfiguration<EndingRow>

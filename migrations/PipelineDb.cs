@@ -71,6 +71,7 @@ public sealed class PipelineDb(DbContextOptions<PipelineDb> options) : DbContext
     public DbSet<OperatorLinkRow> OperatorLinks => Set<OperatorLinkRow>();
     public DbSet<AuditRow> Audit => Set<AuditRow>();
     public DbSet<BulkActionRow> BulkActions => Set<BulkActionRow>();
+    public DbSet<DismissedFailureRow> DismissedFailures => Set<DismissedFailureRow>();
     public DbSet<BulkActionItemRow> BulkActionItems => Set<BulkActionItemRow>();
     public DbSet<DataProtectionKeyRow> DataProtectionKeys => Set<DataProtectionKeyRow>();
     public DbSet<SchedulerEpochRow> SchedulerEpochs => Set<SchedulerEpochRow>();

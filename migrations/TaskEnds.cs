@@ -406,19 +406,21 @@ public static class TaskEnds
     /// Adds steps 3 and 4 to a batch. Jobs are touched only by their first ending, where a chunk has closed or tasks have escalated, and
     /// where they have a budget. Where tasks have escalated, <see cref="EndedTasks.ReadOpenedAsync"/> reads the chunks made for them.
     /// </summary>
-    public static void AddCounts(NpgsqlBatch batch, EndedTasks ended, DateTimeOffset now)
+    /// <param name="worker">The worker that ended the tasks; null where none did.</param>
+    public static void AddCounts(NpgsqlBatch batch, EndedTasks ended, DateTimeOffset now, WorkerId? worker = null)
     {
         var chunks = ended.Chunks;
         if (chunks.Count > 0)
         {
             batch.BatchCommands.Add(
-                new("INSERT INTO endings (job, chunk, tasks) SELECT * FROM unnest($1, $2, $3)")
+                new("INSERT INTO endings (job, chunk, tasks, worker) SELECT e.*, $4 FROM unnest($1, $2, $3) AS e")
                 {
                     Parameters =
                     {
                         Array(NpgsqlDbType.Uuid, chunks.Select(c => c.Key.Job.Value).ToArray()),
                         Array(NpgsqlDbType.Integer, chunks.Select(c => c.Key.No).ToArray()),
                         Array(NpgsqlDbType.Bytea, chunks.Select(c => c.Tasks).ToArray()),
+                        new() { Value = (object?)worker?.Value ?? DBNull.Value, NpgsqlDbType = NpgsqlDbType.Uuid },
                     },
                 }
             );

@@ -33,6 +33,13 @@ public sealed class SqlFilter(NpgsqlCommand command)
         return this;
     }
 
+    /// <summary>Adds a parameter for a condition that needs several: gives its place, <c>$3</c>.</summary>
+    public string Parameter(object value, NpgsqlDbType type)
+    {
+        command.Parameters.Add(new NpgsqlParameter { Value = value, NpgsqlDbType = type });
+        return string.Create(CultureInfo.InvariantCulture, $"${command.Parameters.Count}");
+    }
+
     /// <summary><c>WHERE a AND b</c>, or nothing.</summary>
     public string Where => _conditions.Count == 0 ? "" : $"WHERE {string.Join(" AND ", _conditions)}";
 }

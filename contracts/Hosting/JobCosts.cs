@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text.Json.Serialization;
 using Npgsql;
 using Pipeline.Contracts;
@@ -33,12 +34,20 @@ public sealed record JobCosts
     public decimal? MarginPicoUsd { get; init; }
 
     /// <summary>Reads them: all the job's results are looked at, so it takes as long as those are many.</summary>
-    public static async Task<JobCosts> ReadAsync(NpgsqlDataSource database, JobView job, bool isOperator, CancellationToken stop)
+    /// <param name="tasksMax">Looks at the first so many of them only, and sums up those.</param>
+    public static async Task<JobCosts> ReadAsync(
+        NpgsqlDataSource database,
+        JobView job,
+        bool isOperator,
+        CancellationToken stop,
+        int? tasksMax = null
+    )
     {
         await using var command = database.CreateCommand(
-            """
+            $"""
             WITH tasks AS MATERIALIZED (
               SELECT batch, units, cost_pico, status = 'succeeded' AS charged FROM results WHERE job = $1
+              {(tasksMax is { } most ? string.Create(CultureInfo.InvariantCulture, $"ORDER BY seq LIMIT {most}") : "")}
             ), padding AS (
               SELECT sum(div(b.padding_pico::numeric * t.units, b.units)) AS pico
               FROM (SELECT batch, sum(units) AS units FROM tasks WHERE batch IS NOT NULL GROUP BY batch) AS t

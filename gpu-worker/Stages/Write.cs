@@ -391,7 +391,7 @@ internal sealed partial class Write(
             var now = time.GetUtcNow();
             var ended = await TaskEnds.InsertAsync(connection, transaction, _rows, _escalations, now, abort);
             await using var batch = new NpgsqlBatch(connection, transaction);
-            TaskEnds.AddCounts(batch, ended, now);
+            TaskEnds.AddCounts(batch, ended, now, worker);
             AddBatches(batch, group, booked);
             var extension = Extension(group, booked, spans, ended);
             batch.BatchCommands.Add(extension.Command());

@@ -516,6 +516,10 @@ namespace Pipeline.Migrations.Versions
                         .HasColumnType("text")
                         .HasColumnName("action");
 
+                    b.Property<string>("Change")
+                        .HasColumnType("jsonb")
+                        .HasColumnName("change");
+
                     b.Property<DateTimeOffset>("CreatedAt")
                         .HasColumnType("timestamp with time zone")
                         .HasColumnName("created_at");
@@ -573,7 +577,9 @@ namespace Pipeline.Migrations.Versions
 
                     b.ToTable("bulk_actions", null, t =>
                         {
-                            t.HasCheckConstraint("ck_bulk_actions_action", "action IN ('cancel', 'pause', 'resume', 'retry-failed')");
+                            t.HasCheckConstraint("ck_bulk_actions_action", "action IN ('cancel', 'pause', 'resume', 'change', 'retry-failed', 'dismiss')");
+
+                            t.HasCheckConstraint("ck_bulk_actions_change", "(action = 'change') = (change IS NOT NULL)");
 
                             t.HasCheckConstraint("ck_bulk_actions_counts", "items > 0 AND done >= 0 AND refused >= 0 AND done + refused <= items");
                         });
@@ -880,6 +886,37 @@ namespace Pipeline.Migrations.Versions
                         });
                 });
 
+            modelBuilder.Entity("Pipeline.Migrations.DismissedFailureRow", b =>
+                {
+                    b.Property<Guid>("Job")
+                        .HasColumnType("uuid")
+                        .HasColumnName("job");
+
+                    b.Property<string>("ErrorCode")
+                        .HasColumnType("text")
+                        .HasColumnName("error_code");
+
+                    b.Property<string>("Model")
+                        .HasColumnType("text")
+                        .HasColumnName("model");
+
+                    b.Property<DateTimeOffset>("At")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("at");
+
+                    b.Property<int>("Tasks")
+                        .HasColumnType("integer")
+                        .HasColumnName("tasks");
+
+                    b.HasKey("Job", "ErrorCode", "Model")
+                        .HasName("pk_dismissed_failures");
+
+                    b.ToTable("dismissed_failures", null, t =>
+                        {
+                            t.HasCheckConstraint("ck_dismissed_failures_tasks", "tasks > 0");
+                        });
+                });
+
             modelBuilder.Entity("Pipeline.Migrations.EndingRow", b =>
                 {
                     b.Property<Guid>("Job")
@@ -900,6 +937,10 @@ namespace Pipeline.Migrations.Versions
                         .IsRequired()
                         .HasColumnType("bytea")
                         .HasColumnName("tasks");
+
+                    b.Property<Guid?>("Worker")
+                        .HasColumnType("uuid")
+                        .HasColumnName("worker");
 
                     b.HasKey("Job", "Xid", "Chunk")
                         .HasName("pk_endings");
@@ -3978,6 +4019,16 @@ namespace Pipeline.Migrations.Versions
                         .OnDelete(DeleteBehavior.Cascade)
                         .IsRequired()
                         .HasConstraintName("fk_chunks_jobs");
+                });
+
+            modelBuilder.Entity("Pipeline.Migrations.DismissedFailureRow", b =>
+                {
+                    b.HasOne("Pipeline.Migrations.JobRow", null)
+                        .WithMany()
+                        .HasForeignKey("Job")
+                        .OnDelete(DeleteBehavior.Cascade)
+                        .IsRequired()
+                        .HasConstraintName("fk_dismissed_failures_jobs");
                 });
 
             modelBuilder.Entity("Pipeline.Migrations.ErasureRow", b =>

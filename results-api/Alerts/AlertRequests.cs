@@ -95,15 +95,7 @@ internal static class AlertRequests
     {
         var rule = AlertRules.Find(name);
         var (body, problem) = await JsonBody.ReadAsync(http);
-        var enabled = body.Flag("enabled");
-        var severity = body.Word("severity", Severities);
-        var threshold = body.Number("threshold", 0, rule?.ThresholdMax ?? double.MaxValue);
-        var forSeconds = body.Whole("for_seconds", 0, 86_400);
-        if (threshold is not null && rule is { Threshold: null })
-        {
-            body.Refuse("threshold", "nothing: this rule has none of its own", $"{threshold}");
-        }
-
+        var (enabled, severity, threshold, forSeconds) = ReadSetting(body, rule);
         if ((problem ?? body.Refusal()) is { } refusal)
         {
             return refusal;
@@ -114,15 +106,23 @@ internal static class AlertRequests
             return Unknown("alert rule", name);
         }
 
-        await store.SetAsync(
-            name,
-            enabled,
-            severity is null ? null : Enum.Parse<Severity>(severity, ignoreCase: true),
-            threshold,
-            forSeconds,
-            http.RequestAborted
-        );
+        await store.SetAsync(name, enabled, severity, threshold, forSeconds, http.RequestAborted);
         return Answer(AlertRuleView.Of((await store.SettingsAsync(http.RequestAborted))[name]));
+    }
+
+    /// <summary>Reads what a rule is to be set to; what is wrong with it is kept in the body.</summary>
+    internal static (bool? Enabled, Severity? Severity, double? Threshold, int? ForSeconds) ReadSetting(JsonBody body, AlertRule? rule)
+    {
+        var enabled = body.Flag("enabled");
+        var severity = body.Word("severity", Severities);
+        var threshold = body.Number("threshold", 0, rule?.ThresholdMax ?? double.MaxValue);
+        var forSeconds = body.Whole("for_seconds", 0, 86_400);
+        if (threshold is not null && rule is { Threshold: null })
+        {
+            body.Refuse("threshold", "nothing: this rule has none of its own", $"{threshold}");
+        }
+
+        return (enabled, severity is null ? null : Enum.Parse<Severity>(severity, ignoreCase: true), threshold, forSeconds);
     }
 
     private static async Task<IResult> ResetRuleAsync(string name, HttpContext http, AlertStore store)

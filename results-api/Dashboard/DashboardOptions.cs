@@ -72,6 +72,10 @@ public sealed record DashboardOptions
     /// <summary>Time that a page's query may take; a search over very many rows ends with advice instead of a busy server.</summary>
     public TimeSpan QueryTimeMax { get; init; } = TimeSpan.FromSeconds(10);
 
+    /// <summary>Time that one look for a task may take before it says how far it came; and tasks read through at once.</summary>
+    public TimeSpan SearchTimeMax { get; init; } = TimeSpan.FromMilliseconds(300);
+    public int SearchRowsAtOnce { get; init; } = 50_000;
+
     internal bool IsHttps => PublicUrl?.Scheme == Uri.UriSchemeHttps;
 
     /// <exception cref="OptionsException">One or more options are out of range.</exception>
@@ -102,6 +106,8 @@ public sealed record DashboardOptions
         check.Expect(options.RedriveMax is >= 1 and <= 10_000, nameof(RedriveMax), "1 to 10000", options.RedriveMax);
         check.Expect(options.RedrivePerSecond is >= 1 and <= 1000, nameof(RedrivePerSecond), "1 to 1000", options.RedrivePerSecond);
         ExpectTime(check, options.QueryTimeMax, nameof(QueryTimeMax), TimeSpan.FromSeconds(1), TimeSpan.FromMinutes(5));
+        ExpectTime(check, options.SearchTimeMax, nameof(SearchTimeMax), TimeSpan.Zero, options.QueryTimeMax);
+        check.Expect(options.SearchRowsAtOnce is >= 1 and <= 1_000_000, nameof(SearchRowsAtOnce), "1 to 1000000", options.SearchRowsAtOnce);
         if (options.ProxyUserHeader is not null)
         {
             check.Expect(options.ProxySecret is { Length: >= 16 }, nameof(ProxySecret), "at least 16 characters", options.ProxySecret);

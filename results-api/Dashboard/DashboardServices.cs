@@ -59,7 +59,9 @@ public static class DashboardServices
         services.AddSingleton<Sessions>();
         services.AddSingleton<AuditLog>();
         services.AddSingleton<JobDetails>();
+        services.AddSingleton<TaskSearch>();
         services.AddSingleton<AuditedIngest>();
+        services.AddSingleton<DismissedFailures>();
         services.AddSingleton<JobActions>();
         services.AddSingleton<IngestClient>();
         services.AddSingleton<NowReader>();
@@ -100,6 +102,7 @@ public static class DashboardServices
         pages.MapAudit();
         pages.MapNow();
         pages.MapJobs();
+        pages.MapTasks();
         pages.MapFailures();
         pages.MapBulkActions();
         pages.MapTradeOff();

@@ -12,6 +12,12 @@ public sealed record JobFilter
     public static readonly string[] States = [.. Enum.GetValues<JobState>().Select(state => state.Name())];
     public static readonly string[] Classes = [.. Enum.GetValues<LatencyClass>().Select(value => value.Name())];
 
+    /// <summary>What the ended tasks of one of <c>jobs</c> cost: on its row once it has ended, before that the sum over its chunks.</summary>
+    private const string CostSql = """
+        (CASE WHEN succeeded IS NOT NULL THEN coalesce(cost_pico, 0)
+              ELSE (SELECT coalesce(sum(c.cost_pico), 0) FROM chunks c WHERE c.job = jobs.id) END)
+        """;
+
     /// <summary>Null for the jobs of all.</summary>
     public TenantId? Tenant { get; init; }
     public string[]? State { get; init; }
@@ -30,8 +36,12 @@ public sealed record JobFilter
     /// <summary>Only those of them that no other job runs again.</summary>
     public bool NotRetried { get; init; }
 
-    /// <summary>Only jobs with a task that failed with this code.</summary>
-    public string? Error { get; init; }
+    /// <summary>Only jobs with a task that failed so.</summary>
+    public FailureFilter? Failed { get; init; }
+
+    /// <summary>Only jobs whose ended tasks cost at least, and at most, so many pico-USD.</summary>
+    public decimal? CostMinPico { get; init; }
+    public decimal? CostMaxPico { get; init; }
 
     /// <summary>Only jobs that are held back.</summary>
     public bool Paused { get; init; }
@@ -54,7 +64,7 @@ public sealed record JobFilter
     public SqlFilter Conditions(NpgsqlCommand command, Guid? after = null)
     {
         var model = Model?.Split('@', 2);
-        return new SqlFilter(command)
+        var filter = new SqlFilter(command)
             .Add("tenant = {0}", Tenant?.Value, NpgsqlDbType.Uuid)
             .Add("id < {0}", after, NpgsqlDbType.Uuid)
             .Add("state = ANY ({0})", State, NpgsqlDbType.Array | NpgsqlDbType.Text)
@@ -67,14 +77,12 @@ public sealed record JobFilter
             .Add("metadata @> {0}", Metadata.Count > 0 ? JsonSerializer.Serialize(Metadata) : null, NpgsqlDbType.Jsonb)
             .Add("failed > 0", WithFailures)
             .Add("NOT EXISTS (SELECT FROM jobs again WHERE again.retry_of = jobs.id)", NotRetried)
-            .Add(
-                "EXISTS (SELECT FROM results r WHERE r.job = jobs.id AND r.status = 'failed' AND r.error_code = {0})",
-                Error,
-                NpgsqlDbType.Text
-            )
+            .Add($"{CostSql} >= {{0}}", CostMinPico, NpgsqlDbType.Numeric)
+            .Add($"{CostSql} <= {{0}}", CostMaxPico, NpgsqlDbType.Numeric)
             .Add("paused AND finished_at IS NULL", Paused)
             // What is open is few rows, with an index of its own.
             .Add("finished_at IS NULL", State is not null && State.All(IsOpen));
+        return Failed is null ? filter : filter.Add(Failed.Exists(filter));
     }
 
     private static bool IsOpen(string state) => !JobStates.ParseJobState(state).IsEnd();

@@ -44,6 +44,19 @@ internal static class ExclusionRequests
             return problem;
         }
 
+        var (from, to, reason) = Read(body);
+        if (body.Refusal() is { } refusal)
+        {
+            return refusal;
+        }
+
+        var row = await SlaExclusions.AddAsync(database, from!.Value, to!.Value, reason!.Trim(), time.GetUtcNow(), http.RequestAborted);
+        return TypedResults.Json(ExclusionView.Of(row), ApiJson.Options);
+    }
+
+    /// <summary>Reads a window; what is wrong with it is kept in the body.</summary>
+    internal static (DateTimeOffset? From, DateTimeOffset? To, string? Reason) Read(JsonBody body)
+    {
         var (from, to, reason) = (body.Time("from"), body.Time("to"), body.Text("reason", ReasonMax));
         ExpectMinute("from", from);
         ExpectMinute("to", to);
@@ -57,13 +70,7 @@ internal static class ExclusionRequests
             body.Refuse("reason", $"a string of 1 to {ReasonMax} characters", "nothing");
         }
 
-        if (body.Refusal() is { } refusal)
-        {
-            return refusal;
-        }
-
-        var row = await SlaExclusions.AddAsync(database, from!.Value, to!.Value, reason!.Trim(), time.GetUtcNow(), http.RequestAborted);
-        return TypedResults.Json(ExclusionView.Of(row), ApiJson.Options);
+        return (from, to, reason);
 
         void ExpectMinute(string name, DateTimeOffset? at)
         {

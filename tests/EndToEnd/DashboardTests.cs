@@ -80,9 +80,11 @@ public sealed partial class DashboardTests(RunningSystem system) : IAsyncLifetim
         await KeepAReportAsync();
         await RunAWorkAsync();
         await system.Client.UntilAsync(failed, job => job.State.IsEnd());
-        await LookAtAsync($"jobs/{failed.Id}?status=failed", "failures");
+        await LookAtAsync($"jobs/{failed.Id}?status=failed", "failures?by=worker", "tasks?custom_id=t-0", "tenants/new", "reports/windows");
         await RetryAllFailuresAsync(failed);
+        await DismissAllFailuresAsync(failed);
         await ActOnJobAsync(lasting, "Resume", "it is mended");
+        await ChangeAllOfTheGroupAsync();
         await CancelAllOfTheGroupAsync();
         await LookAtAsync("bulk", "audit", "operators");
 
@@ -130,7 +132,7 @@ public sealed partial class DashboardTests(RunningSystem system) : IAsyncLifetim
             alert,
             _group
         );
-        await LookAtAsync("alerts", "alerts/rules", "alerts/probes", $"alerts/{alert}");
+        await LookAtAsync("alerts", "alerts/rules", "alerts/rules/error_rate", "alerts/probes", $"alerts/{alert}");
         await DoAsync("Actions", "Acknowledge", "on it", "The alert is acknowledged.");
         Assert.Equal("on it", await ScalarAsync<string>("SELECT note FROM alerts WHERE id = $1 AND acknowledged_at IS NOT NULL", alert));
         await DoAsync("New silence", "Silence", "until it is mended", "Silent until");
@@ -193,6 +195,30 @@ public sealed partial class DashboardTests(RunningSystem system) : IAsyncLifetim
         await _page.GetByRole(AriaRole.Button, new() { Name = "Retry failed" }).ClickAsync();
         await Assertions.Expect(_page.GetByText("Finished")).ToBeVisibleAsync(new() { Timeout = 60_000 });
         Assert.Equal(1L, await ScalarAsync<long>("SELECT count(*) FROM jobs WHERE retry_of = $1", Guid.Parse(failed.Id)));
+    }
+
+    private async Task DismissAllFailuresAsync(SentJob failed)
+    {
+        await _page.GotoAsync("dashboard/failures?range=1h");
+        var group = _page.GetByLabel($"dispatch_failed of {FakeModels.Name}");
+        await group.GetByRole(AriaRole.Link, new() { Name = "Dismiss" }).ClickAsync();
+        await _page.GetByLabel("Why?").FillAsync("known, and sent again");
+        await _page.GetByRole(AriaRole.Button, new() { Name = "Dismiss failures" }).ClickAsync();
+        await Assertions.Expect(_page.GetByText("Finished")).ToBeVisibleAsync(new() { Timeout = 60_000 });
+        Assert.Equal(1L, await ScalarAsync<long>("SELECT count(*) FROM dismissed_failures WHERE job = $1", Guid.Parse(failed.Id)));
+    }
+
+    private async Task ChangeAllOfTheGroupAsync()
+    {
+        await _page.GotoAsync($"dashboard/jobs?group={_group}&state=queued,running");
+        await _page.GetByLabel("All that fit").SelectOptionAsync("change");
+        await _page.GetByRole(AriaRole.Button, new() { Name = "Preview" }).ClickAsync();
+        await _page.GetByLabel("Deadline").FillAsync("30h");
+        await _page.GetByLabel("Why?").FillAsync("it may wait");
+        await LookHereAsync("bulk-change");
+        await _page.GetByRole(AriaRole.Button, new() { Name = "Change class or deadline 1 job" }).ClickAsync();
+        await Assertions.Expect(_page.GetByText("Finished")).ToBeVisibleAsync(new() { Timeout = 60_000 });
+        Assert.True(await ScalarAsync<bool>("SELECT deadline > now() + interval '29 hours' FROM jobs WHERE group_name = $1", _group));
     }
 
     private async Task CancelAllOfTheGroupAsync()

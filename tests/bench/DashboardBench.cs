@@ -44,6 +44,9 @@ internal static partial class DashboardBench
         "jobs?failures=true&not_retried=true",
         "jobs?error=model_failed",
         "jobs?group=none",
+        "jobs?cost_min=1",
+        "tasks?custom_id=nobodys",
+        "tasks?custom_id=t-50&tenant=tenant-7",
         "bulk/preview?action=retry-failed&error=model_failed&not_retried=true",
         "audit?action=job.cancel",
     ];
@@ -136,6 +139,7 @@ internal static partial class DashboardBench
             $"jobs/{job}",
             "failures?range=24h",
             "failures?range=30d",
+            "failures?range=24h&by=worker",
             "bulk",
             "workers",
             "models",
@@ -350,6 +354,11 @@ internal static partial class DashboardBench
                    'm-' || n % 5 || '@1', 1, 556, s.id, 37, 1000, 100, 400, 2000, s.at + interval '1 s'
             FROM seeds s CROSS JOIN generate_series(0, @tasks - 1) AS seq CROSS JOIN LATERAL (SELECT bad AND seq < 10 AS f) b
             WHERE NOT open
+            """,
+        """
+            INSERT INTO endings (job, chunk, tasks, worker)
+            SELECT id, 0, decode(repeat('ff', (@tasks + 7) / 8), 'hex'), (SELECT id FROM workers WHERE name = 'worker-' || (1 + n % 8))
+            FROM seeds WHERE bad AND NOT open
             """,
         """
             INSERT INTO ledger (worker, account, from_ns, to_ns, ns, pico, at)

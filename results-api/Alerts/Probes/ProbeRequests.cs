@@ -37,6 +37,23 @@ internal static partial class ProbeRequests
     private static async Task<IResult> PutAsync(string name, HttpContext http, ProbeStore store, ProbeOptions options, TimeProvider time)
     {
         var (body, problem) = await JsonBody.ReadAsync(http);
+        var probe = problem is null ? Read(name, body, options, time.GetUtcNow()) : null;
+        if (probe is null)
+        {
+            return problem ?? body.Refusal()!;
+        }
+
+        return await store.PutAsync(probe, http.RequestAborted)
+            ? await GetAsync(name, http, store)
+            : Problems.Result(
+                FailureKind.InvalidRequest,
+                $"There are at most {options.ProbesMax} probes. Delete one that is no longer needed."
+            );
+    }
+
+    /// <summary>Reads a probe; null where something is wrong with it, which is kept in the body.</summary>
+    internal static ProbeView? Read(string name, JsonBody body, ProbeOptions options, DateTimeOffset now)
+    {
         var model = body.Text("model", ModelMax);
         var latencyClass = body.Word("class", [.. Enum.GetValues<LatencyClass>().Select(c => c.Name())]) ?? LatencyClass.Express.Name();
         var input = body.Any("input");
@@ -45,35 +62,32 @@ internal static partial class ProbeRequests
         var every = body.Whole("every_seconds", 1, 86_400) ?? 60;
         var slow = body.Whole("slow_ms", 1, (int)options.TimeMax.TotalMilliseconds) ?? 500;
         var enabled = body.Flag("enabled") ?? true;
-        if (problem is null)
+        if (!NameForm().IsMatch(name))
         {
-            if (!NameForm().IsMatch(name))
-            {
-                body.Refuse("name", "1 to 64 of a to z, 0 to 9, - and _", name);
-            }
-
-            if (string.IsNullOrEmpty(model))
-            {
-                body.Refuse("model", "a model, a version or a route", "nothing");
-            }
-
-            if (input is null)
-            {
-                body.Refuse("input", "what a task's input may be", "nothing");
-            }
-
-            if (expect?.ValueKind != JsonValueKind.Object || expect.Value.GetPropertyCount() == 0)
-            {
-                body.Refuse("expect", "an object with the members that the output must have", expect?.GetRawText() ?? "nothing");
-            }
+            body.Refuse("name", "1 to 64 of a to z, 0 to 9, - and _", name);
         }
 
-        if ((problem ?? body.Refusal()) is { } refusal)
+        if (string.IsNullOrEmpty(model))
         {
-            return refusal;
+            body.Refuse("model", "a model, a version or a route", "nothing");
         }
 
-        var probe = new ProbeView
+        if (input is null)
+        {
+            body.Refuse("input", "what a task's input may be", "nothing");
+        }
+
+        if (expect?.ValueKind != JsonValueKind.Object || expect.Value.GetPropertyCount() == 0)
+        {
+            body.Refuse("expect", "an object with the members that the output must have", expect?.GetRawText() ?? "nothing");
+        }
+
+        if (body.Refusal() is not null)
+        {
+            return null;
+        }
+
+        return new ProbeView
         {
             Name = name,
             Model = model!,
@@ -84,16 +98,10 @@ internal static partial class ProbeRequests
             EverySeconds = every,
             SlowMs = slow,
             Enabled = enabled,
-            NextAt = time.GetUtcNow(),
+            NextAt = now,
             LastRun = null,
             RightShare = null,
         };
-        return await store.PutAsync(probe, http.RequestAborted)
-            ? await GetAsync(name, http, store)
-            : Problems.Result(
-                FailureKind.InvalidRequest,
-                $"There are at most {options.ProbesMax} probes. Delete one that is no longer needed."
-            );
     }
 
     private static async Task<IResult> DeleteAsync(string name, HttpContext http, ProbeStore store) =>

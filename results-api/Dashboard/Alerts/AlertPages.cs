@@ -28,7 +28,7 @@ internal static class AlertPages
             "/alerts/{id:guid}/resolve",
             (Guid id, HttpContext http, AlertStore store, AuditLog audit) => ActAsync(id, http, store, audit, store.ResolveAsync, "resolve")
         );
-        pages.MapGet("/alerts/rules", RulesAsync);
+        pages.MapRulePages();
         pages.MapSilencePages();
         pages.MapProbePages();
     }
@@ -135,12 +135,6 @@ internal static class AlertPages
                     ? DeedOutcome.Done(await store.FindAsync(id, stop) is { } after ? Brief(after) : null)
                     : DeedOutcome.Refused("It is resolved already.")
         );
-    }
-
-    private static async Task<IResult> RulesAsync(HttpContext http, AlertStore store)
-    {
-        var settings = await store.SettingsAsync(http.RequestAborted);
-        return http.Page<AlertRulesPage>(new { Rules = AlertRules.All.Select(rule => settings[rule.Name]).ToList() });
     }
 
     private static (AlertFilter Filter, string? Mistake) ReadFilter(IQueryCollection query)

@@ -1,3 +1,5 @@
+using System.Text.Json;
+using Pipeline.Hosting;
 using Pipeline.ResultsApi.Alerts.Probes;
 using Pipeline.ResultsApi.Dashboard.Layout;
 
@@ -6,6 +8,7 @@ namespace Pipeline.ResultsApi.Dashboard.Alerts;
 /// <summary>Requests with known answers, what became of them, and sending one now.</summary>
 internal static class ProbePages
 {
+    public const string Home = $"{AlertPages.Home}/probes";
     private const int AuditRows = 10;
 
     public static void MapProbePages(this IEndpointRouteBuilder pages)
@@ -13,6 +16,8 @@ internal static class ProbePages
         pages.MapGet("/alerts/probes", ListAsync);
         pages.MapGet("/alerts/probes/{name}", ShowAsync);
         pages.MapPost("/alerts/probes/{name}/run", RunAsync);
+        pages.MapPost("/alerts/probes", SetAsync);
+        pages.MapPost("/alerts/probes/{name}/delete", DeleteAsync);
     }
 
     private static async Task<IResult> ListAsync(HttpContext http, ProbeStore store, ProbeOptions probes) =>
@@ -42,10 +47,92 @@ internal static class ProbePages
                 IsSent = probes.Reach && probe.Enabled,
                 Runs = runs.Take(options.PageItems).ToList(),
                 Next = runs.Count > options.PageItems ? $"{runs[options.PageItems - 1].Id}" : null,
-                Deeds = await audit.ListAsync(name, null, "probe.run", null, AuditRows, stop),
+                Deeds = await audit.ListAsync(name, null, null, null, AuditRows, stop),
             }
         );
     }
+
+    /// <summary>Makes a probe, or sets one that is there.</summary>
+    private static async Task<IResult> SetAsync(
+        HttpContext http,
+        ProbeStore store,
+        ProbeOptions probes,
+        DashboardOptions options,
+        AuditLog audit,
+        TimeProvider time
+    )
+    {
+        var form = await http.Request.ReadFormAsync(http.RequestAborted);
+        var name = form["name"].ToString().Trim();
+
+        // The API's own rules say what a probe may be.
+        var body = JsonBody.Of(
+            new
+            {
+                model = Text("model"),
+                @class = Text("class"),
+                input = Json(Text("input")),
+                expect = Json(Text("expect")),
+                tolerance = Json(Text("tolerance")),
+                every_seconds = Json(Text("every_seconds")),
+                slow_ms = Json(Text("slow_ms")),
+                enabled = form["enabled"] != "false",
+            }
+        );
+        if (ProbeRequests.Read(name, body, probes, time.GetUtcNow()) is not { } probe)
+        {
+            return http.Back(Home, good: false, body.Refusal()!.Value!.Detail);
+        }
+
+        var before = await store.ListAsync(name, http.RequestAborted) is [var old] ? Brief(old, options) : null;
+        return await http.DoAsync(
+            audit,
+            new Deed("probe.set", "probe", name) { Before = before },
+            Home,
+            $"The probe \"{name}\" is set.",
+            async (_, stop) =>
+                await store.PutAsync(probe, stop)
+                    ? DeedOutcome.Done(Brief(probe, options))
+                    : DeedOutcome.Refused($"There are {probes.ProbesMax} probes already, as many as may be.")
+        );
+
+        string? Text(string field) => form[field].ToString().Trim() is { Length: > 0 } text ? text : null;
+    }
+
+    private static Task<IResult> DeleteAsync(string name, HttpContext http, ProbeStore store, AuditLog audit) =>
+        http.DoAsync(
+            audit,
+            new Deed("probe.delete", "probe", name),
+            Home,
+            $"The probe \"{name}\" is gone, with its runs.",
+            async (_, stop) => await store.DeleteAsync(name, stop) ? DeedOutcome.Done() : DeedOutcome.Refused("There is no such probe.")
+        );
+
+    /// <summary>A field as JSON; what is none is text.</summary>
+    private static JsonElement? Json(string? text)
+    {
+        try
+        {
+            return text is null ? null : JsonElement.Parse(text);
+        }
+        catch (JsonException)
+        {
+            return JsonSerializer.SerializeToElement(text);
+        }
+    }
+
+    private static object Brief(ProbeView probe, DashboardOptions options) =>
+        new
+        {
+            model = probe.Model,
+            @class = probe.Class,
+            input = options.Redact ? null : (JsonElement?)probe.Input,
+            expect = probe.Expect,
+            tolerance = probe.Tolerance,
+            every_seconds = probe.EverySeconds,
+            slow_ms = probe.SlowMs,
+            enabled = probe.Enabled,
+        };
 
     private static Task<IResult> RunAsync(string name, HttpContext http, ProbeStore store, ProbeOptions probes, AuditLog audit) =>
         http.DoAsync(

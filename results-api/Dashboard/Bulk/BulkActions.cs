@@ -1,6 +1,8 @@
+using System.Text.Json;
 using Npgsql;
 using NpgsqlTypes;
 using Pipeline.Contracts;
+using Pipeline.Hosting;
 using Pipeline.ResultsApi.Dashboard.Jobs;
 using Pipeline.ResultsApi.Jobs;
 
@@ -10,6 +12,7 @@ namespace Pipeline.ResultsApi.Dashboard.Bulk;
 public sealed record BulkAction(
     Guid Id,
     string Action,
+    JobChangeAsk? Change,
     string Query,
     string Reason,
     string Operator,
@@ -42,13 +45,14 @@ internal sealed class BulkActions(NpgsqlDataSource database, DashboardOptions op
             "cancel" => "state IN ('queued', 'running') AND finished_at IS NULL",
             "pause" => "state IN ('queued', 'running') AND finished_at IS NULL AND NOT paused",
             "resume" => "state IN ('queued', 'running') AND finished_at IS NULL AND paused",
+            JobActions.Change => "state IN ('queued', 'running') AND finished_at IS NULL",
             _ => "finished_at IS NOT NULL AND failed > 0",
         };
 
     public async Task<BulkPreview> PreviewAsync(JobFilter filter, string action, CancellationToken stop)
     {
         await using var command = database.CreateCommand(options);
-        var where = filter.Conditions(command).Add(Eligible(action)).Where;
+        var where = For(action, filter).Conditions(command).Add(Eligible(action)).Where;
         command.CommandText = $"""
             SELECT count(*), coalesce(sum(tasks), 0)::bigint
             FROM (SELECT CASE WHEN failed > 0 THEN failed ELSE tasks END AS tasks FROM jobs {where} LIMIT {options.BulkItemsMax + 1}) j
@@ -58,21 +62,32 @@ internal sealed class BulkActions(NpgsqlDataSource database, DashboardOptions op
         return new(reader.GetInt64(0), reader.GetInt64(1));
     }
 
+    /// <summary>The filters as an action takes them: what was dismissed before is not dismissed again.</summary>
+    public static JobFilter For(string action, JobFilter filter) =>
+        action == JobActions.Dismiss ? filter with { Failed = (filter.Failed ?? new()) with { NotDismissed = true } } : filter;
+
     /// <summary>Chooses the jobs and stores the action with them; the runner works it off.</summary>
     /// <returns>Its id, or null where no job fits any more.</returns>
-    public async Task<Guid?> CreateAsync(JobFilter filter, string action, string query, Actor actor, CancellationToken stop)
+    public async Task<Guid?> CreateAsync(
+        JobFilter filter,
+        string action,
+        JobChangeAsk? change,
+        string query,
+        Actor actor,
+        CancellationToken stop
+    )
     {
         var id = Guid.CreateVersion7(time.GetUtcNow());
         await using var connection = await database.OpenConnectionAsync(stop);
         await using var transaction = await connection.BeginTransactionAsync(stop);
         await using var command = new NpgsqlCommand { Connection = connection, CommandTimeout = (int)options.QueryTimeMax.TotalSeconds };
-        var where = filter.Conditions(command).Add(Eligible(action)).Where;
+        var where = For(action, filter).Conditions(command).Add(Eligible(action)).Where;
         var first = command.Parameters.Count + 1;
         command.CommandText = $"""
             WITH chosen AS (SELECT id, tenant FROM jobs {where} ORDER BY id DESC LIMIT {options.BulkItemsMax}),
             made AS (
-              INSERT INTO bulk_actions (id, action, query, reason, operator, operator_name, created_at, items)
-              SELECT ${first}, ${first + 1}, ${first + 2}, ${first + 3}, ${first + 4}, ${first + 5}, ${first + 6}, n
+              INSERT INTO bulk_actions (id, action, query, reason, operator, operator_name, created_at, change, items)
+              SELECT ${first}, ${first + 1}, ${first + 2}, ${first + 3}, ${first + 4}, ${first + 5}, ${first + 6}, ${first + 7}, n
               FROM (SELECT count(*)::int AS n FROM chosen) c WHERE n > 0
               RETURNING id
             )
@@ -84,6 +99,13 @@ internal sealed class BulkActions(NpgsqlDataSource database, DashboardOptions op
             command.Parameters.Add(new() { Value = value });
         }
 
+        command.Parameters.Add(
+            new()
+            {
+                Value = change is null ? DBNull.Value : JsonSerializer.Serialize(change, ApiJson.Options),
+                NpgsqlDbType = NpgsqlDbType.Jsonb,
+            }
+        );
         var items = await command.ExecuteNonQueryAsync(stop);
         await transaction.CommitAsync(stop);
         return items > 0 ? id : null;
@@ -140,7 +162,7 @@ internal sealed class BulkActions(NpgsqlDataSource database, DashboardOptions op
     }
 
     private const string SelectSql = """
-        SELECT id, action, query, reason, operator_name, created_at, items, done, refused, stopped, finished_at FROM bulk_actions
+        SELECT id, action, query, reason, operator_name, created_at, items, done, refused, stopped, finished_at, change FROM bulk_actions
         """;
 
     private static async Task<List<BulkAction>> ReadAsync(NpgsqlCommand command, CancellationToken stop)
@@ -153,6 +175,7 @@ internal sealed class BulkActions(NpgsqlDataSource database, DashboardOptions op
                 new BulkAction(
                     reader.GetGuid(0),
                     reader.GetString(1),
+                    ReadChange(reader, 11),
                     reader.GetString(2),
                     reader.GetString(3),
                     reader.GetString(4),
@@ -168,4 +191,7 @@ internal sealed class BulkActions(NpgsqlDataSource database, DashboardOptions op
 
         return all;
     }
+
+    public static JobChangeAsk? ReadChange(NpgsqlDataReader reader, int column) =>
+        reader.IsDBNull(column) ? null : JsonSerializer.Deserialize<JobChangeAsk>(reader.GetString(column), ApiJson.Options);
 }

@@ -42,18 +42,18 @@ internal static class BulkPages
         var stop = http.RequestAborted;
         var action = http.Request.Query["action"].ToString();
         var search = await JobSearch.ReadAsync(http.Request.Query, database, stop);
-        if (!JobActions.All.ContainsKey(action) || search.Mistake is not null)
+        if (!JobActions.All.ContainsKey(action) || search.NotForMany is not null)
         {
             return http.Error(
                 StatusCodes.Status400BadRequest,
                 "That was not understood",
-                search.Mistake ?? "Choose an action on the page Jobs."
+                search.NotForMany ?? "Choose an action on the page Jobs."
             );
         }
 
         // What comes after the preview is not acted on.
         var until = search.Filter.CreatedBefore ?? time.GetUtcNow();
-        var chosen = search with { Filter = search.Filter with { CreatedBefore = until }, After = null };
+        var chosen = search with { Filter = BulkActions.For(action, search.Filter) with { CreatedBefore = until }, After = null };
         var preview = await actions.PreviewAsync(chosen.Filter, action, stop);
         return http.Page<BulkPreviewPage>(
             new
@@ -88,13 +88,16 @@ internal static class BulkPages
         var (action, query, reason) = (form["action"].ToString(), form["query"].ToString(), form["reason"].ToString().Trim());
         var asked = new QueryCollection(Microsoft.AspNetCore.WebUtilities.QueryHelpers.ParseQuery(query));
         var search = await JobSearch.ReadAsync(asked, database, stop);
+        var change = action == JobActions.Change ? JobChangeAsk.Read(form) : null;
         var mistake =
             !JobActions.All.ContainsKey(action) ? "There is no such action."
             : options.Ingest is null ? "Dashboard:Ingest is not set, so nothing can be asked of jobs."
-            : search.Mistake
+            : search.NotForMany
                 ?? (search.Filter.CreatedBefore is null ? "Begin with a preview." : null)
                 ?? (
                     reason.Length is 0 or > JobPages.ReasonLengthMax ? $"Say why, in at most {JobPages.ReasonLengthMax} characters."
+                    : action == JobActions.Change && change is null ? "Choose a class, a deadline or both."
+                    : change?.FindMistake() is { } wrong ? wrong
                     : action == "cancel" && form["confirm"] != "cancel" ? "Type \"cancel\" to confirm."
                     : null
                 );
@@ -105,7 +108,7 @@ internal static class BulkPages
 
         var who = Guard.OperatorOf(http)!;
         var actor = new Actor(who.Id, who.Name, http.Connection.RemoteIpAddress?.ToString(), reason);
-        if (await actions.CreateAsync(search.Filter, action, query, actor, stop) is not { } id)
+        if (await actions.CreateAsync(search.Filter, action, change, query, actor, stop) is not { } id)
         {
             return http.Back($"{DashboardServices.Root}/jobs?{query}", good: false, "No job fits any more.");
         }
@@ -113,7 +116,7 @@ internal static class BulkPages
         await audit.AddAsync(
             http,
             who,
-            new($"bulk.{action.Replace('-', '_')}", "bulk_action", id.ToString()) { Reason = reason, After = new { query } }
+            new($"bulk.{action.Replace('-', '_')}", "bulk_action", id.ToString()) { Reason = reason, After = new { query, change } }
         );
         runner.Wake();
         return TypedResults.LocalRedirect($"{Home}/{id}");

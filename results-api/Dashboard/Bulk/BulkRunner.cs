@@ -6,7 +6,7 @@ namespace Pipeline.ResultsApi.Dashboard.Bulk;
 
 /// <summary>
 /// Works bulk actions off, job by job. Instances share the work row by row: who holds a row's lock acts on its job, and a row whose holder
-/// died is free again. Cancel, pause and resume may be asked twice; a retry carries a key that makes the second the first.
+/// died is free again. All but a retry may be asked twice; a retry carries a key that makes the second the first.
 /// </summary>
 internal sealed partial class BulkRunner(
     NpgsqlDataSource database,
@@ -46,24 +46,29 @@ internal sealed partial class BulkRunner(
     /// <summary>Works off all that is open; gives how many jobs it acted on.</summary>
     public async Task<int> TurnAsync(CancellationToken stop)
     {
-        var open = new List<(Guid Id, string Action, Actor Actor)>();
+        var open = new List<(Guid Id, JobAsk Ask, Actor Actor)>();
         await using (
             var command = database.CreateCommand(
-                "SELECT id, action, operator, operator_name, reason FROM bulk_actions WHERE finished_at IS NULL ORDER BY id"
+                "SELECT id, action, operator, operator_name, reason, query, change FROM bulk_actions WHERE finished_at IS NULL ORDER BY id"
             )
         )
         await using (var reader = await command.ExecuteReaderAsync(stop))
         {
             while (await reader.ReadAsync(stop))
             {
-                open.Add((reader.GetGuid(0), reader.GetString(1), new(reader.GetGuid(2), reader.GetString(3), null, reader.GetString(4))));
+                var ask = new JobAsk(reader.GetString(1), "")
+                {
+                    Change = BulkActions.ReadChange(reader, 6),
+                    Failed = JobSearch.FailedOf(reader.GetString(5)),
+                };
+                open.Add((reader.GetGuid(0), ask, new(reader.GetGuid(2), reader.GetString(3), null, reader.GetString(4))));
             }
         }
 
         var acted = 0;
-        foreach (var (id, action, actor) in open)
+        foreach (var (id, ask, actor) in open)
         {
-            var hands = Enumerable.Range(0, options.BulkParallel).Select(_ => WorkOffAsync(id, action, actor, stop));
+            var hands = Enumerable.Range(0, options.BulkParallel).Select(_ => WorkOffAsync(id, ask, actor, stop));
             acted += (await Task.WhenAll(hands)).Sum();
             await FinishAsync(id, stop);
         }
@@ -90,7 +95,7 @@ internal sealed partial class BulkRunner(
         }
     }
 
-    private async Task<int> WorkOffAsync(Guid id, string action, Actor actor, CancellationToken stop)
+    private async Task<int> WorkOffAsync(Guid id, JobAsk ask, Actor actor, CancellationToken stop)
     {
         for (var acted = 0; ; acted++)
         {
@@ -101,7 +106,7 @@ internal sealed partial class BulkRunner(
                 return acted;
             }
 
-            var outcome = await actions.PerformAsync(actor, tenant, job, action, $"dashboard {id} {job}", stop);
+            var outcome = await actions.PerformAsync(actor, tenant, job, ask with { IdempotencyKey = $"dashboard {id} {job}" }, stop);
             if (outcome.IsAway)
             {
                 // The row's lock goes with the transaction: it waits for a later turn.

@@ -1,6 +1,7 @@
 using System.Globalization;
 using Npgsql;
 using NpgsqlTypes;
+using Pipeline.Migrations;
 using Pipeline.ResultsApi.Dashboard.Layout;
 
 namespace Pipeline.ResultsApi.Dashboard.Fleet;
@@ -113,7 +114,8 @@ internal static class FleetPages
                     Cell.Moment(row.GetFieldValue<DateTimeOffset>(2)),
                 ],
             "There is no tenant yet",
-            "A tenant comes with its first API key; ./pipeline up makes the tenant \"default\"."
+            "An admin can make one here; ./pipeline up makes the tenant \"default\".",
+            Guard.OperatorOf(http)?.Role == OperatorRole.Admin ? new Cell("New tenant", $"{DashboardServices.Root}/tenants/new") : null
         );
     }
 
@@ -126,7 +128,8 @@ internal static class FleetPages
         Column[] columns,
         Func<NpgsqlDataReader, Cell[]> read,
         string emptyTitle,
-        string emptyText
+        string emptyText,
+        Cell? offer = null
     )
     {
         command.CommandTimeout = (int)options.QueryTimeMax.TotalSeconds;
@@ -148,6 +151,7 @@ internal static class FleetPages
                 Rows = (isPaged ? rows.Take(options.PageItems) : rows).Select(row => row.Cells).ToList(),
                 EmptyTitle = emptyTitle,
                 EmptyText = emptyText,
+                Offer = offer,
                 Next = isPaged ? rows[options.PageItems - 1].Id!.Value.ToString() : null,
             }
         );

@@ -22,6 +22,7 @@ public sealed record TenantKey(Guid Id, string Name, string Prefix, bool IsOpera
 /// <summary>A tenant's page: its keys and its budget, for admins to change.</summary>
 internal static class TenantPages
 {
+    public const int NameLengthMax = 100;
     private const int KeyNameLengthMax = 100;
 
     public static string Of(Guid tenant) => $"{DashboardServices.Root}/tenants/{tenant}";
@@ -32,6 +33,8 @@ internal static class TenantPages
             "/tenants/{id:guid}",
             (Guid id, HttpContext http, NpgsqlDataSource database, TimeProvider time) => ShowAsync(id, http, database, time, key: null)
         );
+        pages.MapGet("/tenants/new", (HttpContext http) => http.Page<NewTenantPage>()).ForAdmins(whenReadOnly: true);
+        pages.MapPost("/tenants", AddAsync).ForAdmins();
         pages.MapPost("/tenants/{id:guid}/keys", AddKeyAsync).ForAdmins();
         pages.MapPost("/tenants/{id:guid}/revoke", RevokeKeyAsync).ForAdmins();
         pages.MapPost("/tenants/{id:guid}/budget", SetBudgetAsync).ForAdmins();
@@ -51,6 +54,43 @@ internal static class TenantPages
                 }
             )
             : Unknown(http);
+    }
+
+    private static async Task<IResult> AddAsync(HttpContext http, NpgsqlDataSource database, AuditLog audit, DashboardOptions options)
+    {
+        const string home = $"{DashboardServices.Root}/tenants/new";
+        var (actor, form, refused) = await Actors.ReadAsync(http, options, home);
+        if (actor is null)
+        {
+            return refused!;
+        }
+
+        var (name, stop) = (form["name"].ToString().Trim(), http.RequestAborted);
+        if (name.Length is 0 or > NameLengthMax || name.Any(char.IsControl))
+        {
+            return http.Back(home, good: false, $"A tenant needs a name of 1 to {NameLengthMax} characters.");
+        }
+
+        if (await Tenants.AddAsync(database, name, stop) is not { } id)
+        {
+            return http.Back(home, good: false, $"There is a tenant called \"{name}\" already.");
+        }
+
+        await audit.AddAsync(
+            http,
+            Guard.OperatorOf(http),
+            new("tenant.add", "tenant", name)
+            {
+                Tenant = id,
+                Reason = actor.Reason,
+                After = new { name },
+            }
+        );
+        return http.Back(
+            Of(id.Value),
+            good: true,
+            "The tenant is there. With a key it can send work; without a budget it may be charged without a limit."
+        );
     }
 
     private static async Task<IResult> AddKeyAsync(

@@ -33,6 +33,11 @@ internal static class JobPages
             return TypedResults.LocalRedirect(Links.Job(id));
         }
 
+        if (search.CustomId is not null)
+        {
+            return TypedResults.LocalRedirect(Links.With(TaskPages.Path, http.Request.QueryString.ToString(), ("after", null)));
+        }
+
         var found = search.Mistake is null ? await search.FindAsync(database, options, options.PageItems + 1, http.RequestAborted) : [];
         return http.Page<JobsPage>(
             new
@@ -48,7 +53,7 @@ internal static class JobPages
     private static async Task<IResult> ExportAsync(HttpContext http, NpgsqlDataSource database, DashboardOptions options)
     {
         var search = await JobSearch.ReadAsync(http.Request.Query, database, http.RequestAborted);
-        if (search.Mistake is { } mistake)
+        if (search.NotForMany is { } mistake)
         {
             return http.Error(StatusCodes.Status400BadRequest, "Those filters were not understood", mistake);
         }
@@ -128,6 +133,9 @@ internal static class JobPages
         int? after = int.TryParse(query["after"], out var seq) ? seq : null;
         var tasks = await details.TasksAsync(id, status, customId, after, TaskRows + 1, stop);
         var (latency, batches) = await details.SampleAsync(id, stop);
+        var costs = latency is null
+            ? null
+            : await JobCosts.ReadAsync(database, job, isOperator: true, stop, tasksMax: JobDetails.SampleMax);
         return http.Page<JobPage>(
             new
             {
@@ -143,6 +151,8 @@ internal static class JobPages
                 Tasks = tasks.Take(TaskRows).ToList(),
                 Next = tasks.Count > TaskRows ? $"{tasks[TaskRows - 1].Seq}" : null,
                 Latency = latency,
+                Costs = costs,
+                Costed = latency?.Tasks ?? 0,
                 Batches = batches,
                 Deliveries = await details.DeliveriesAsync(id, stop),
                 Deeds = await audit.ListAsync(id.ToString(), null, null, null, AuditRows, stop),
@@ -177,14 +187,17 @@ internal static class JobPages
             actor,
             tenant.Id,
             new JobId(id),
-            action,
-            $"dashboard {id} {form["once"]}",
+            new JobAsk(action, $"dashboard {id} {form["once"]}"),
             http.RequestAborted
         );
         return outcome switch
         {
             { Done: false } => http.Back(here, good: false, $"{name}: {outcome.Detail}"),
-            { Detail: { } retried } => http.Back(Links.Job(Guid.Parse(retried)), good: true, "This job runs the failed tasks again."),
+            { Detail: { } retried } when action == JobActions.Retry => http.Back(
+                Links.Job(Guid.Parse(retried)),
+                good: true,
+                "This job runs the failed tasks again."
+            ),
             _ => http.Back(here, good: true, $"{name}: done."),
         };
     }
@@ -292,10 +305,8 @@ internal static class JobPages
             return refused!;
         }
 
-        var change = new JobChangeAsk(Given("class"), Given("deadline"));
-        var outcome = await actions.ChangeAsync(actor, tenant.Id, new JobId(id), change, http.RequestAborted);
+        var ask = new JobAsk(JobActions.Change, "") { Change = JobChangeAsk.Read(form) ?? new(null, null) };
+        var outcome = await actions.PerformAsync(actor, tenant.Id, new JobId(id), ask, http.RequestAborted);
         return http.Back(here, outcome.Done, outcome.Done ? "What waits goes on so from now." : $"Not changed: {outcome.Detail}");
-
-        string? Given(string name) => form[name].ToString().Trim() is { Length: > 0 } text ? text : null;
     }
 }

@@ -40,6 +40,8 @@ internal static class Links
             "job" => Job(Guid.Parse(subject)),
             "bulk_action" => $"{DashboardServices.Root}/bulk/{subject}",
             "alert" => $"{DashboardServices.Root}/alerts/{subject}",
+            "alert_rule" => $"{DashboardServices.Root}/alerts/rules/{Uri.EscapeDataString(subject)}",
+            "route" => Route(subject),
             "probe" => $"{DashboardServices.Root}/alerts/probes/{Uri.EscapeDataString(subject)}",
             "recurring_work" => $"{DashboardServices.Root}/recurring/{Uri.EscapeDataString(subject)}",
             "model" => Model(subject),

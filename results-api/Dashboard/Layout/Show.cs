@@ -59,6 +59,10 @@ internal static class Show
 
     public static string Iso(DateTimeOffset moment) => moment.UtcDateTime.ToString("yyyy-MM-ddTHH:mm:ss.fffZ", Invariant);
 
+    /// <summary>The moment that an id which is a UUIDv7 begins with.</summary>
+    public static DateTimeOffset MadeAt(Guid id) =>
+        DateTimeOffset.FromUnixTimeMilliseconds(Convert.ToInt64(id.ToString("N", Invariant)[..12], 16));
+
     /// <summary>The end of an id: UUIDv7 of the same minute begin alike.</summary>
     public static string Short(Guid id) => $"…{id.ToString("N", Invariant)[^10..]}";
 

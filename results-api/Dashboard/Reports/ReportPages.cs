@@ -42,6 +42,7 @@ internal static class ReportPages
         pages.MapGet("/reports", MakeAsync);
         pages.MapGet("/reports/export", ExportAsync);
         pages.MapPost("/reports", KeepAsync);
+        pages.MapWindowPages();
         pages.MapGet("/reports/kept", ListAsync);
         pages.MapGet("/reports/kept/{id:guid}", ShowAsync);
         pages.MapGet("/reports/kept/{id:guid}/export", ExportKeptAsync);

@@ -155,6 +155,11 @@ public sealed class WorkerTests
         Assert.Equal(["model_failed"], await ErrorsAsync(world));
         Assert.Equal([11], await world.SeqsAsync("status = 'failed'"));
         Assert.Equal("completed", await world.Database.ScalarAsync<string>("SELECT state FROM jobs"));
+        // The culprit has no batch that would tell where it ran.
+        Assert.Equal(
+            0L,
+            await world.Database.ScalarAsync<long>("SELECT count(*) FROM endings WHERE worker IS DISTINCT FROM (SELECT id FROM workers)")
+        );
         // 16, 8 8, 4 4, 2 2, 1 1: of the nine runs those with the culprit are for nothing.
         Assert.Equal(9, world.Model.Runs.Count);
         Assert.True((await LedgerCheck.AccountAsync(world.Rows, LedgerAccount.Waste, "bisected")).Ns > 0);

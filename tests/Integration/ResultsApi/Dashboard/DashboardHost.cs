@@ -92,7 +92,19 @@ internal sealed class DashboardHost : IAsyncDisposable
 }
 
 /// <summary>What a browser got.</summary>
-internal sealed record DashboardAnswer(HttpStatusCode Status, string Body, string? Location, HttpResponseMessage Response);
+internal sealed record DashboardAnswer(HttpStatusCode Status, string Body, string? Location, HttpResponseMessage Response)
+{
+    /// <summary>The filters that the form of a bulk action's preview holds.</summary>
+    public string Query
+    {
+        get
+        {
+            const string attribute = "name=\"query\" value=\"";
+            var start = Body.IndexOf(attribute, StringComparison.Ordinal) + attribute.Length;
+            return WebUtility.HtmlDecode(Body[start..Body.IndexOf('"', start)]);
+        }
+    }
+}
 
 /// <summary>Keeps cookies, follows nothing by itself, and takes the token of a form from the page it stands on.</summary>
 internal sealed partial record DashboardBrowser : IDisposable

@@ -55,7 +55,7 @@ public sealed class JobsPagesTests : IAsyncLifetime
             """{"custom_id":"<img src=x>","input":"<b>bold</b>"}""" + "\n"
         );
         var job = JobId.From((await sent.JsonAsync()).GetProperty("id").GetGuid());
-        await EndAllAsync(job, TaskOutcome.Failed);
+        await _ingest.EndAllAsync(job, TaskOutcome.Failed);
 
         var page = await _operator.GetAsync($"/dashboard/jobs/{job}");
 
@@ -70,7 +70,7 @@ public sealed class JobsPagesTests : IAsyncLifetime
     public async Task Inputs_and_outputs_are_not_shown_where_they_are_redacted()
     {
         var job = await _ingest.SubmitAsync(1);
-        await EndAllAsync(job, TaskOutcome.Succeeded);
+        await _ingest.EndAllAsync(job, TaskOutcome.Succeeded);
         await using var redacted = await DashboardHost.StartBesideAsync(_host.Database, ("Redact", "true"));
         var browser = await redacted.SignInAsync(OperatorRole.Admin);
 
@@ -110,7 +110,7 @@ public sealed class JobsPagesTests : IAsyncLifetime
     public async Task What_ingest_refuses_is_told_and_audited_as_not_done()
     {
         var job = await _ingest.SubmitAsync(1);
-        await EndAllAsync(job, TaskOutcome.Succeeded);
+        await _ingest.EndAllAsync(job, TaskOutcome.Succeeded);
         var page = await _operator.GetAsync("/dashboard/jobs");
 
         var answer = await _operator.PostAsync($"/dashboard/jobs/{job}/pause", page, ("reason", "too late"));
@@ -175,7 +175,7 @@ public sealed class JobsPagesTests : IAsyncLifetime
     public async Task A_double_click_on_retry_makes_one_job()
     {
         var job = await _ingest.SubmitAsync(2);
-        await EndAllAsync(job, TaskOutcome.Failed);
+        await _ingest.EndAllAsync(job, TaskOutcome.Failed);
         var page = await _operator.GetAsync($"/dashboard/jobs/{job}");
 
         var first = await _operator.PostAsync($"/dashboard/jobs/{job}/retry-failed", page, ("reason", "again"), ("once", "1"));
@@ -192,7 +192,7 @@ public sealed class JobsPagesTests : IAsyncLifetime
         for (var i = 0; i < 3; i++)
         {
             jobs.Add(await _ingest.SubmitAsync(2));
-            await EndAllAsync(jobs[i], TaskOutcome.Failed);
+            await _ingest.EndAllAsync(jobs[i], TaskOutcome.Failed);
         }
 
         var failures = (await _operator.GetAsync("/dashboard/failures?range=1h")).Body;
@@ -202,12 +202,12 @@ public sealed class JobsPagesTests : IAsyncLifetime
         var preview = await _operator.GetAsync("/dashboard/bulk/preview?action=retry-failed&error=model_failed&not_retried=true");
         Assert.Contains(">3<", preview.Body, StringComparison.Ordinal);
         var later = await _ingest.SubmitAsync(1);
-        await EndAllAsync(later, TaskOutcome.Failed);
+        await _ingest.EndAllAsync(later, TaskOutcome.Failed);
         var begun = await _operator.PostAsync(
             "/dashboard/bulk",
             preview,
             ("action", "retry-failed"),
-            ("query", QueryOf(preview)),
+            ("query", preview.Query),
             ("reason", "the model is mended")
         );
         var runner = _host.Services.GetRequiredService<BulkRunner>();
@@ -236,13 +236,100 @@ public sealed class JobsPagesTests : IAsyncLifetime
     {
         await _ingest.SubmitAsync();
         var preview = await _operator.GetAsync("/dashboard/bulk/preview?action=cancel&state=queued");
-        (string, string)[] fields = [("action", "cancel"), ("query", QueryOf(preview)), ("reason", "clear")];
+        (string, string)[] fields = [("action", "cancel"), ("query", preview.Query), ("reason", "clear")];
 
         var refused = await _operator.PostAsync("/dashboard/bulk", preview, fields);
         Assert.StartsWith("/dashboard/bulk/preview?", refused.Location, StringComparison.Ordinal);
         Assert.Equal(0L, await _host.Database.ScalarAsync<long>("SELECT count(*) FROM bulk_actions"));
         await _operator.PostAsync("/dashboard/bulk", preview, [.. fields, ("confirm", "cancel")]);
         await _host.Database.UntilAsync("SELECT bool_and(state = 'cancelling') FROM jobs");
+    }
+
+    [Fact]
+    public async Task Class_and_deadline_of_many_jobs_are_changed_and_each_says_what_came_of_it()
+    {
+        var (small, large) = (await _ingest.SubmitAsync(), await _ingest.SubmitAsync(3_000));
+        _ingest.Forecast();
+        var preview = await _operator.GetAsync("/dashboard/bulk/preview?action=change&state=queued");
+        (string, string)[] fields = [("action", "change"), ("query", preview.Query), ("reason", "the board meets")];
+
+        await _operator.PostAsync("/dashboard/bulk", preview, fields);
+        Assert.Contains("Choose a class", (await _operator.GetAsync("/dashboard/bulk")).Body, StringComparison.Ordinal);
+        await _operator.PostAsync("/dashboard/bulk", preview, [.. fields, ("deadline", "soon")]);
+        Assert.Contains("A deadline is", (await _operator.GetAsync("/dashboard/bulk")).Body, StringComparison.Ordinal);
+        Assert.Equal(0L, await _host.Database.ScalarAsync<long>("SELECT count(*) FROM bulk_actions"));
+
+        // The deadline is kept by the one, and too near for the other, which stays as it is.
+        var begun = await _operator.PostAsync("/dashboard/bulk", preview, [.. fields, ("class", "standard"), ("deadline", "1s")]);
+        await _host.Database.UntilAsync("SELECT bool_and(finished_at IS NOT NULL) FROM bulk_actions");
+
+        var page = (await _operator.GetAsync(begun.Location!)).Body;
+        Assert.Contains("class standard, due 1s", page, StringComparison.Ordinal);
+        Assert.Contains("1 done, 1 refused, of 2 jobs", page, StringComparison.Ordinal);
+        Assert.Contains("cannot be done by", page, StringComparison.Ordinal);
+        Assert.Equal(("standard", "bulk"), (await ClassAsync(small), await ClassAsync(large)));
+        Assert.Equal(
+            "false true",
+            await _host.Database.ScalarAsync<string>(
+                "SELECT string_agg(done::text, ' ' ORDER BY done) FROM audit WHERE action = 'job.change' AND reason = 'the board meets'"
+            )
+        );
+    }
+
+    [Fact]
+    public async Task Many_jobs_are_never_chosen_by_an_id()
+    {
+        var job = await _ingest.SubmitAsync();
+
+        Assert.Equal(HttpStatusCode.BadRequest, (await _operator.GetAsync($"/dashboard/bulk/preview?action=cancel&id={job}")).Status);
+        Assert.Equal(HttpStatusCode.BadRequest, (await _operator.GetAsync("/dashboard/bulk/preview?action=cancel&custom_id=t-1")).Status);
+    }
+
+    [Fact]
+    public async Task Jobs_are_found_by_what_they_cost_while_they_run_and_after()
+    {
+        var (ended, running) = (await _ingest.SubmitAsync(1), await _ingest.SubmitAsync(4));
+        await _ingest.EndAllAsync(ended, TaskOutcome.Succeeded);
+        await _ingest.EndAllAsync(running, TaskOutcome.Succeeded, count: 3);
+
+        // A task costs 10 pico-dollars.
+        Assert.Equal((true, true), await FoundAsync("cost_min=0.00000000001"));
+        Assert.Equal((false, true), await FoundAsync("cost_min=0.00000000002"));
+        Assert.Equal((true, false), await FoundAsync("cost_max=0.00000000002"));
+        Assert.Equal((false, false), await FoundAsync("cost_min=0.00000000004"));
+        Assert.Equal(HttpStatusCode.BadRequest, (await _operator.GetAsync("/dashboard/jobs?cost_min=much")).Status);
+
+        async Task<(bool Ended, bool Running)> FoundAsync(string query)
+        {
+            var page = await _operator.GetAsync($"/dashboard/jobs?{query}");
+            return (Has(page, ended), Has(page, running));
+        }
+    }
+
+    [Fact]
+    public async Task A_job_shows_what_each_account_took_against_the_estimate()
+    {
+        var (job, other) = (await _ingest.SubmitAsync(2), await _ingest.SubmitAsync(3));
+        await _ingest.EndAllAsync(job, TaskOutcome.Succeeded);
+        await _ingest.EndAllAsync(other, TaskOutcome.Succeeded);
+
+        // One batch of five tasks of a unit each, a fifth of whose padding is each task's.
+        var (batch, worker) = (BatchId.New(DateTimeOffset.UtcNow), await _ingest.AddWorkerAsync("gpu-1"));
+        await _host.Database.ExecuteAsync(
+            $"""
+            INSERT INTO batches (id, worker, dispatch, lane, model, provider, rows, units, padded_units, device_ns, cost_pico, padding_pico, started_at, finished_at)
+            VALUES ('{batch}', '{worker}', '{batch}', 'bulk', 'words@1', 'cpu', 5, 5, 10, 100, 75, 25, now(), now());
+            UPDATE results SET batch = '{batch}', units = 1;
+            UPDATE jobs SET predicted_at = now(), predicted_early_at = now(), predicted_late_at = now(), predicted_cost_pico = 30 WHERE id = '{job}'
+            """
+        );
+
+        var page = (await _operator.GetAsync($"/dashboard/jobs/{job}")).Body;
+
+        Assert.Contains("<dt>Its tasks</dt><dd>$0.000000000020", page, StringComparison.Ordinal);
+        Assert.Contains("<dt>Padding, its share</dt><dd>$0.000000000010", page, StringComparison.Ordinal);
+        Assert.Contains("<dd>$0.000000000030", page, StringComparison.Ordinal);
+        Assert.Contains("50 % too much", page, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -311,49 +398,9 @@ public sealed class JobsPagesTests : IAsyncLifetime
         }
     }
 
+    private Task<string?> ClassAsync(JobId job) => _host.Database.ScalarAsync<string>("SELECT class FROM jobs WHERE id = $1", job.Value);
+
     private Task<string?> StateAsync(JobId job) => _host.Database.ScalarAsync<string>("SELECT state FROM jobs WHERE id = $1", job.Value);
 
     private static bool Has(DashboardAnswer page, JobId job) => page.Body.Contains($"/dashboard/jobs/{job}\"", StringComparison.Ordinal);
-
-    private static string QueryOf(DashboardAnswer preview)
-    {
-        const string field = "name=\"query\" value=\"";
-        var start = preview.Body.IndexOf(field, StringComparison.Ordinal) + field.Length;
-        return WebUtility.HtmlDecode(preview.Body[start..preview.Body.IndexOf('"', start)]);
-    }
-
-    /// <summary>Ends the tasks of a job of one chunk as a worker would.</summary>
-    private async Task EndAllAsync(JobId job, TaskOutcome outcome)
-    {
-        var failed = outcome == TaskOutcome.Failed;
-        var rows = new TaskEndRows();
-        var tasks = await _ingest.ReadTasksAsync(job);
-        for (var seq = 0; seq < tasks.Count; seq++)
-        {
-            rows.Add(
-                job,
-                0,
-                seq,
-                outcome,
-                tasks[seq].CustomId,
-                failed ? null : "{}"u8.ToArray(),
-                failed ? null : "application/json",
-                failed ? "model_failed" : null,
-                failed ? "It failed." : null,
-                "words@1",
-                1,
-                10,
-                null,
-                1,
-                1,
-                1,
-                3
-            );
-        }
-
-        await using var connection = await _host.Database.DataSource.OpenConnectionAsync();
-        await using var transaction = await connection.BeginTransactionAsync();
-        await TaskEnds.WriteAsync(connection, transaction, rows, DateTimeOffset.UtcNow);
-        await transaction.CommitAsync();
-    }
 }

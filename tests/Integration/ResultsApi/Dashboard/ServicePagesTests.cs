@@ -101,6 +101,94 @@ public sealed class ServicePagesTests(ServicePagesFixture fixture) : IClassFixtu
     }
 
     [Fact]
+    public async Task A_rule_is_set_by_the_rules_of_the_api_and_taken_back_to_its_defaults()
+    {
+        const string path = "/dashboard/alerts/rules/error_rate";
+        var page = await _operator.GetAsync(path);
+        (string, string)[] fields = [("enabled", "true"), ("severity", "warning"), ("for_seconds", "300"), ("reason", "too loud")];
+
+        await _operator.PostAsync(path, page, [.. fields, ("threshold", "much")]);
+        Assert.Contains("threshold", (await _operator.GetAsync(path)).Body.Split("role=\"status\"")[1][..200], StringComparison.Ordinal);
+        Assert.Equal(0L, await Database.ScalarAsync<long>("SELECT count(*) FROM alert_rules WHERE name = 'error_rate'"));
+        await _operator.PostAsync(path, page, [.. fields, ("threshold", "0.25")]);
+        Assert.Equal(
+            "true warning 0.25 300",
+            await Database.ScalarAsync<string>(
+                "SELECT concat_ws(' ', enabled::text, severity, threshold, for_seconds) FROM alert_rules WHERE name = 'error_rate'"
+            )
+        );
+        Assert.Contains("value=\"0.25\"", (await _operator.GetAsync(path)).Body, StringComparison.Ordinal);
+        await _operator.PostAsync($"{path}/reset", page, ("reason", "it was right"));
+
+        Assert.Equal(0L, await Database.ScalarAsync<long>("SELECT count(*) FROM alert_rules WHERE name = 'error_rate'"));
+        Assert.Equal("too loud true 300, it was right true -", await ForAsync());
+        Assert.Equal(HttpStatusCode.NotFound, (await _operator.GetAsync("/dashboard/alerts/rules/nothing")).Status);
+
+        Task<string?> ForAsync() =>
+            Database.ScalarAsync<string>(
+                """
+                SELECT string_agg(concat_ws(' ', reason, done::text, CASE WHEN action = 'alert_rule.set' THEN after ->> 'for_seconds' ELSE '-' END), ', ' ORDER BY id)
+                FROM audit WHERE subject = 'error_rate' AND operator_name = $1
+                """,
+                _operator.Name
+            );
+    }
+
+    [Fact]
+    public async Task A_maintenance_window_is_added_and_withdrawn()
+    {
+        const string path = "/dashboard/reports/windows";
+        var page = await _operator.GetAsync(path);
+
+        await _operator.PostAsync(path, page, ("from", "2026-11-08T04:00"), ("to", "2026-11-08T02:00"), ("reason", "new disks"));
+        Assert.Contains("a moment after from", (await _operator.GetAsync(path)).Body, StringComparison.Ordinal);
+        await _operator.PostAsync(path, page, ("from", "2026-11-08T02:00"), ("to", "2026-11-08T04:00"), ("reason", "new disks"));
+
+        var id = await Database.ScalarAsync<Guid>(
+            "SELECT id FROM sla_exclusions WHERE from_at = '2026-11-08T02:00Z' AND to_at = '2026-11-08T04:00Z' AND reason = 'new disks'"
+        );
+        Assert.Contains("new disks", (await _operator.GetAsync(path)).Body, StringComparison.Ordinal);
+        await _operator.PostAsync($"{path}/{id}/withdraw", page, ("reason", "it was put off"));
+        Assert.True(await Database.ScalarAsync<bool>("SELECT withdrawn_at IS NOT NULL FROM sla_exclusions WHERE id = $1", id));
+        Assert.Equal("it was put off true - -", await AuditAsync(id.ToString(), "state"));
+        Assert.Equal(
+            1L,
+            await Database.ScalarAsync<long>(
+                "SELECT count(*) FROM audit WHERE action = 'sla_exclusion.add' AND done AND reason = 'new disks'"
+            )
+        );
+    }
+
+    [Fact]
+    public async Task A_probe_is_made_set_and_deleted()
+    {
+        const string path = "/dashboard/alerts/probes";
+        var page = await _operator.GetAsync(path);
+        (string, string)[] fields =
+        [
+            ("name", "farewell"),
+            ("model", "language-id"),
+            ("class", "express"),
+            ("input", "Auf Wiedersehen"),
+            ("reason", "a second language"),
+        ];
+
+        await _operator.PostAsync(path, page, [.. fields, ("expect", "de")]);
+        Assert.Contains("members that the output must have", (await _operator.GetAsync(path)).Body, StringComparison.Ordinal);
+        await _operator.PostAsync(path, page, [.. fields, ("expect", """{"label": "de"}"""), ("every_seconds", "90")]);
+        Assert.Equal(
+            "\"Auf Wiedersehen\" de 90",
+            await Database.ScalarAsync<string>(
+                "SELECT concat_ws(' ', input::text, expect ->> 'label', every_seconds) FROM probes WHERE name = 'farewell'"
+            )
+        );
+        await _operator.PostAsync($"{path}/farewell/delete", page, ("reason", "not needed"));
+
+        Assert.Equal(0L, await Database.ScalarAsync<long>("SELECT count(*) FROM probes WHERE name = 'farewell'"));
+        Assert.Equal("a second language true - 90, not needed true - -", await AuditAsync("farewell", "every_seconds"));
+    }
+
+    [Fact]
     public async Task A_probe_is_shown_with_its_runs_and_is_due_when_it_is_asked_for()
     {
         await Database.ExecuteAsync(
@@ -264,7 +352,17 @@ public sealed class ServicePagesTests(ServicePagesFixture fixture) : IClassFixtu
     {
         var viewer = await Host.SignInAsync(OperatorRole.Viewer);
         var alert = await AddAlertAsync("critical", "all of it failed");
-        foreach (var path in new[] { $"alerts/{alert}", "alerts/silences", "reports", "recurring/sla-reports" })
+        foreach (
+            var path in new[]
+            {
+                $"alerts/{alert}",
+                "alerts/silences",
+                "alerts/rules/error_rate",
+                "reports",
+                "reports/windows",
+                "recurring/sla-reports",
+            }
+        )
         {
             var page = await viewer.GetAsync($"/dashboard/{path}");
             Assert.Equal(HttpStatusCode.OK, page.Status);

@@ -57,6 +57,55 @@ public sealed partial class TenantPagesTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task An_admin_makes_a_tenant_and_nobody_makes_it_twice()
+    {
+        Assert.Contains("/dashboard/tenants/new", (await _admin.GetAsync("/dashboard/tenants")).Body, StringComparison.Ordinal);
+        var page = await _admin.GetAsync("/dashboard/tenants/new");
+        (string, string)[] fields = [("name", "north"), ("reason", "contract 12")];
+
+        var made = await _admin.PostAsync("/dashboard/tenants", page, fields);
+        var again = await _admin.PostAsync("/dashboard/tenants", page, fields);
+
+        var id = await _host.Database.ScalarAsync<Guid>("SELECT id FROM tenants WHERE name = 'north'");
+        Assert.Equal(($"/dashboard/tenants/{id}", "/dashboard/tenants/new"), (made.Location, again.Location));
+        Assert.Equal(
+            "contract 12",
+            await _host.Database.ScalarAsync<string>("SELECT reason FROM audit WHERE action = 'tenant.add' AND done AND tenant = $1", id)
+        );
+        var other = await _host.SignInAsync(OperatorRole.Operator);
+        Assert.Equal(HttpStatusCode.Forbidden, (await other.GetAsync("/dashboard/tenants/new")).Status);
+        Assert.DoesNotContain("/tenants/new", (await other.GetAsync("/dashboard/tenants")).Body, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_route_is_set_through_ingest_and_an_earlier_list_is_set_again()
+    {
+        var page = await _admin.GetAsync("/dashboard/routes");
+
+        await SetAsync("""[{"model": "nothing"}, {"model": "words"}]""");
+        Assert.Contains("Not set", (await _admin.GetAsync("/dashboard/routes")).Body, StringComparison.Ordinal);
+        await SetAsync("[");
+        Assert.Equal(0L, await VersionsAsync());
+        await SetAsync("""[{"model": "words@1", "accept": {"units_max": 8}}, {"model": "words@2"}]""");
+        await SetAsync("""[{"model": "words@1", "accept": {"units_max": 9}}, {"model": "words@2"}]""");
+        var again = await _admin.GetAsync("/dashboard/routes/cascade?from=1");
+
+        Assert.Equal(2L, await VersionsAsync());
+        Assert.Contains("\"units_max\": 8", WebUtility.HtmlDecode(again.Body), StringComparison.Ordinal);
+        Assert.Equal(
+            "false true true",
+            await _host.Database.ScalarAsync<string>(
+                "SELECT string_agg(done::text, ' ' ORDER BY id) FROM audit WHERE action = 'route.set' AND subject = 'cascade'"
+            )
+        );
+
+        Task SetAsync(string variants) =>
+            _admin.PostAsync("/dashboard/routes", page, ("name", "cascade"), ("variants", variants), ("reason", "cheaper"));
+
+        Task<long> VersionsAsync() => _host.Database.ScalarAsync<long>("SELECT count(*) FROM routes WHERE name = 'cascade'");
+    }
+
+    [Fact]
     public async Task A_budget_is_set_through_ingest_and_what_it_refuses_is_told()
     {
         var page = await _admin.GetAsync(Tenant);
