@@ -111,21 +111,16 @@ internal sealed class FactConsumers(Inbox inbox, SliceNotes notes, Recovery reco
         await _holds.WaitAsync(stop);
         try
         {
-            await inbox.PutAsync(new Happened(await recovery.ReadHoldsAsync(stop)), stop);
+            var told = context.ResponseAddress is null ? (Func<Task>?)null : () => AnswerAsync(context, new HoldsObserved());
+            await inbox.PutAsync(new Happened(await recovery.ReadHoldsAsync(stop), Tell: told), stop);
         }
         catch (Exception e) when (e is NpgsqlException or TimeoutException)
         {
             // The sweep reads it when PostgreSQL is back.
-            return;
         }
         finally
         {
             _holds.Release();
-        }
-
-        if (context.ResponseAddress is not null)
-        {
-            await context.RespondAsync(new HoldsObserved());
         }
     }
 
