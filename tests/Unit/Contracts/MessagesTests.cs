@@ -96,6 +96,8 @@ public sealed class MessagesTests
             Since = Now,
         },
         new HoldsChanged(),
+        new HoldsObserved(),
+        new JobChangeObserved(),
         new Forecast
         {
             At = Now,
