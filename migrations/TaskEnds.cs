@@ -6,7 +6,7 @@ namespace Pipeline.Migrations;
 
 /// <summary>
 /// Ending tasks: the one sequence of statements by which a task gets its result, whoever ends it. Workers end what they ran, the
-/// scheduler what never will. In the caller's transaction, in two round trips (three for a large write), by prepared statements:
+/// scheduler what never will. In the caller's transaction, in two round trips (five for a large write), by prepared statements:
 /// planning anew would halve the rate of small groups. The second takes along what else the caller has to write.
 /// <list type="number">
 /// <item>lock the chunk rows in order; without that, two writers with the same tasks in another order deadlock;</item>
