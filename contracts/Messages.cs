@@ -269,7 +269,7 @@ public sealed record HoldsChanged
     public int Version { get; init; } = 1;
 }
 
-/// <summary>The active scheduler's answer: whatever it hears of from now on, it decides by what is held.</summary>
+/// <summary>The active scheduler's answer: whatever it decides from now on, it decides by what is held.</summary>
 public sealed record HoldsObserved
 {
     public int Version { get; init; } = 1;

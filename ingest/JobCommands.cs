@@ -128,27 +128,13 @@ internal sealed class JobCommands(
     }
 
     /// <summary>
-    /// After a pause nothing of the job should begin, so its answer waits for the scheduler's, at most <see cref="IngestOptions.PauseWaitMax"/>.
-    /// The message itself does not expire then: a scheduler that is slow or still to come has to hear it.
+    /// After a pause nothing of the job should begin, so its answer waits for the scheduler's. Where none comes in time it is paused all the same,
+    /// as soon as the scheduler hears of it.
     /// </summary>
-    private async Task TellAsync(JobChanged changed, CancellationToken stop)
-    {
-        if (changed.Change != JobChange.Paused)
-        {
-            await bus.Publish(changed, stop);
-            return;
-        }
-
-        var scheduler = bus.CreateRequestClient<JobChanged>(RequestTimeout.After(ms: (int)options.PauseWaitMax.TotalMilliseconds));
-        try
-        {
-            await scheduler.GetResponse<JobChangeObserved>(changed, request => request.UseExecute(sent => sent.TimeToLive = null), stop);
-        }
-        catch (RequestTimeoutException)
-        {
-            // It is paused all the same, as soon as the scheduler hears of it.
-        }
-    }
+    private Task TellAsync(JobChanged changed, CancellationToken stop) =>
+        changed.Change == JobChange.Paused
+            ? TellScheduler.AndWaitAsync<JobChanged, JobChangeObserved>(bus, changed, options.PauseWaitMax, stop)
+            : bus.Publish(changed, stop);
 
     private async Task<int> ExecuteAsync(string sql, TenantId tenant, JobId job, CancellationToken stop)
     {

@@ -105,19 +105,10 @@ internal sealed class SetHolds(IBus bus, NpgsqlDataSource database, HeldWork hel
     }
 
     /// <summary>True when the scheduler answered that it knows.</summary>
-    private async Task<bool> TellAsync(CancellationToken stop)
+    private Task<bool> TellAsync(CancellationToken stop)
     {
         held.Forget();
-        var scheduler = bus.CreateRequestClient<HoldsChanged>(RequestTimeout.After(ms: (int)options.HoldsWaitMax.TotalMilliseconds));
-        try
-        {
-            await scheduler.GetResponse<HoldsObserved>(new(), stop);
-            return true;
-        }
-        catch (RequestTimeoutException)
-        {
-            return false;
-        }
+        return TellScheduler.AndWaitAsync<HoldsChanged, HoldsObserved>(bus, new(), options.HoldsWaitMax, stop);
     }
 
     private static HoldKind Kind(string text, Mistakes mistakes)
