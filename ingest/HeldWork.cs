@@ -12,37 +12,19 @@ namespace Pipeline.Ingest;
 /// </summary>
 internal sealed class HeldWork(NpgsqlDataSource database, TimeProvider time) : IDisposable
 {
-    private static readonly TimeSpan FreshFor = TimeSpan.FromSeconds(2);
-    private readonly SemaphoreSlim _reading = new(1, 1);
-    private IReadOnlyList<(HoldRow Hold, Guid? Tenant)> _holds = [];
-    private long? _readAt;
+    private readonly Recent<IReadOnlyList<(HoldRow Hold, Guid? Tenant)>> _holds = new(
+        async stop => await HoldStore.ReadAsync(database, stop),
+        time
+    );
 
     /// <summary>The hold that is on a tenant or on a model, if there is one.</summary>
-    public async ValueTask<HoldRow?> FindAsync(TenantId tenant, string model, CancellationToken stop)
-    {
-        if (!IsFresh)
-        {
-            await _reading.WaitAsync(stop);
-            try
-            {
-                if (!IsFresh)
-                {
-                    var at = time.GetTimestamp();
-                    _holds = await HoldStore.ReadAsync(database, stop);
-                    _readAt = at;
-                }
-            }
-            finally
-            {
-                _reading.Release();
-            }
-        }
-
-        return _holds.FirstOrDefault(h => h.Tenant == tenant.Value || (h.Hold.Kind == HoldKind.Model && h.Hold.Name == model)).Hold;
-    }
+    public async ValueTask<HoldRow?> FindAsync(TenantId tenant, string model, CancellationToken stop) =>
+        (await _holds.GetAsync(stop))
+            .FirstOrDefault(h => h.Tenant == tenant.Value || (h.Hold.Kind == HoldKind.Model && h.Hold.Name == model))
+            .Hold;
 
     /// <summary>Its next answer is read anew: something was held or let go here.</summary>
-    public void Forget() => _readAt = null;
+    public void Forget() => _holds.Forget();
 
     public static ProblemResult Refuse(HoldRow hold) =>
         Problems.Result(
@@ -54,7 +36,5 @@ internal sealed class HeldWork(NpgsqlDataSource database, TimeProvider time) : I
             hold.Kind.Name()
         );
 
-    public void Dispose() => _reading.Dispose();
-
-    private bool IsFresh => _readAt is { } at && time.GetElapsedTime(at) < FreshFor;
+    public void Dispose() => _holds.Dispose();
 }

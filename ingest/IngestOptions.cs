@@ -1,6 +1,7 @@
 using Microsoft.Extensions.Configuration;
 using Pipeline.Contracts;
 using Pipeline.Hosting;
+using Pipeline.Migrations;
 using Pipeline.OpenAi;
 
 namespace Pipeline.Ingest;
@@ -89,7 +90,10 @@ internal sealed record IngestOptions
     /// <summary>A stream in which nothing happens for so long gets a comment, which keeps proxies from closing it.</summary>
     public TimeSpan StreamHeartbeat { get; init; } = TimeSpan.FromSeconds(10);
 
-    /// <summary>Requests a second one API key may send to the express path, so many at once after a pause, and so many at the same time.</summary>
+    /// <summary>
+    /// Requests a second one API key may send to the express path, so many at once after a pause, and so many at the same time, in each
+    /// instance; where the key has none of its own (<see cref="ApiKeyLimits"/>).
+    /// </summary>
     public int KeyRatePerSecond { get; init; } = 1000;
     public int KeyBurstMax { get; init; } = 2000;
     public int KeyConcurrentMax { get; init; } = 1000;
@@ -205,9 +209,9 @@ internal sealed record IngestOptions
         );
         mistakes.Expect(ExpressBodyBytesMax is >= 1 and <= 64 * MiB, nameof(ExpressBodyBytesMax), "1 to 67108864", ExpressBodyBytesMax);
         mistakes.Expect(InlinePayloadBytesMax is >= 0 and <= MiB, nameof(InlinePayloadBytesMax), "0 to 1048576", InlinePayloadBytesMax);
-        mistakes.Expect(KeyRatePerSecond is >= 1 and <= 1_000_000, nameof(KeyRatePerSecond), "1 to 1000000", KeyRatePerSecond);
-        mistakes.Expect(KeyBurstMax is >= 1 and <= 1_000_000, nameof(KeyBurstMax), "1 to 1000000", KeyBurstMax);
-        mistakes.Expect(KeyConcurrentMax is >= 1 and <= 1_000_000, nameof(KeyConcurrentMax), "1 to 1000000", KeyConcurrentMax);
+        mistakes.Expect(KeyRatePerSecond is >= 1 and <= ApiKeyLimits.Most, nameof(KeyRatePerSecond), $"1 to {ApiKeyLimits.Most}", KeyRatePerSecond);
+        mistakes.Expect(KeyBurstMax is >= 1 and <= ApiKeyLimits.Most, nameof(KeyBurstMax), $"1 to {ApiKeyLimits.Most}", KeyBurstMax);
+        mistakes.Expect(KeyConcurrentMax is >= 1 and <= ApiKeyLimits.Most, nameof(KeyConcurrentMax), $"1 to {ApiKeyLimits.Most}", KeyConcurrentMax);
         mistakes.Expect(ExpressGroupMax is >= 1 and <= 1024, nameof(ExpressGroupMax), "1 to 1024", ExpressGroupMax);
         mistakes.Expect(ExpressWriters is >= 1 and <= 64, nameof(ExpressWriters), "1 to 64", ExpressWriters);
         mistakes.Expect(

@@ -67,6 +67,7 @@ public static class IngestServices
         services.AddHostedService(static s => s.GetRequiredService<ExpressWriter>());
         services.AddSingleton<ExpressPath>();
         services.AddSingleton<KeyLimits>();
+        services.AddSingleton<SetKeyLimits>();
         services.AddSingleton<Infer>();
         services.AddOpenAiReads();
         services.AddSingleton<UploadFile>();
@@ -159,6 +160,12 @@ public static class IngestServices
         operators
             .MapDelete("/tenants/{tenant}/cache", (string tenant, HttpContext http, SetPrices set) => set.RemoveCacheAsync(tenant, http))
             .Describe(PriceOperations.RemoveCache);
+        operators
+            .MapPut(
+                "/tenants/{tenant}/keys/{key}/limits",
+                (string tenant, string key, HttpContext http, SetKeyLimits set) => set.SetAsync(tenant, key, http)
+            )
+            .Describe(SetKeyLimits.Operation);
         operators
             .MapPut("/routes/{name}", (string name, HttpContext http, SetRoutes set) => set.SetAsync(name, http))
             .Describe(RouteOperations.Set);

@@ -12,9 +12,11 @@ namespace Pipeline.Ingest;
 /// </summary>
 internal sealed class PriceList(NpgsqlDataSource database, IngestOptions options, TimeProvider time) : IDisposable
 {
-    private static readonly TimeSpan FreshFor = TimeSpan.FromSeconds(10);
-    private readonly SemaphoreSlim _reading = new(1, 1);
-    private volatile Known? _known;
+    private readonly Recent<IReadOnlyList<PriceRow>> _rows = new(
+        async stop => await Prices.ReadAllAsync(database, stop),
+        time,
+        TimeSpan.FromSeconds(10)
+    );
 
     /// <summary>Fixes what the order pays, at the list of this moment, or refuses it where that is more than its budget.</summary>
     public async ValueTask<(JobOrder Order, ProblemResult? Refused)> PriceAsync(
@@ -24,12 +26,12 @@ internal sealed class PriceList(NpgsqlDataSource database, IngestOptions options
         CancellationToken stop
     )
     {
-        var perMillion = PerMillion((await ReadAsync(stop)).Rows, order.Class, order.Model.Name, now);
+        var perMillion = PerMillion(await _rows.GetAsync(stop), order.Class, order.Model.Name, now);
         var priced = order with { PerMillionUnitsPico = perMillion, EstimatePico = Cost.PriceOf(units, perMillion) };
         return priced.EstimatePico > order.MaxCostPico ? (priced, Refuse(priced)) : (priced, null);
     }
 
-    public void Dispose() => _reading.Dispose();
+    public void Dispose() => _rows.Dispose();
 
     /// <summary>A row for the model goes before one for any; of several the last that holds.</summary>
     internal long PerMillion(IReadOnlyList<PriceRow> rows, LatencyClass latencyClass, string model, DateTimeOffset now) =>
@@ -69,34 +71,5 @@ internal sealed class PriceList(NpgsqlDataSource database, IngestOptions options
             $"The work would be charged {Cost.Format(order.EstimatePico ?? 0)}; of this month's budget of {numbers[1]}, {numbers[0]} are "
                 + "charged or promised. The next month begins at its first day, 00:00 UTC. Nothing was stored."
         );
-    }
-
-    private async ValueTask<Known> ReadAsync(CancellationToken stop)
-    {
-        if (_known is { } known && known.IsFresh(time))
-        {
-            return known;
-        }
-
-        await _reading.WaitAsync(stop);
-        try
-        {
-            if (_known is not { } now || !now.IsFresh(time))
-            {
-                var at = time.GetTimestamp();
-                _known = now = new Known(await Prices.ReadAllAsync(database, stop), at);
-            }
-
-            return now;
-        }
-        finally
-        {
-            _reading.Release();
-        }
-    }
-
-    private sealed record Known(IReadOnlyList<PriceRow> Rows, long ReadAt)
-    {
-        public bool IsFresh(TimeProvider time) => time.GetElapsedTime(ReadAt) < FreshFor;
     }
 }

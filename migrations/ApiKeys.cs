@@ -27,25 +27,45 @@ public sealed class ApiKeyRow
     public bool Operator { get; set; }
     public required DateTimeOffset CreatedAt { get; set; }
     public DateTimeOffset? RevokedAt { get; set; }
+
+    /// <summary>What it may ask of the express path; null for ingest's option. <see cref="ApiKeyLimits"/> says what they mean.</summary>
+    public int? RatePerSecond { get; set; }
+    public int? BurstMax { get; set; }
+    public int? ConcurrentMax { get; set; }
 }
 
 internal sealed class ApiKeysTable : IEntityTypeConfiguration<ApiKeyRow>
 {
     public void Configure(EntityTypeBuilder<ApiKeyRow> builder)
     {
-        builder.ToTable("api_keys", t => t.HasCheckConstraint("ck_api_keys_hash", "octet_length(hash) = 32"));
+        builder.ToTable(
+            "api_keys",
+            t =>
+            {
+                t.HasCheckConstraint("ck_api_keys_hash", "octet_length(hash) = 32");
+                t.HasCheckConstraint(
+                    "ck_api_keys_limits",
+                    $"{Within("rate_per_second")} AND {Within("burst_max")} AND {Within("concurrent_max")}"
+                );
+            }
+        );
         builder.HasKey(k => k.Id);
         builder.Property(k => k.Operator).HasDefaultValue(false);
         builder.HasIndex(k => k.Hash, "ux_api_keys_hash").IsUnique();
         builder.HasIndex(k => k.Tenant, "ix_api_keys_tenant");
+        // Ingest reads them every few seconds: the few keys that have any.
+        builder.HasIndex(k => k.Id, "ix_api_keys_limits").HasFilter(ApiKeyLimits.HasAny);
         builder.HasOne<TenantRow>().WithMany().HasForeignKey(k => k.Tenant).OnDelete(DeleteBehavior.Cascade);
     }
+
+    private static string Within(string column) => $"({column} IS NULL OR {column} BETWEEN 1 AND {ApiKeyLimits.Most})";
 }
 
 /// <summary>Makes keys; their form is <c>pk_</c> and 43 characters of base64url. <see cref="ApiKeys"/> recognises them.</summary>
 public static class ApiKeyIssuer
 {
-    private const int PrefixLength = 12;
+    /// <summary>Characters that a key is told apart by where its text is not shown: nine of them are random, 54 bits.</summary>
+    public const int PrefixLength = 12;
 
     /// <summary>Makes a key for the tenant and returns its text, which is shown once and stored nowhere.</summary>
     /// <param name="isOperator">True when its owner runs the service.</param>

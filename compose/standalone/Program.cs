@@ -22,7 +22,7 @@ var root = new RootCommand("Pipeline: AI inference as asynchronous work. One fle
     JobsCommand.CreateChange(connection),
     JobsCommand.CreateVerb(connection, "retry", "retry-failed", "Make a new job of a job's failed tasks."),
     ModelsCommand.Create(connection),
-    KeysCommand.Create(),
+    KeysCommand.Create(connection),
     RoutesCommand.Create(connection),
     WebhooksCommand.Create(connection),
     AlertsCommand.Create(connection),

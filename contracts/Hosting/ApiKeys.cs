@@ -28,7 +28,7 @@ public sealed class ApiKeys(NpgsqlDataSource database, TimeProvider time)
             return known.Caller;
         }
 
-        await using var command = database.CreateCommand("SELECT tenant, operator FROM api_keys WHERE hash = $1 AND revoked_at IS NULL");
+        await using var command = database.CreateCommand("SELECT id, tenant, operator FROM api_keys WHERE hash = $1 AND revoked_at IS NULL");
         command.Parameters.AddWithValue(Hash(key));
         await using var reader = await command.ExecuteReaderAsync(stop);
         if (!await reader.ReadAsync(stop))
@@ -42,7 +42,7 @@ public sealed class ApiKeys(NpgsqlDataSource database, TimeProvider time)
             _known.Clear();
         }
 
-        var caller = new Caller(new TenantId(reader.GetGuid(0)), reader.GetBoolean(1));
+        var caller = new Caller(reader.GetGuid(0), new TenantId(reader.GetGuid(1)), reader.GetBoolean(2));
         _known[key] = (caller, time.GetTimestamp());
         return caller;
     }
@@ -57,8 +57,9 @@ public sealed class ApiKeys(NpgsqlDataSource database, TimeProvider time)
 }
 
 /// <summary>Who sent a request.</summary>
+/// <param name="Key">The key's id; its own limits hold whatever tenant an operator acts for.</param>
 /// <param name="IsOperator">True for who runs the service: sees margins, and sets prices and budgets.</param>
-public sealed record Caller(TenantId Tenant, bool IsOperator);
+public sealed record Caller(Guid Key, TenantId Tenant, bool IsOperator);
 
 /// <summary>Puts the caller's tenant on the request, or answers 401.</summary>
 public static class ApiKeyAuthentication

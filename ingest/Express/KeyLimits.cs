@@ -1,98 +1,84 @@
+using System.Collections.Concurrent;
 using System.Globalization;
-using System.Threading.RateLimiting;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.DependencyInjection;
+using Npgsql;
 using Pipeline.Contracts;
 using Pipeline.Hosting;
+using Pipeline.Migrations;
 
 namespace Pipeline.Ingest.Express;
 
 /// <summary>
-/// What one API key may ask of the express path: so many requests a second (a token bucket) and so many at the same time. Every reply tells
-/// the limits and what is left of the rate in <c>RateLimit-Policy</c> and <c>RateLimit</c> (draft-ietf-httpapi-ratelimit-headers-10).
+/// What one API key may ask of the express path: so many requests a second and so many at the same time, by its own limits or the options.
+/// Every reply tells the limits and what is left of the rate in <c>RateLimit-Policy</c> and <c>RateLimit</c>
+/// (draft-ietf-httpapi-ratelimit-headers-10).
 /// </summary>
-internal sealed class KeyLimits : IAsyncDisposable
+internal sealed class KeyLimits(NpgsqlDataSource database, IngestOptions options, TimeProvider time) : IDisposable
 {
-    private static readonly TimeSpan Step = TimeSpan.FromMilliseconds(50);
+    private const int UsesKept = 10_000;
 
-    private readonly PartitionedRateLimiter<string> _rate;
-    private readonly PartitionedRateLimiter<string> _concurrent;
-    private readonly IngestOptions _options;
-    private readonly string _policy;
-
-    public KeyLimits(IngestOptions options)
-    {
-        _options = options;
-        // A key that was not seen for a while is forgotten by itself; one timer refills all buckets.
-        _rate = PartitionedRateLimiter.Create<string, string>(key =>
-            RateLimitPartition.GetTokenBucketLimiter(
-                key,
-                _ => new TokenBucketRateLimiterOptions
-                {
-                    TokenLimit = options.KeyBurstMax,
-                    TokensPerPeriod = Math.Max(1, (int)(options.KeyRatePerSecond * Step.TotalSeconds)),
-                    ReplenishmentPeriod = Period(options.KeyRatePerSecond),
-                    QueueLimit = 0,
-                }
-            )
-        );
-        _concurrent = PartitionedRateLimiter.Create<string, string>(key =>
-            RateLimitPartition.GetConcurrencyLimiter(
-                key,
-                _ => new ConcurrencyLimiterOptions { PermitLimit = options.KeyConcurrentMax, QueueLimit = 0 }
-            )
-        );
-        _policy = string.Create(
-            CultureInfo.InvariantCulture,
-            $"\"rate\";q={options.KeyRatePerSecond};w=1, \"concurrent\";q={options.KeyConcurrentMax};qu=\"concurrent-requests\""
-        );
-    }
+    private readonly Recent<IReadOnlyDictionary<Guid, ApiKeyLimits>> _own = new(stop => ApiKeyLimits.ReadAllAsync(database, stop), time);
+    private readonly ConcurrentDictionary<Guid, KeyUse> _uses = new();
+    private readonly long _start = time.GetTimestamp();
+    private int _tidyAt = UsesKept;
 
     /// <summary>Counts a request; dispose of the lease when it has been answered.</summary>
-    /// <param name="key">Whose request it is.</param>
+    /// <param name="key">The id of the key whose request it is.</param>
     /// <returns>The lease, or the problem to answer with.</returns>
-    public (IDisposable? Lease, ProblemResult? Refused) Enter(string key, HttpResponse response)
+    public async ValueTask<(IDisposable? Lease, ProblemResult? Refused)> EnterAsync(Guid key, HttpResponse response, CancellationToken stop)
     {
-        var rate = _rate.AttemptAcquire(key);
-        Tell(key, response);
-        if (!rate.IsAcquired)
+        var limit = KeyLimit.Of((await _own.GetAsync(stop)).GetValueOrDefault(key), options);
+        var (use, now) = (_uses.GetOrAdd(key, static _ => new KeyUse()), time.GetElapsedTime(_start));
+        var entry = use.Enter(limit, now);
+        Tidy(now);
+        Tell(limit, entry, response);
+        return entry.Verdict switch
         {
-            var after = rate.TryGetMetadata(MetadataName.RetryAfter, out var wait) ? wait : Step;
-            rate.Dispose();
-            return (null, Refuse($"This key may send {_options.KeyRatePerSecond} requests a second here.", after));
-        }
-
-        rate.Dispose();
-        var concurrent = _concurrent.AttemptAcquire(key);
-        if (concurrent.IsAcquired)
-        {
-            return (concurrent, null);
-        }
-
-        concurrent.Dispose();
-        return (null, Refuse($"{_options.KeyConcurrentMax} requests of this key wait for their answers already.", TimeSpan.FromSeconds(1)));
+            KeyVerdict.Entered => (new Lease(use), null),
+            KeyVerdict.TooOften => (null, Refuse($"This key may send {limit.RatePerSecond} requests a second here.", entry.After)),
+            _ => (null, Refuse($"{limit.ConcurrentMax} requests of this key wait for their answers already.", entry.After)),
+        };
     }
 
-    public async ValueTask DisposeAsync()
+    /// <summary>The next request reads them anew: those of a key were set here.</summary>
+    public void Forget() => _own.Forget();
+
+    public void Dispose() => _own.Dispose();
+
+    /// <summary>Forgets keys that were not seen for a while, now and then; there are never more than keys that are valid.</summary>
+    private void Tidy(TimeSpan now)
     {
-        await _rate.DisposeAsync();
-        await _concurrent.DisposeAsync();
+        if (_uses.Count < Volatile.Read(ref _tidyAt))
+        {
+            return;
+        }
+
+        foreach (var (key, _) in _uses.Where(u => u.Value.IsLikeNew(now)))
+        {
+            _uses.TryRemove(key, out _);
+        }
+
+        Volatile.Write(ref _tidyAt, Math.Max(UsesKept, 2 * _uses.Count));
     }
 
-    /// <summary>Slow rates get a token at a time, fast ones several at once, at most <see cref="Step"/> apart.</summary>
-    private static TimeSpan Period(int ratePerSecond) =>
-        TimeSpan.FromSeconds(Math.Max(1, (int)(ratePerSecond * Step.TotalSeconds)) / (double)ratePerSecond);
-
-    private void Tell(string key, HttpResponse response)
+    private static void Tell(KeyLimit limit, KeyEntry entry, HttpResponse response)
     {
-        var left = _rate.GetStatistics(key)?.CurrentAvailablePermits ?? _options.KeyBurstMax;
-        response.Headers["RateLimit-Policy"] = _policy;
-        response.Headers["RateLimit"] = string.Create(CultureInfo.InvariantCulture, $"\"rate\";r={left};t=1");
+        response.Headers["RateLimit-Policy"] = string.Create(
+            CultureInfo.InvariantCulture,
+            $"\"rate\";q={limit.RatePerSecond};w=1, \"concurrent\";q={limit.ConcurrentMax};qu=\"concurrent-requests\""
+        );
+        response.Headers["RateLimit"] = string.Create(CultureInfo.InvariantCulture, $"\"rate\";r={entry.Left};t=1");
     }
 
     private static ProblemResult Refuse(string detail, TimeSpan after) =>
         new(Problems.From(FailureKind.RateLimited, $"{detail} Nothing was stored.") with { RetryAfter = after });
+
+    private sealed class Lease(KeyUse use) : IDisposable
+    {
+        public void Dispose() => use.Leave();
+    }
 }
 
 /// <summary>Puts <see cref="KeyLimits"/> before endpoints.</summary>
@@ -106,7 +92,7 @@ internal static class KeyLimiting
             {
                 var http = context.HttpContext;
                 var limits = http.RequestServices.GetRequiredService<KeyLimits>();
-                var (lease, refused) = limits.Enter(http.Request.Headers.Authorization.ToString(), http.Response);
+                var (lease, refused) = await limits.EnterAsync(http.Caller().Key, http.Response, http.RequestAborted);
                 using (lease)
                 {
                     return refused ?? await next(context);

@@ -263,6 +263,14 @@ namespace Pipeline.Migrations.Versions
                         .HasColumnType("uuid")
                         .HasColumnName("id");
 
+                    b.Property<int?>("BurstMax")
+                        .HasColumnType("integer")
+                        .HasColumnName("burst_max");
+
+                    b.Property<int?>("ConcurrentMax")
+                        .HasColumnType("integer")
+                        .HasColumnName("concurrent_max");
+
                     b.Property<DateTimeOffset>("CreatedAt")
                         .HasColumnType("timestamp with time zone")
                         .HasColumnName("created_at");
@@ -288,6 +296,10 @@ namespace Pipeline.Migrations.Versions
                         .HasColumnType("text")
                         .HasColumnName("prefix");
 
+                    b.Property<int?>("RatePerSecond")
+                        .HasColumnType("integer")
+                        .HasColumnName("rate_per_second");
+
                     b.Property<DateTimeOffset?>("RevokedAt")
                         .HasColumnType("timestamp with time zone")
                         .HasColumnName("revoked_at");
@@ -299,6 +311,9 @@ namespace Pipeline.Migrations.Versions
                     b.HasKey("Id")
                         .HasName("pk_api_keys");
 
+                    b.HasIndex(new[] { "Id" }, "ix_api_keys_limits")
+                        .HasFilter("rate_per_second IS NOT NULL OR burst_max IS NOT NULL OR concurrent_max IS NOT NULL");
+
                     b.HasIndex(new[] { "Tenant" }, "ix_api_keys_tenant");
 
                     b.HasIndex(new[] { "Hash" }, "ux_api_keys_hash")
@@ -307,6 +322,8 @@ namespace Pipeline.Migrations.Versions
                     b.ToTable("api_keys", null, t =>
                         {
                             t.HasCheckConstraint("ck_api_keys_hash", "octet_length(hash) = 32");
+
+                            t.HasCheckConstraint("ck_api_keys_limits", "(rate_per_second IS NULL OR rate_per_second BETWEEN 1 AND 1000000) AND (burst_max IS NULL OR burst_max BETWEEN 1 AND 1000000) AND (concurrent_max IS NULL OR concurrent_max BETWEEN 1 AND 1000000)");
                         });
                 });
 

@@ -61,6 +61,10 @@ public sealed record DashboardOptions
     public int BulkItemsMax { get; init; } = 10_000;
     public int BulkParallel { get; init; } = 4;
 
+    /// <summary>Jobs of a change of many that ingest is asked about before it is confirmed, and the time that may take.</summary>
+    public int EstimateJobsMax { get; init; } = 200;
+    public TimeSpan EstimateTimeMax { get; init; } = TimeSpan.FromSeconds(2);
+
     /// <summary>How often a live page is made anew, once for all who look at it; and connections that follow.</summary>
     public TimeSpan LiveEvery { get; init; } = TimeSpan.FromSeconds(2);
     public int LiveViewersMax { get; init; } = 500;
@@ -101,6 +105,8 @@ public sealed record DashboardOptions
         check.Expect(options.ExportRowsMax is >= 1 and <= 1_000_000, nameof(ExportRowsMax), "1 to 1000000", options.ExportRowsMax);
         check.Expect(options.BulkItemsMax is >= 1 and <= 1_000_000, nameof(BulkItemsMax), "1 to 1000000", options.BulkItemsMax);
         check.Expect(options.BulkParallel is >= 1 and <= 64, nameof(BulkParallel), "1 to 64", options.BulkParallel);
+        check.Expect(options.EstimateJobsMax is >= 1 and <= 10_000, nameof(EstimateJobsMax), "1 to 10000", options.EstimateJobsMax);
+        ExpectTime(check, options.EstimateTimeMax, nameof(EstimateTimeMax), TimeSpan.Zero, TimeSpan.FromMinutes(1));
         ExpectTime(check, options.LiveEvery, nameof(LiveEvery), TimeSpan.FromMilliseconds(100), TimeSpan.FromMinutes(1));
         check.Expect(options.LiveViewersMax is >= 1 and <= 100_000, nameof(LiveViewersMax), "1 to 100000", options.LiveViewersMax);
         check.Expect(options.RedriveMax is >= 1 and <= 10_000, nameof(RedriveMax), "1 to 10000", options.RedriveMax);

@@ -69,6 +69,7 @@ public static class DashboardServices
         services.AddHostedService(provider => provider.GetRequiredService<NowFeed>());
         services.AddSingleton<BrokerQueues>();
         services.AddSingleton<BulkActions>();
+        services.AddSingleton<BulkEstimates>();
         services.AddSingleton<BulkRunner>();
         services.AddHostedService(provider => provider.GetRequiredService<BulkRunner>());
         return services;

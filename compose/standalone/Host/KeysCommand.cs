@@ -1,16 +1,21 @@
 using System.CommandLine;
+using System.Text.Json;
 using Npgsql;
+using Pipeline.Hosting;
 using Pipeline.Migrations;
 using Pipeline.Standalone.Client;
 
 namespace Pipeline.Standalone.Host;
 
-/// <summary><c>keys add</c>: issues API keys, for who has the database's connection.</summary>
+/// <summary><c>keys</c>: <c>add</c> issues one, for who has the database's connection; <c>limit</c> says what one may ask, for operators.</summary>
 internal static class KeysCommand
 {
     private const int NameLengthMax = 100;
 
-    public static Command Create()
+    public static Command Create(Connection connection) =>
+        new("keys", "Issue API keys, or say what one may ask of the express path.") { CreateAdd(), CreateLimit(connection) };
+
+    private static Command CreateAdd()
     {
         var name = new Argument<string>("name") { Description = "What to call the key, to tell it from others" };
         var tenant = new Option<string>("--tenant")
@@ -58,6 +63,61 @@ internal static class KeysCommand
                 return ExitCode.Ok;
             }
         );
-        return new Command("keys", "Issue API keys (needs the database).") { add };
+        return add;
+    }
+
+    private static Command CreateLimit(Connection connection)
+    {
+        var tenant = new Argument<string>("tenant") { Description = "The tenant's name" };
+        var key = new Argument<string>("key") { Description = $"The key's first {ApiKeyIssuer.PrefixLength} characters" };
+        var rate = new Option<int?>("--rate") { Description = "Requests a second" };
+        var burst = new Option<int?>("--burst") { Description = "Requests at once after a pause" };
+        var concurrent = new Option<int?>("--concurrent") { Description = "Requests at the same time" };
+        var json = new Option<bool>("--json") { Description = "Print JSON" };
+        var command = new Command(
+            "limit",
+            "Set what a key may ask of the express path, in each instance of ingest (operators). What is not given is as ingest's options say."
+        )
+        {
+            tenant,
+            key,
+            rate,
+            burst,
+            concurrent,
+            json,
+        };
+        connection.AddTo(command);
+        command.SetAction(
+            async (parsed, stop) =>
+            {
+                using var client = connection.Open(parsed);
+                var (of, which) = (Uri.EscapeDataString(parsed.GetValue(tenant)!), Uri.EscapeDataString(parsed.GetValue(key)!));
+                var limits = new
+                {
+                    RatePerSecond = parsed.GetValue(rate),
+                    BurstMax = parsed.GetValue(burst),
+                    ConcurrentMax = parsed.GetValue(concurrent),
+                };
+                Show(await client.PutAsync<JsonElement>($"v1/tenants/{of}/keys/{which}/limits", limits, stop), parsed.GetValue(json));
+                return ExitCode.Ok;
+            }
+        );
+        return command;
+    }
+
+    private static void Show(JsonElement kept, bool json)
+    {
+        if (json)
+        {
+            Console.WriteLine(JsonSerializer.Serialize(kept, ApiJson.Options));
+            return;
+        }
+
+        PlainTable.Write(
+            ["tenant", "key", "a second", "at once", "at the same time"],
+            [[Text("tenant"), $"{Text("key")}…", Text("rate_per_second"), Text("burst_max"), Text("concurrent_max")]]
+        );
+
+        string Text(string name) => kept.GetProperty(name) is { ValueKind: not JsonValueKind.Null } value ? value.ToString() : "(default)";
     }
 }

@@ -62,6 +62,23 @@ internal sealed class BulkActions(NpgsqlDataSource database, DashboardOptions op
         return new(reader.GetInt64(0), reader.GetInt64(1));
     }
 
+    /// <summary>Some of the jobs that an action would act on, drawn from all of them; the same ones where it is asked again.</summary>
+    public async Task<List<EstimatedJob>> DrawAsync(JobFilter filter, string action, int jobsMax, CancellationToken stop)
+    {
+        await using var command = database.CreateCommand(options);
+        var where = For(action, filter).Conditions(command).Add(Eligible(action)).Where;
+        command.CommandText = $"""
+            SELECT id, tenant, class, per_million_units_pico
+            FROM (SELECT id, tenant, class, per_million_units_pico FROM jobs {where} ORDER BY id DESC LIMIT {options.BulkItemsMax}) j
+            ORDER BY hashtext(id::text), id LIMIT {jobsMax}
+            """;
+        return await Rows.ReadAsync(
+            command,
+            row => new EstimatedJob(row.GetGuid(0), new TenantId(row.GetGuid(1)), row.GetString(2), row.IsDBNull(3) ? null : row.GetInt64(3)),
+            stop
+        );
+    }
+
     /// <summary>The filters as an action takes them: what was dismissed before is not dismissed again.</summary>
     public static JobFilter For(string action, JobFilter filter) =>
         action == JobActions.Dismiss ? filter with { Failed = (filter.Failed ?? new()) with { NotDismissed = true } } : filter;

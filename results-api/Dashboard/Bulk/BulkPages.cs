@@ -9,6 +9,10 @@ internal static class BulkPages
 {
     private const string Home = $"{DashboardServices.Root}/bulk";
 
+    /// <summary>Parameters of the preview that say what a change is to; <c>class</c> is a filter.</summary>
+    public const string ToClass = "to_class";
+    public const string ToDeadline = "to_deadline";
+
     public static void MapBulkActions(this IEndpointRouteBuilder pages)
     {
         pages.MapGet("/bulk", ListAsync);
@@ -35,6 +39,7 @@ internal static class BulkPages
         HttpContext http,
         NpgsqlDataSource database,
         BulkActions actions,
+        BulkEstimates estimates,
         DashboardOptions options,
         TimeProvider time
     )
@@ -55,6 +60,8 @@ internal static class BulkPages
         var until = search.Filter.CreatedBefore ?? time.GetUtcNow();
         var chosen = search with { Filter = BulkActions.For(action, search.Filter) with { CreatedBefore = until }, After = null };
         var preview = await actions.PreviewAsync(chosen.Filter, action, stop);
+        var change = action == JobActions.Change ? JobChangeAsk.Of(http.Request.Query[ToClass], http.Request.Query[ToDeadline]) : null;
+        var mistake = change?.FindMistake();
         return http.Page<BulkPreviewPage>(
             new
             {
@@ -66,9 +73,16 @@ internal static class BulkPages
                         http.Request.QueryString.ToString(),
                         ("created_before", Show.Iso(until)),
                         ("after", null),
-                        ("action", null)
+                        ("action", null),
+                        (ToClass, null),
+                        (ToDeadline, null)
                     )
                 ),
+                Change = change,
+                Mistake = mistake,
+                Estimate = change is not null && mistake is null && preview.Jobs > 0 && options.Ingest is not null
+                    ? await estimates.OfAsync(chosen.Filter, change, stop)
+                    : null,
                 Sample = await chosen.FindAsync(database, options, 5, stop),
             }
         );
@@ -103,7 +117,8 @@ internal static class BulkPages
                 );
         if (mistake is not null)
         {
-            return http.Back($"{Home}/preview?{query}&action={Uri.EscapeDataString(action)}", good: false, mistake);
+            var again = Links.With($"{Home}/preview", query, ("action", action), (ToClass, change?.Class), (ToDeadline, change?.Deadline));
+            return http.Back(again, good: false, mistake);
         }
 
         var who = Guard.OperatorOf(http)!;

@@ -1,3 +1,5 @@
+using System.Globalization;
+using System.Text.Json;
 using Npgsql;
 using Pipeline.Contracts;
 using Pipeline.Migrations;
@@ -17,9 +19,17 @@ public sealed record TenantFacts(
 );
 
 /// <summary>An API key as it is told apart; its text is shown once, when it is made.</summary>
-public sealed record TenantKey(Guid Id, string Name, string Prefix, bool IsOperator, DateTimeOffset CreatedAt, DateTimeOffset? RevokedAt);
+public sealed record TenantKey(
+    Guid Id,
+    string Name,
+    string Prefix,
+    bool IsOperator,
+    DateTimeOffset CreatedAt,
+    DateTimeOffset? RevokedAt,
+    ApiKeyLimits Limits
+);
 
-/// <summary>A tenant's page: its keys and its budget, for admins to change.</summary>
+/// <summary>A tenant's page: its keys with their limits, and its budget, for admins to change.</summary>
 internal static class TenantPages
 {
     public const int NameLengthMax = 100;
@@ -37,6 +47,7 @@ internal static class TenantPages
         pages.MapPost("/tenants", AddAsync).ForAdmins();
         pages.MapPost("/tenants/{id:guid}/keys", AddKeyAsync).ForAdmins();
         pages.MapPost("/tenants/{id:guid}/revoke", RevokeKeyAsync).ForAdmins();
+        pages.MapPost("/tenants/{id:guid}/limits", SetLimitsAsync).ForAdmins();
         pages.MapPost("/tenants/{id:guid}/budget", SetBudgetAsync).ForAdmins();
     }
 
@@ -44,16 +55,21 @@ internal static class TenantPages
     private static async Task<IResult> ShowAsync(Guid id, HttpContext http, NpgsqlDataSource database, TimeProvider time, string? key)
     {
         var stop = http.RequestAborted;
-        return await FindAsync(id, database, time, stop) is { } tenant
-            ? http.Page<TenantPage>(
-                new
-                {
-                    Tenant = tenant,
-                    Keys = await KeysAsync(id, database, stop),
-                    NewKey = key,
-                }
-            )
-            : Unknown(http);
+        if (await FindAsync(id, database, time, stop) is not { } tenant)
+        {
+            return Unknown(http);
+        }
+
+        var keys = await KeysAsync(id, database, stop);
+        return http.Page<TenantPage>(
+            new
+            {
+                Tenant = tenant,
+                Keys = keys,
+                NewKey = key,
+                Limited = FindValid(keys, http.Request.Query["limits"]),
+            }
+        );
     }
 
     private static async Task<IResult> AddAsync(HttpContext http, NpgsqlDataSource database, AuditLog audit, DashboardOptions options)
@@ -176,6 +192,77 @@ internal static class TenantPages
         return http.Back(Of(id), good: true, $"The key \"{name}\" is revoked; who has used it just now may go on for half a minute.");
     }
 
+    private static async Task<IResult> SetLimitsAsync(
+        Guid id,
+        HttpContext http,
+        NpgsqlDataSource database,
+        AuditedIngest ingest,
+        DashboardOptions options,
+        TimeProvider time
+    )
+    {
+        var (actor, form, refused) = await Actors.ReadAsync(http, options, Of(id));
+        if (actor is null)
+        {
+            return refused!;
+        }
+
+        if (await FindAsync(id, database, time, http.RequestAborted) is not { } tenant)
+        {
+            return Unknown(http);
+        }
+
+        if (FindValid(await KeysAsync(id, database, http.RequestAborted), form["key"]) is not { } key)
+        {
+            return http.Back(Of(id), good: false, "There is no such key, or it was revoked before.");
+        }
+
+        var deed = new Deed("key.limit", "tenant", tenant.Name)
+        {
+            Tenant = new TenantId(id),
+            Before = Told(key.Limits.RatePerSecond, key.Limits.BurstMax, key.Limits.ConcurrentMax),
+        };
+        var path = $"v1/tenants/{Uri.EscapeDataString(tenant.Name)}/keys/{Uri.EscapeDataString(key.Prefix)}/limits";
+        var request = new IngestRequest(HttpMethod.Put, path)
+        {
+            Body = new
+            {
+                rate_per_second = Given("rate_per_second"),
+                burst_max = Given("burst_max"),
+                concurrent_max = Given("concurrent_max"),
+            },
+        };
+        var outcome = await ingest.AskAsync(
+            actor,
+            deed,
+            request,
+            body => Task.FromResult<(string?, object?)>((null, Told(Kept(body, "rate_per_second"), Kept(body, "burst_max"), Kept(body, "concurrent_max")))),
+            http.RequestAborted
+        );
+        return outcome.Done
+            ? http.Back(Of(id), good: true, $"The limits of the key \"{key.Name}\" hold within two seconds.")
+            : http.Back($"{Of(id)}?limits={key.Id}", good: false, $"Not set: {outcome.Detail}");
+
+        // What is no number goes as it is: ingest says what it expects.
+        object? Given(string name) =>
+            form[name].ToString().Trim() is not { Length: > 0 } text ? null
+            : long.TryParse(text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var number) ? number
+            : text;
+
+        static int? Kept(JsonElement body, string name) =>
+            body.TryGetProperty(name, out var limit) && limit.ValueKind == JsonValueKind.Number ? limit.GetInt32() : null;
+
+        object Told(int? rate, int? burst, int? concurrent) =>
+            new
+            {
+                key = key.Name,
+                prefix = key.Prefix,
+                rate_per_second = rate,
+                burst_max = burst,
+                concurrent_max = concurrent,
+            };
+    }
+
     private static async Task<IResult> SetBudgetAsync(
         Guid id,
         HttpContext http,
@@ -247,10 +334,17 @@ internal static class TenantPages
         return found.SingleOrDefault();
     }
 
+    /// <summary>The valid key of that id; null where there is none.</summary>
+    private static TenantKey? FindValid(List<TenantKey> keys, string? id) =>
+        Guid.TryParse(id, out var known) ? keys.Find(k => k.Id == known && k.RevokedAt is null) : null;
+
     private static async Task<List<TenantKey>> KeysAsync(Guid tenant, NpgsqlDataSource database, CancellationToken stop)
     {
         await using var command = database.CreateCommand(
-            "SELECT id, name, prefix, operator, created_at, revoked_at FROM api_keys WHERE tenant = $1 ORDER BY revoked_at IS NOT NULL, id DESC LIMIT 200"
+            """
+            SELECT id, name, prefix, operator, created_at, revoked_at, rate_per_second, burst_max, concurrent_max
+            FROM api_keys WHERE tenant = $1 ORDER BY revoked_at IS NOT NULL, id DESC LIMIT 200
+            """
         );
         command.Parameters.Add(new() { Value = tenant });
         return await Rows.ReadAsync(
@@ -261,7 +355,8 @@ internal static class TenantPages
                 row.GetString(2),
                 row.GetBoolean(3),
                 row.GetFieldValue<DateTimeOffset>(4),
-                row.IsDBNull(5) ? null : row.GetFieldValue<DateTimeOffset>(5)
+                row.IsDBNull(5) ? null : row.GetFieldValue<DateTimeOffset>(5),
+                ApiKeyLimits.Read(row, 6)
             ),
             stop
         );

@@ -11,12 +11,15 @@ namespace Pipeline.ResultsApi.Dashboard.Jobs;
 public sealed record JobChangeAsk(string? Class, string? Deadline)
 {
     /// <summary>Reads a form; null where it asks for nothing.</summary>
-    public static JobChangeAsk? Read(IFormCollection form)
+    public static JobChangeAsk? Read(IFormCollection form) => Of(form["class"], form["deadline"]);
+
+    /// <summary>The same of what a form has, empty where it has nothing.</summary>
+    public static JobChangeAsk? Of(string? @class, string? deadline)
     {
-        var (@class, deadline) = (Given("class"), Given("deadline"));
+        (@class, deadline) = (Given(@class), Given(deadline));
         return @class is null && deadline is null ? null : new(@class, deadline);
 
-        string? Given(string name) => form[name].ToString().Trim() is { Length: > 0 } text ? text : null;
+        static string? Given(string? text) => text?.Trim() is { Length: > 0 } given ? given : null;
     }
 
     /// <summary>What ingest would refuse of any job; null where it may take it. A method, since properties are sent to ingest.</summary>

@@ -227,16 +227,14 @@ internal static class JobPages
         }
 
         var deadline = http.Request.Query["deadline"].ToString().Trim();
-        var path = $"v1/jobs/{id}/estimate{(deadline.Length > 0 ? $"?deadline={Uri.EscapeDataString(deadline)}" : "")}";
-        var (status, body) = await ingest.SendAsync(new(HttpMethod.Post, path) { Tenant = tenant.Id }, stop);
-        var isKnown = (int)status is >= 200 and < 300;
+        var answer = await RestEstimate.AskAsync(ingest, tenant.Id, id, deadline, stop);
         return http.Page<ChangePage>(
             new
             {
                 Job = job,
                 Deadline = deadline,
-                Rest = isKnown ? RestEstimate.Read(body) : null,
-                Unknown = isKnown ? null : AuditedIngest.Text(body, "detail") ?? $"ingest answered {(int)status}",
+                answer.Rest,
+                answer.Unknown,
             }
         );
     }

@@ -4,6 +4,7 @@ using Npgsql;
 using Pipeline.Contracts;
 using Pipeline.Hosting;
 using Pipeline.Migrations;
+using Pipeline.ResultsApi.Dashboard.Bulk;
 using Pipeline.ResultsApi.Dashboard.Layout;
 using Pipeline.ResultsApi.Jobs;
 
@@ -41,7 +42,7 @@ public sealed record JobSearch(JobFilter Filter, Guid? After, string? Tenant, Gu
         };
         var customId = parameters.Text("custom_id");
         // Of the bulk form and the export, which send the same filters.
-        foreach (var other in new[] { "action", "format", "form_token" })
+        foreach (var other in new[] { "action", BulkPages.ToClass, BulkPages.ToDeadline, "format", "form_token" })
         {
             parameters.Text(other);
         }

@@ -1,0 +1,45 @@
+using Pipeline.Ingest;
+using Pipeline.Tests.Unit.Worker;
+using Xunit;
+
+namespace Pipeline.Tests.Unit.Ingest;
+
+public sealed class RecentTests
+{
+    private readonly Clock _clock = new();
+    private int _reads;
+
+    [Fact]
+    public async Task Rows_are_read_once_and_again_when_they_are_two_seconds_old()
+    {
+        using var recent = new Recent<string>(ReadAsync, _clock);
+
+        Assert.Equal(["1", "1"], [await recent.GetAsync(default), await recent.GetAsync(default)]);
+        _clock.Pass(TimeSpan.FromSeconds(1.9));
+        Assert.Equal("1", await recent.GetAsync(default));
+        _clock.Pass(TimeSpan.FromSeconds(0.1));
+        Assert.Equal("2", await recent.GetAsync(default));
+    }
+
+    [Fact]
+    public async Task What_is_forgotten_is_read_anew_also_where_a_reading_was_under_way()
+    {
+        var gate = new TaskCompletionSource();
+        using var recent = new Recent<string>(
+            async stop =>
+            {
+                await gate.Task.WaitAsync(stop);
+                return await ReadAsync(stop);
+            },
+            _clock
+        );
+        var first = recent.GetAsync(default);
+
+        recent.Forget();
+        gate.SetResult();
+
+        Assert.Equal(["1", "2", "2"], [await first, await recent.GetAsync(default), await recent.GetAsync(default)]);
+    }
+
+    private Task<string> ReadAsync(CancellationToken stop) => Task.FromResult($"{++_reads}");
+}
