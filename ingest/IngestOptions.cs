@@ -121,6 +121,9 @@ internal sealed record IngestOptions
     /// <summary>How long the scheduler may take to say that it plans without a job that is paused; then it is answered without.</summary>
     public TimeSpan PauseWaitMax { get; init; } = TimeSpan.FromMilliseconds(500);
 
+    /// <summary>How long the rehearsal before the door opens may take; what of it is not done then is left out.</summary>
+    public TimeSpan RehearsalMax { get; init; } = TimeSpan.FromSeconds(10);
+
     /// <summary>How long the broker may take to confirm.</summary>
     public TimeSpan PublishWaitMax { get; init; } = TimeSpan.FromSeconds(15);
 
@@ -228,6 +231,7 @@ internal sealed record IngestOptions
         ExpectTime(mistakes, AnswerLookPauseMax, nameof(AnswerLookPauseMax), TimeSpan.FromMilliseconds(10), TimeSpan.FromMinutes(1));
         ExpectTime(mistakes, HoldsWaitMax, nameof(HoldsWaitMax), TimeSpan.FromMilliseconds(50), TimeSpan.FromMinutes(1));
         ExpectTime(mistakes, PauseWaitMax, nameof(PauseWaitMax), TimeSpan.FromMilliseconds(50), TimeSpan.FromMinutes(1));
+        ExpectTime(mistakes, RehearsalMax, nameof(RehearsalMax), TimeSpan.FromMilliseconds(1), TimeSpan.FromMinutes(10));
         ExpectTime(mistakes, PublishWaitMax, nameof(PublishWaitMax), TimeSpan.FromMilliseconds(100), TimeSpan.FromMinutes(10));
         ExpectTime(mistakes, SweepEvery, nameof(SweepEvery), TimeSpan.FromMilliseconds(10), TimeSpan.FromHours(1));
         ExpectTime(mistakes, DoorCountsEvery, nameof(DoorCountsEvery), TimeSpan.FromMilliseconds(10), TimeSpan.FromMinutes(1));

@@ -80,6 +80,8 @@ public static class IngestServices
         services.AddLoops();
         services.AddSingleton<IngestSweeper>();
         services.AddHostedService(static s => s.GetRequiredService<IngestSweeper>());
+        services.AddSingleton<Rehearsal>();
+        services.AddHostedService(static s => s.GetRequiredService<Rehearsal>());
         return services;
     }
 

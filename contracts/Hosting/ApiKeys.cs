@@ -94,7 +94,7 @@ public static class ApiKeyAuthentication
                         caller = acting;
                     }
 
-                    http.Items[CallerItem] = caller;
+                    http.ActAs(caller);
                     return await next(context);
                 }
 
@@ -111,6 +111,9 @@ public static class ApiKeyAuthentication
     /// <summary>The tenant whose key came with the request.</summary>
     /// <exception cref="InvalidOperationException">The endpoint does not require a key.</exception>
     public static TenantId Tenant(this HttpContext http) => http.Caller().Tenant;
+
+    /// <summary>Makes the request that caller's: where no key is asked for because nobody sent it.</summary>
+    public static void ActAs(this HttpContext http, Caller caller) => http.Items[CallerItem] = caller;
 
     /// <summary>Whose key came with the request; null where none was looked for, or none is valid.</summary>
     public static Caller? FindCaller(this HttpContext http) => http.Items[CallerItem] as Caller;

@@ -47,6 +47,7 @@ public static class ServiceDefaults
             services.AddHostedService<StopWithParent>();
         }
 
+        RehearsedServer.Add(services);
         services.AddHealthChecks().AddCheck<DatabaseHealth>("database", tags: ["ready"]);
         return services;
     }
@@ -61,6 +62,8 @@ public static class ServiceDefaults
         await ServerWait.ForPostgresAsync(options.Database, options.ServerWaitMax, log, time, stop);
         await ServerWait.ForBrokerAsync(options, log, time, stop);
     }
+
+    internal const string LivePath = "/healthz/live";
 
     private static readonly ApiOperation Live = new(
         "getLiveness",
@@ -91,7 +94,7 @@ public static class ServiceDefaults
     /// <summary><c>/healthz/live</c>: the process runs. <c>/healthz/ready</c>: PostgreSQL and the bus answer.</summary>
     public static void MapHealth(this IEndpointRouteBuilder endpoints)
     {
-        endpoints.MapGet("/healthz/live", () => Results.Text("alive")).Describe(Live).DisableHttpMetrics();
+        endpoints.MapGet(LivePath, () => Results.Text("alive")).Describe(Live).DisableHttpMetrics();
         endpoints
             .MapHealthChecks(HealthProbe.Path, new() { Predicate = check => check.Tags.Contains("ready") })
             .Describe(Ready)

@@ -151,6 +151,31 @@ internal sealed class JobStore(NpgsqlDataSource database)
     public async Task InsertQueuedAsync(IReadOnlyList<QueuedJob> jobs, bool onDisk, CancellationToken stop)
     {
         await using var batch = database.CreateBatch();
+        AddTo(batch, jobs, onDisk);
+        await batch.ExecuteNonQueryAsync(stop);
+    }
+
+    /// <summary>Does all that <see cref="InsertQueuedAsync"/> does, and takes it back.</summary>
+    public async Task RehearseInsertAsync(QueuedJob job, CancellationToken stop)
+    {
+        await using var connection = await database.OpenConnectionAsync(stop);
+        await using var transaction = await connection.BeginTransactionAsync(stop);
+        await using var batch = new NpgsqlBatch(connection, transaction);
+        AddTo(batch, [job], onDisk: false);
+        await batch.ExecuteNonQueryAsync(stop);
+        await transaction.RollbackAsync(stop);
+    }
+
+    /// <summary>Returns when all that was committed before is on the disk.</summary>
+    public async Task SettleAsync(CancellationToken stop)
+    {
+        // Something to commit, and nothing else: a message in the log that nobody reads.
+        await using var command = database.CreateCommand("SELECT pg_logical_emit_message(true, 'pipeline', '')");
+        await command.ExecuteNonQueryAsync(stop);
+    }
+
+    private static void AddTo(NpgsqlBatch batch, IReadOnlyList<QueuedJob> jobs, bool onDisk)
+    {
         if (!onDisk)
         {
             batch.BatchCommands.Add(new("SELECT set_config('synchronous_commit', 'off', true)"));
@@ -160,16 +185,6 @@ internal sealed class JobStore(NpgsqlDataSource database)
         {
             AddTo(batch, job);
         }
-
-        await batch.ExecuteNonQueryAsync(stop);
-    }
-
-    /// <summary>Returns when all that was committed before is on the disk.</summary>
-    public async Task SettleAsync(CancellationToken stop)
-    {
-        // Something to commit, and nothing else: a message in the log that nobody reads.
-        await using var command = database.CreateCommand("SELECT pg_logical_emit_message(true, 'pipeline', '')");
-        await command.ExecuteNonQueryAsync(stop);
     }
 
     private static void AddTo(NpgsqlBatch batch, QueuedJob job)

@@ -19,11 +19,14 @@ internal sealed class ArrivalRate
     private long _count;
     private long _first;
     private long _unitsInWindow;
+    private readonly Swing _swing = new();
 
     /// <summary>Takes an arrival in; times that run backwards count as the latest.</summary>
-    public void Observe(long at, long units)
+    /// <param name="span">How long the stretches of time are whose arrivals are compared for <see cref="Swing"/>.</param>
+    public void Observe(long at, long units, long span = Span)
     {
         at = _count > 0 ? Math.Max(at, Newest) : at;
+        _swing.Observe(at, span);
         while (_count - _first == Most || (_count - _first >= Least && _at[_first % Most] < at - Span))
         {
             _unitsInWindow -= _units[_first++ % Most];
@@ -44,6 +47,65 @@ internal sealed class ArrivalRate
     /// <summary>Units of a mean arrival, as estimated at the door.</summary>
     public double UnitsMean => _count == 0 ? 1 : Math.Max(1, (double)_unitsInWindow / (_count - _first));
 
+    /// <summary>
+    /// Deviation over mean of what comes in a stretch of time; null while nobody knows.
+    /// </summary>
+    public double? Swing => _swing.Deviation;
+
     /// <summary>When the last came; 0 before the first.</summary>
     public long Newest => _count == 0 ? 0 : _at[(int)((_count - 1) % Most)];
+}
+
+/// <summary>
+/// By how much arrivals in stretches of time scatter, relative to their mean: from the differences of neighbouring stretches, so that a
+/// load that grows slowly does not count as scatter. It halves in about twenty stretches.
+/// </summary>
+internal sealed class Swing
+{
+    private const double Weight = 1.0 / 32;
+
+    /// <summary>Differences before anything is known.</summary>
+    private const int DifferencesMin = 8;
+
+    private long _from;
+    private long _count;
+    private long _countBefore = -1;
+    private double _mean;
+    private double _square;
+    private int _seen;
+
+    /// <summary>Deviation over mean; null while nobody knows.</summary>
+    public double? Deviation => _seen < DifferencesMin || _mean <= 0 ? null : Math.Sqrt(_square / 2) / _mean;
+
+    /// <summary>An arrival, at a time that is no earlier than the last one's.</summary>
+    public void Observe(long at, long span)
+    {
+        if (_count == 0 && _countBefore < 0)
+        {
+            _from = at;
+        }
+
+        span = Math.Max(1, span);
+        // After a pause a few empty stretches say as much as all of them.
+        _from = Math.Max(_from, at - (DifferencesMin * span));
+        for (; at - _from >= span; _from += span)
+        {
+            Close();
+        }
+
+        _count++;
+    }
+
+    private void Close()
+    {
+        if (_countBefore >= 0)
+        {
+            var weight = Math.Max(Weight, 1.0 / ++_seen);
+            var difference = (double)(_count - _countBefore);
+            _square += weight * ((difference * difference) - _square);
+            _mean += weight * (((_count + _countBefore) / 2.0) - _mean);
+        }
+
+        (_countBefore, _count) = (_count, 0);
+    }
 }

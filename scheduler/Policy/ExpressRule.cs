@@ -22,7 +22,7 @@ internal sealed record ExpressWait(long Until) : ExpressStep;
 /// It defers on purpose only where that spares device time for others: while bulk has the device, a batch may wait for company for
 /// <see cref="PolicyOptions.ExpressDeferShare"/> of its target (<see cref="PolicyOptions.ExpressDeferMax"/> at most), and never beyond its latest start (Symphony's window: from
 /// due − l(b + 1), when waiting admits no more, to due − l(b)). Express alone is not deferred: it costs latency, and beside the
-/// look-ahead it gains nothing (README.md).
+/// look-ahead it gains nothing (README.md), unless more comes, and goes on coming, than all devices can serve.
 /// </para>
 /// </summary>
 internal sealed class ExpressRule(Backlog backlog, CostBook costs, Fleet fleet, PoolRule pools)
@@ -33,8 +33,12 @@ internal sealed class ExpressRule(Backlog backlog, CostBook costs, Fleet fleet, 
     /// <summary>Who sent express work may do so again: bulk batches stay short for this long.</summary>
     private static readonly TimeSpan ExpressExpectedFor = TimeSpan.FromMinutes(10);
 
-    /// <summary>Arrivals bunch: bulk takes a device only where express could also come this much faster.</summary>
-    private const double BurstFactor = 1.25;
+    /// <summary>
+    /// Arrivals bunch: bulk takes a device only where express could also come as much faster as it does in a busy stretch of a target's
+    /// length, which is two deviations more than the mean (<see cref="ArrivalRate.Swing"/>), at least and at most these.
+    /// </summary>
+    private const double BurstMin = 1.05;
+    private const double BurstMax = 1.25;
 
     /// <summary>How far ahead that is played, in express targets: what a device is taken for has had its effect by then.</summary>
     private const int SparesTargets = 4;
@@ -50,6 +54,9 @@ internal sealed class ExpressRule(Backlog backlog, CostBook costs, Fleet fleet, 
 
     /// <summary>The part of a batch that may be counted on to fill in time.</summary>
     private const double FilledShare = 0.95;
+
+    /// <summary>How far from the mean a calm or busy stretch is taken to be, in deviations: one in fifteen lies beyond.</summary>
+    private const double Deviations = 1.5;
 
     /// <summary>How much earlier than the estimated end of a bulk batch express is sent, in such batches: they scatter by some percent.</summary>
     private const double HoldEarly = 0.1;
@@ -77,7 +84,7 @@ internal sealed class ExpressRule(Backlog backlog, CostBook costs, Fleet fleet, 
             _models.Add(model);
         }
 
-        rate.Observe(now, units);
+        rate.Observe(now, units, Target);
         _relegated.Earn(1);
     }
 
@@ -128,6 +135,10 @@ internal sealed class ExpressRule(Backlog backlog, CostBook costs, Fleet fleet, 
             {
                 return aside;
             }
+        }
+        else if (FillUntil(queue, choice.Worker.Pool, now) is var full && full > now)
+        {
+            return new ExpressWait(full);
         }
         else if (WaitUntil(queue, head, choice, Math.Min(room, unitsMax), rowsMax, now) is { } until && until > now)
         {
@@ -321,7 +332,8 @@ internal sealed class ExpressRule(Backlog backlog, CostBook costs, Fleet fleet, 
         var look = _lookahead ??= new Lookahead { Time = _time };
         look.Clear();
         (look.Rate, look.UnitsMean, look.Target) = (rate?.PerTick(now) ?? 0, rate?.UnitsMean ?? 1, Target);
-        (look.RowsMax, look.UnitsMax, look.FloorMax) = (rowsMax, unitsMax, FloorMax(look.Rate, look.UnitsMean, pool));
+        (look.RowsMax, look.UnitsMax) = (rowsMax, unitsMax);
+        (look.FloorMin, look.FloorMax) = Floors(queue.Model, pool, now);
         foreach (var chunk in queue.First(ChunksSeenMax))
         {
             look.Add(chunk.Job.TargetAt, chunk.UnitsWaiting);
@@ -332,19 +344,58 @@ internal sealed class ExpressRule(Backlog backlog, CostBook costs, Fleet fleet, 
     }
 
     /// <summary>
-    /// Where more comes than the devices can serve, no floor is higher than what comes while a batch may wait for it (Symphony's target
-    /// size), less a share, since arrivals scatter: a higher one drops tasks for room that nobody fills.
+    /// The lowest and the highest floor that batches may be kept above, in tasks.
+    /// <list type="bullet">
+    /// <item>None is so high that a bunch of arrivals is dropped which the calm moment after it could serve: what a bunch brings beyond the mean
+    /// takes that share of a target to work off, and its tail has to have slack for the floor still.</item>
+    /// <item>Where more comes than the devices can serve, none is higher than what comes while a batch may wait for it (Symphony's target
+    /// size), less a share, since arrivals scatter: a higher one drops tasks for room that nobody fills.</item>
+    /// <item>Where more comes even in calm stretches, none is lower than that either, as far as larger batches are cheaper: the rush does not
+    /// pass, though a look-ahead that ends cannot see that.</item>
+    /// </list>
     /// </summary>
-    private double FloorMax(double perTick, double unitsMean, string pool)
+    private (double Min, double Max) Floors(ModelRef model, string pool, long now)
     {
-        if (perTick <= 0)
+        if (RateOf(model) is not { } rate || rate.PerTick(now) is not (> 0 and var perTick))
         {
-            return Lookahead.FloorsEnd;
+            return (1, Lookahead.FloorsEnd);
         }
 
-        var sustained = _time.UnitsSustained(Target, perTick * unitsMean);
-        var overload = Share(perTick * unitsMean, sustained, Workers(pool)) > 1;
-        return overload ? Math.Min(FilledShare * sustained / unitsMean, Lookahead.FloorsEnd) : Lookahead.FloorsEnd;
+        var (portion, unitsMean) = (fleet.Pools.Count > 1 ? Portion(model, pool) : 1, rate.UnitsMean);
+        _time.Set(costs.Of(pool, model), Options);
+        var bunch = Deviations * Bunching(rate.Swing, perTick * Target);
+        var most = bunch > 0 ? Math.Max(1, _time.UnitsWithin((long)((1 - bunch) * Target)) / unitsMean) : Lookahead.FloorsEnd;
+        var unitsPerTick = portion * perTick * unitsMean;
+        var (rowsMax, unitsMax) = Limits(model, pool);
+        var sustained = Math.Min(_time.UnitsSustained(Target, unitsPerTick), Math.Min(unitsMax, rowsMax * unitsMean));
+        var load = Share(unitsPerTick, sustained, Workers(pool));
+        if (load <= 1)
+        {
+            return (1, most);
+        }
+
+        most = Math.Min(FilledShare * sustained / unitsMean, most);
+        var lasts = rate.Swing is { } swing && load * (1 - (Deviations * swing)) > 1;
+        return (lasts ? Math.Min(most, _time.UnitsAmortised / unitsMean) : 1, most);
+    }
+
+    /// <summary>
+    /// By how much arrivals deviate from their mean beyond what chance explains: n that come independently deviate by 1/√n. Few
+    /// stretches may by chance show twice that variance, so as much counts as chance.
+    /// </summary>
+    private static double Bunching(double? swing, double mean) =>
+        swing is { } deviation ? Math.Sqrt(Math.Clamp((deviation * deviation) - (2 / mean), 0, 1)) : 0;
+
+    /// <summary>
+    /// Until when a batch waits to hold the lowest floor: in a rush that lasts a smaller one costs more tasks than it serves sooner. Never
+    /// beyond its latest start with one more (Symphony's window). In the past where there is nothing to wait for.
+    /// </summary>
+    private long FillUntil(ClassQueue queue, string pool, long now)
+    {
+        var (floor, _) = Floors(queue.Model, pool, now);
+        return queue.Chunks >= Math.Floor(floor)
+            ? now
+            : queue.DueShared - _time.Ticks(queue.Units + ((double)queue.Units / Math.Max(1, queue.Chunks))) - Options.ExpressLead.Ticks;
     }
 
     /// <summary>
@@ -355,7 +406,7 @@ internal sealed class ExpressRule(Backlog backlog, CostBook costs, Fleet fleet, 
     /// </summary>
     public bool Spares(FleetWorker worker, ModelRef bulkModel, TimeSpan batchTime, bool tight, long now)
     {
-        var (taken, sustained, setAside, spares) = (0.0, 0.0, 0.0, true);
+        var (taken, bunched, sustained, setAside, spares) = (0.0, 0.0, 0.0, 0.0, true);
         var workers = Workers(worker.Pool);
         foreach (var model in _models)
         {
@@ -371,21 +422,24 @@ internal sealed class ExpressRule(Backlog backlog, CostBook costs, Fleet fleet, 
             var (unitsMean, (rowsMax, unitsMax)) = (_rates[model].UnitsMean, Limits(model, worker.Pool));
             var most = Math.Min(unitsMax, rowsMax * unitsMean);
             var share = Share(perTick * unitsMean, Math.Max(unitsMean, Math.Min(_time.UnitsWithin(Target / 2), most)), workers);
+            var burst = Burst(model);
             taken += share;
+            bunched += burst * share;
             sustained += Share(
                 perTick * unitsMean,
                 Math.Max(unitsMean, Math.Min(_time.UnitsSustained(Target, perTick * unitsMean), most)),
                 workers
             );
-            setAside += model == bulkModel ? perTick * batchTime.Ticks : share * workers;
-            spares =
-                spares && (tight || taken <= BusyShare || taken * BurstFactor >= 1 || SparesNow(model, worker, portion, batchTime, now));
+            setAside += burst * (model == bulkModel ? perTick * batchTime.Ticks : share * workers);
+            spares = spares && (tight || taken <= BusyShare || bunched >= 1 || SparesNow(model, worker, portion, batchTime, now));
         }
 
         _left[worker.Pool] = (Math.Max(0, 1 - taken), Math.Max(0, 1 - sustained));
-        spares &= taken * BurstFactor < 1;
-        return spares && (!tight || BulkHeld(worker.Pool) + 1 <= workers - (BurstFactor * setAside));
+        spares &= bunched < 1;
+        return spares && (!tight || BulkHeld(worker.Pool) + 1 <= workers - setAside);
     }
+
+    private double Burst(ModelRef model) => Math.Clamp(1 + (2 * (_rates[model].Swing ?? 1)), BurstMin, BurstMax);
 
     /// <summary>The part of a model's express work that this pool can take, of what all pools that have the model can.</summary>
     private double Portion(ModelRef model, string name)
@@ -423,7 +477,7 @@ internal sealed class ExpressRule(Backlog backlog, CostBook costs, Fleet fleet, 
     {
         var (rowsMax, unitsMax) = Limits(model, worker.Pool);
         var look = Look(backlog.QueueOf(model, LatencyClass.Express), worker.Pool, rowsMax, unitsMax, now);
-        look.Rate *= BurstFactor * portion;
+        look.Rate *= Burst(model) * portion;
         var until = now + (SparesTargets * Target);
         var before = look.Missed(now, until);
         look.TakeDevice(now + batchTime.Ticks);

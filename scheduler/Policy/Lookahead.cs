@@ -48,7 +48,8 @@ internal sealed class Lookahead
     /// <summary>Tasks that one batch may hold.</summary>
     public double RowsMax { get; set; } = double.PositiveInfinity;
 
-    /// <summary>The highest floor that is compared, in tasks.</summary>
+    /// <summary>The lowest and the highest floor that are compared, in tasks.</summary>
+    public double FloorMin { get; set; } = 1;
     public double FloorMax { get; set; } = FloorsEnd;
 
     /// <summary>What a batch takes.</summary>
@@ -115,9 +116,10 @@ internal sealed class Lookahead
     public int StepAside(long now, out double missed)
     {
         var until = now + (HorizonTargets * Target);
-        var bestMissed = Missed(now, until, floor: 1, out var best);
-        var highest = Math.Floor(Math.Min(RowsMax, FloorMax));
-        for (var floor = 2.0; bestMissed > 0 && floor <= highest; floor = NextFloor(floor, highest))
+        var highest = Math.Max(1, Math.Floor(Math.Min(RowsMax, FloorMax)));
+        var lowest = Math.Clamp(Math.Floor(FloorMin), 1, highest);
+        var bestMissed = Missed(now, until, lowest, out var best);
+        for (var floor = lowest + 1; bestMissed > 0 && floor <= highest; floor = NextFloor(floor, highest))
         {
             var all = Missed(now, until, floor, out var aside);
             if (all < bestMissed - 1e-9)

@@ -40,6 +40,9 @@ internal sealed class Planner : IPolicy
     private readonly ExpressRule _express;
     private readonly PoolRule _pools;
     private readonly HashSet<ModelRef> _passed = [];
+
+    /// <summary>More urgent work that was not full yet, and the worker whose place it waits for, in this turn.</summary>
+    private readonly List<(FleetWorker Worker, ClassQueue[] Queues)> _early = [];
     private long _lastPlanAt;
     private long _wantAt;
     private long _wake;
@@ -59,6 +62,7 @@ internal sealed class Planner : IPolicy
         _pools = new PoolRule(_backlog, _fleet, _costs) { Options = options };
         _express = new ExpressRule(_backlog, _costs, _fleet, _pools) { Options = options };
         _backlog.NsPerUnit = NsPerUnit;
+        _pools.LeftShare = _express.LeftShareAtMost;
         _gate = new BulkGate(now.UtcTicks + options.WorkerLostAfter.Ticks);
         _lastPlanAt = now.UtcTicks;
         _wake = now.UtcTicks;
@@ -827,6 +831,7 @@ internal sealed class Planner : IPolicy
         }
 
         _passed.Clear();
+        _early.Clear();
         while (BulkRule.Next(_backlog, _passed) is { } queues)
         {
             var model = queues[0].Model;
@@ -851,7 +856,17 @@ internal sealed class Planner : IPolicy
                 // Too early to stage what is not full: look again when what runs is about to end.
                 WakeAt(now + worker.Lane(Lane.Bulk).Ahead(now) - _options.StageLead.Ticks);
                 _passed.Add(model);
+                _early.Add((worker, queues));
                 continue;
+            }
+
+            if (_early.FindIndex(e => e.Worker == worker) is >= 0 and var place)
+            {
+                // Less urgent work of another model would take the place that it waits for, and the next one, and so on.
+                queues = _early[place].Queues;
+                _early.RemoveAt(place);
+                batchTime = _express.BulkBatchTime(worker.Pool, queues[0].Model, now).Time;
+                bounds = new DispatchBounds(Lane.Bulk, _options.DispatchTimeTarget, batchTime, Reasons.BulkNext);
             }
 
             bounds = tight ? bounds with { Time = batchTime } : bounds;

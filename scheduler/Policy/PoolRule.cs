@@ -19,6 +19,9 @@ internal sealed class PoolRule(Backlog backlog, Fleet fleet, CostBook costs)
 
     public PolicyOptions Options { get; set; } = new();
 
+    /// <summary>The part of a pool's device time that express leaves.</summary>
+    public Func<string, double> LeftShare { get; set; } = static _ => 1;
+
     /// <summary>When a pool that is not needed yet may be.</summary>
     public long LookAgainAt { get; private set; } = long.MaxValue;
 
@@ -144,7 +147,7 @@ internal sealed class PoolRule(Backlog backlog, Fleet fleet, CostBook costs)
         for (var i = 0; i < count; i++)
         {
             var pace = costs.Pace(costs.Of(pools[i].Name, queue.Model), queue.Model, Options.BulkBatchTimeMax);
-            rate += pools[i].Workers / Math.Max(1, pace.Ns(units, tasks));
+            rate += LeftShare(pools[i].Name) * pools[i].Workers / Math.Max(1, pace.Ns(units, tasks));
         }
 
         return rate > 0 ? 1 / rate : double.PositiveInfinity;

@@ -119,7 +119,7 @@ internal static class JobsCommand
                 new[]
                 {
                     job.Id,
-                    job.Model,
+                    job.Route ?? job.Model,
                     job.Class,
                     job.Paused ? "paused" : job.State.Name(),
                     job.Tasks.ToString("N0", CultureInfo.InvariantCulture),

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Globalization;
 using System.Text.Json;
 using Pipeline.Hosting;
 
@@ -14,7 +15,7 @@ internal static class Listing
     {
         foreach (var member in answer.EnumerateObject().Where(m => m.Value.ValueKind != JsonValueKind.Null && m.Name != "object"))
         {
-            Console.WriteLine($"{member.Name}: {member.Value}");
+            Console.WriteLine($"{member.Name}: {Text(member.Value)}");
         }
     }
 
@@ -37,9 +38,14 @@ internal static class Listing
         return json;
     }
 
-    private static string Text(JsonElement value) =>
+    /// <summary>A moment as a table shows it: here and to the second.</summary>
+    public static string Moment(DateTimeOffset at) => at.ToLocalTime().ToString("yyyy-MM-dd HH:mm:ss", CultureInfo.InvariantCulture);
+
+    /// <summary>A value as a table shows it.</summary>
+    public static string Text(JsonElement value) =>
         value.ValueKind switch
         {
+            JsonValueKind.String when value.TryGetDateTimeOffset(out var at) => Moment(at),
             JsonValueKind.Array => string.Join(',', value.EnumerateArray()),
             JsonValueKind.Object => string.Join(' ', value.EnumerateObject().Select(m => $"{m.Name}={m.Value}")),
             _ => value.ToString(),

@@ -9,14 +9,20 @@ namespace Pipeline.Standalone.Client;
 /// <summary><c>prices</c>: what a million units are charged: <c>list</c>, and <c>set</c> for operators.</summary>
 internal static class PricesCommand
 {
-    public static Command Create(Connection connection) =>
-        new("prices", "What work is charged: list the prices, or set one.") { CreateList(connection), CreateSet(connection) };
+    public static Command Create(Connection connection)
+    {
+        var command = AsList(connection, new("prices", "What work is charged: list the prices, or set one."));
+        command.Add(AsList(connection, new("list", "List the prices, the last one set first.")));
+        command.Add(CreateSet(connection));
+        return command;
+    }
 
-    private static Command CreateList(Connection connection)
+    private static Command AsList(Connection connection, Command command)
     {
         var limit = new Option<int>("--limit", "-n") { Description = "How many, the last one set first", DefaultValueFactory = _ => 20 };
         var json = new Option<bool>("--json") { Description = "Print JSON, one object a line" };
-        var command = new Command("list", "List the prices, the last one set first.") { limit, json };
+        command.Add(limit);
+        command.Add(json);
         connection.AddTo(command);
         command.SetAction(
             async (parsed, stop) =>

@@ -58,14 +58,7 @@ internal static class RecurringCommand
                     CultureInfo.InvariantCulture,
                     $"{Path(parsed.GetValue(name)!)}/runs?limit={parsed.GetValue(limit)}"
                 );
-                var runs = (await client.ListAsync(path, stop)).Data;
-                if (!Listing.WriteJson(runs, parsed.GetValue(json)))
-                {
-                    PlainTable.Write(
-                        RunColumns,
-                        runs.Select(run => Array.ConvertAll(RunColumns, column => run.GetProperty(column).ToString()))
-                    );
-                }
+                Listing.Show((await client.ListAsync(path, stop)).Data, parsed.GetValue(json), RunColumns);
 
                 return ExitCode.Ok;
             }
@@ -109,13 +102,14 @@ internal static class RecurringCommand
                     Of(last, "started_at"),
                     Of(last, "duration_ms"),
                     work.GetProperty("running_since").ValueKind == JsonValueKind.Null ? Of(last, "outcome") : "(running)",
-                    work.GetProperty("paused").GetBoolean() ? "(paused)" : work.GetProperty("next_run_at").ToString(),
+                    work.GetProperty("paused").GetBoolean() ? "(paused)" : Listing.Text(work.GetProperty("next_run_at")),
                 };
             })
         );
     }
 
-    private static string Of(JsonElement run, string name) => run.ValueKind == JsonValueKind.Object ? run.GetProperty(name).ToString() : "";
+    private static string Of(JsonElement run, string name) =>
+        run.ValueKind == JsonValueKind.Object ? Listing.Text(run.GetProperty(name)) : "";
 
     private static string Path(string name) => $"recurring/{Uri.EscapeDataString(name)}";
 

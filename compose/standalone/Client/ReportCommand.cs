@@ -1,10 +1,12 @@
 using System.CommandLine;
+using System.Text.Json;
 
 namespace Pipeline.Standalone.Client;
 
-/// <summary><c>report</c>: what was promised and what was kept in a window, as JSON, CSV or a page with charts.</summary>
+/// <summary><c>report</c>: what was promised and what was kept in a window, as tables, JSON, CSV or a page with charts.</summary>
 internal static class ReportCommand
 {
+    private const string Text = "text";
     private static readonly string[] Formats = ["json", "csv", "html"];
 
     public static Command Create(Connection connection)
@@ -20,8 +22,8 @@ internal static class ReportCommand
         };
         var tz = new Option<string?>("--tz") { Description = "Time zone of days, weeks and months (default: UTC)" };
         var tenant = new Option<string?>("--tenant") { Description = "Operators: only this tenant" };
-        var format = new Option<string?>("--format") { Description = "json, csv or html (default: as --output ends, else json)" };
-        format.AcceptOnlyFromAmong(Formats);
+        var format = new Option<string?>("--format") { Description = "text, json, csv or html (default: as --output ends, else text)" };
+        format.AcceptOnlyFromAmong([Text, .. Formats]);
         var section = new Option<string?>("--section")
         {
             Description = "Of csv: rows, objectives, periods, stages, bands, outcomes, acceptance, breaches, exclusions",
@@ -43,6 +45,7 @@ internal static class ReportCommand
             async (parsed, stop) =>
             {
                 var file = parsed.GetValue(output);
+                var wanted = parsed.GetValue(format) ?? FormatOf(file);
                 (string Name, string? Value)[] asked =
                 [
                     ("from", parsed.GetValue(from)),
@@ -50,7 +53,7 @@ internal static class ReportCommand
                     ("by", parsed.GetValue(by)),
                     ("tz", parsed.GetValue(tz)),
                     ("tenant", parsed.GetValue(tenant)),
-                    ("format", parsed.GetValue(format) ?? FormatOf(file)),
+                    ("format", wanted == Text ? "json" : wanted),
                     ("section", parsed.GetValue(section)),
                 ];
                 using var client = connection.Open(parsed);
@@ -58,6 +61,11 @@ internal static class ReportCommand
                     asked.Where(a => a.Value is not null).Select(a => KeyValuePair.Create(a.Name, a.Value!)),
                     stop
                 );
+                if (wanted == Text)
+                {
+                    report = ReportTables.Of(JsonElement.Parse(report));
+                }
+
                 if (file is null)
                 {
                     await Console.Out.WriteAsync(report.EndsWith('\n') ? report : $"{report}\n");
@@ -73,5 +81,5 @@ internal static class ReportCommand
     }
 
     private static string FormatOf(FileInfo? file) =>
-        Formats.FirstOrDefault(format => string.Equals(file?.Extension, $".{format}", StringComparison.OrdinalIgnoreCase), "json");
+        Formats.FirstOrDefault(format => string.Equals(file?.Extension, $".{format}", StringComparison.OrdinalIgnoreCase), Text);
 }

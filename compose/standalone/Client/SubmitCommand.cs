@@ -34,6 +34,16 @@ internal static class SubmitCommand
         {
             Description = "CSV: the column that holds the custom_id (default: the line's number)",
         };
+        var maxCost = new Option<string?>("--max-cost")
+        {
+            Description = "US dollars it may be charged: refused above it, and ended where it would pass it",
+        };
+        var fallback = new Option<string?>("--fallback")
+        {
+            Description = "Beside --class express: standard or bulk, in place of a refusal",
+        };
+        fallback.AcceptOnlyFromAmong("standard", "bulk");
+        var group = new Option<string?>("--group") { Description = "The group of its tasks, to see what one of them costs in all" };
         var metadata = new Option<string[]>("--metadata") { Description = "key=value, kept with the job (several times)" };
         var webhook = new Option<string?>("--webhook") { Description = "Address to call when the job ends" };
         var idempotencyKey = new Option<string?>("--idempotency-key") { Description = "Submitting twice with the same key makes one job" };
@@ -55,7 +65,10 @@ internal static class SubmitCommand
             route,
             minQuality,
             latencyClass,
+            fallback,
             deadline,
+            maxCost,
+            group,
             format,
             column,
             idColumn,
@@ -90,6 +103,9 @@ internal static class SubmitCommand
                 AddIfGiven(parameters, "route", parsed.GetValue(route));
                 AddIfGiven(parameters, "min_quality", parsed.GetValue(minQuality));
                 AddIfGiven(parameters, "deadline", parsed.GetValue(deadline));
+                AddIfGiven(parameters, "fallback", parsed.GetValue(fallback));
+                AddIfGiven(parameters, "max_cost", parsed.GetValue(maxCost));
+                AddIfGiven(parameters, "group", parsed.GetValue(group));
                 AddIfGiven(parameters, "webhook", parsed.GetValue(webhook));
                 AddIfGiven(parameters, "reuse", parsed.GetValue(noReuse) ? "false" : null);
                 parameters.AddRange((parsed.GetValue(metadata) ?? []).Select(Metadata));
@@ -139,9 +155,7 @@ internal static class SubmitCommand
         Console.WriteLine($"job {job.Id}: {job.Tasks:N0} tasks for {job.Route ?? job.Model}, class {job.Class}");
         if (job.PredictedAt is { } predicted)
         {
-            Console.WriteLine(
-                $"predicted completion {predicted.ToLocalTime().ToString("yyyy-MM-dd HH:mm:ss", CultureInfo.InvariantCulture)}"
-            );
+            Console.WriteLine($"predicted completion {Listing.Moment(predicted)}");
         }
     }
 
@@ -188,8 +202,7 @@ internal static class SubmitCommand
             );
         }
 
-        static string Moment(DateTimeOffset? at) =>
-            at?.ToLocalTime().ToString("yyyy-MM-dd HH:mm:ss", CultureInfo.InvariantCulture) ?? "no worker";
+        static string Moment(DateTimeOffset? at) => at is { } then ? Listing.Moment(then) : "no worker";
         static string Money(long? pico) => pico is { } amount ? Cost.Format(amount) : "-";
     }
 

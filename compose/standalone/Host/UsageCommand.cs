@@ -15,8 +15,16 @@ internal static class UsageCommand
     public static Command Create()
     {
         var focus = new Option<bool>("--focus") { Description = "Write FOCUS 1.3 rows (Cost and Usage)", Required = true };
-        var from = new Option<string>("--from") { Description = "First UTC day, as 2026-01-31", Required = true };
-        var to = new Option<string>("--to") { Description = "Last UTC day", Required = true };
+        var from = new Option<string>("--from")
+        {
+            Description = "First UTC day, as 2026-01-31 (default: the first of this month)",
+            DefaultValueFactory = _ => Day(new DateOnly(DateTime.UtcNow.Year, DateTime.UtcNow.Month, 1)),
+        };
+        var to = new Option<string>("--to")
+        {
+            Description = "Last UTC day (default: today)",
+            DefaultValueFactory = _ => Day(DateOnly.FromDateTime(DateTime.UtcNow)),
+        };
         var csv = new Option<bool>("--csv") { Description = "Write CSV (the default)" };
         var json = new Option<bool>("--json") { Description = "Write a JSON array" };
         var origins = new Option<bool>("--origins") { Description = "Write origin charges, not split; never add them to the others" };
@@ -105,6 +113,8 @@ internal static class UsageCommand
         );
         return command;
     }
+
+    private static string Day(DateOnly day) => day.ToString("yyyy-MM-dd", CultureInfo.InvariantCulture);
 
     private static DateOnly? Day(string? text) =>
         DateOnly.TryParseExact(text, "yyyy-MM-dd", CultureInfo.InvariantCulture, DateTimeStyles.None, out var day) ? day : null;

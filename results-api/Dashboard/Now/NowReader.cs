@@ -5,6 +5,8 @@ using Pipeline.Hosting;
 using Pipeline.Migrations;
 using Pipeline.ResultsApi.Alerts;
 using Pipeline.ResultsApi.Jobs;
+using Pipeline.ResultsApi.Sla;
+using Pipeline.ResultsApi.Sla.Objectives;
 
 namespace Pipeline.ResultsApi.Dashboard.Now;
 
@@ -12,7 +14,13 @@ namespace Pipeline.ResultsApi.Dashboard.Now;
 /// Reads a <see cref="Snapshot"/>. Open jobs and chunks have indexes of their own, and what is recent is a range of time-ordered ids or
 /// of <c>finished_at</c>: what a look costs follows from what happens, not from what is stored.
 /// </summary>
-internal sealed class NowReader(NpgsqlDataSource database, Forecasts forecasts, DashboardOptions options, TimeProvider time)
+internal sealed class NowReader(
+    NpgsqlDataSource database,
+    Forecasts forecasts,
+    ObjectiveSet objectives,
+    DashboardOptions options,
+    TimeProvider time
+)
 {
     private const int DueMax = 8;
 
@@ -47,6 +55,12 @@ internal sealed class NowReader(NpgsqlDataSource database, Forecasts forecasts, 
         command.Parameters.Add(new() { Value = DateOnly.FromDateTime(time.GetUtcNow().UtcDateTime).AddDays(-30) });
         return await Rows.ReadAsync(command, row => (row.GetFieldValue<DateOnly>(0), row.GetString(1), row.GetInt64(2)), stop);
     }
+
+    /// <summary>The share of a class's jobs that has to be done within its target; the strictest, where several are set.</summary>
+    private double? JobsTarget(LatencyClass latencyClass) =>
+        objectives
+            .All.Where(o => o is { Indicator: Indicator.Jobs, Tenant: null, Model: null } && (o.Class is null || o.Class == latencyClass))
+            .Max(o => (double?)o.Target);
 
     private async Task<List<ClassNow>> ClassesAsync(DateTimeOffset now, CancellationToken stop)
     {
@@ -97,7 +111,8 @@ internal sealed class NowReader(NpgsqlDataSource database, Forecasts forecasts, 
                 row.GetInt64(6) / Snapshot.Window.TotalSeconds,
                 row.GetInt64(7),
                 row.IsDBNull(8) ? null : row.GetFieldValue<TimeSpan>(8),
-                row.IsDBNull(9) ? null : row.GetDouble(9)
+                row.IsDBNull(9) ? null : row.GetDouble(9),
+                JobsTarget(classes.First(c => c.Key.Name() == row.GetString(0)).Key)
             ),
             stop
         );

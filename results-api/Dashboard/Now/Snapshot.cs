@@ -31,6 +31,7 @@ public sealed record Snapshot
 /// <param name="EndedJobs">Jobs that ended in the window.</param>
 /// <param name="P95">From acceptance to end, 19 of 20 of those jobs; null where none ended.</param>
 /// <param name="InTarget">The part of them that ended within the class's target.</param>
+/// <param name="JobsTarget">The part that has to, by the objectives in force; null where none says.</param>
 public sealed record ClassNow(
     string Name,
     TimeSpan Target,
@@ -42,8 +43,13 @@ public sealed record ClassNow(
     double EndedPerSecond,
     long EndedJobs,
     TimeSpan? P95,
-    double? InTarget
-);
+    double? InTarget,
+    double? JobsTarget
+)
+{
+    /// <summary>Times as fast as allowed at which the error budget of <see cref="JobsTarget"/> goes; above 1 it will not last.</summary>
+    public double? BudgetBurn => JobsTarget is { } target && InTarget is { } part ? (1 - part) / (1 - target) : null;
+}
 
 /// <summary>The workers of one pool that live.</summary>
 /// <param name="Accounts">Parts of the booked time by account, 0 to 1.</param>

@@ -70,6 +70,28 @@ public sealed partial class CommandLineTests(StandaloneHost host)
     }
 
     [Fact]
+    public async Task Sends_a_budget_and_a_group_along_and_reports_what_was_promised_and_kept()
+    {
+        var file = Write("tasks.txt", "un\ndos\n");
+        var dear = (await host.RunAsync("submit", file, "-m", Model, "--max-cost", "0.000000000001")).Ended(Failed);
+        Assert.Contains("refused (422)", dear.Error, StringComparison.Ordinal);
+        Assert.Contains("max_cost: expected at least", dear.Error, StringComparison.Ordinal);
+
+        var submitted = (
+            await host.RunAsync("submit", file, "-m", Model, "-c", "express", "--fallback", "bulk", "--group", "run-1", "--watch", "--json")
+        ).Ended(Ok);
+        await using var database = host.Process.OpenDatabase();
+        await using var group = database.CreateCommand("SELECT group_name FROM jobs WHERE id = $1");
+        group.Parameters.Add(new() { Value = Guid.Parse(Field(submitted.Lines[0], "id")) });
+        Assert.Equal("run-1", await group.ExecuteScalarAsync(TestContext.Current.CancellationToken));
+
+        var report = (await host.RunAsync("report")).Ended(Ok);
+        Assert.Contains(report.Lines, line => line.StartsWith("OBJECTIVE ", StringComparison.Ordinal));
+        Assert.Contains(report.Lines, line => line.StartsWith("express-end-to-end median 500 ms ", StringComparison.Ordinal));
+        Assert.Equal("sla_report", Field((await host.RunAsync("report", "--format", "json")).Ended(Ok).Output, "object"));
+    }
+
+    [Fact]
     public async Task Lists_recurring_work_and_erases_a_job()
     {
         var works = (await host.RunAsync("recurring")).Ended(Ok);

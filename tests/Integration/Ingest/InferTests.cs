@@ -8,6 +8,7 @@ using Npgsql;
 using Pipeline.Contracts;
 using Pipeline.Hosting.Telemetry;
 using Pipeline.Ingest;
+using Pipeline.Ingest.Express;
 using Pipeline.Ingest.Storage;
 using Pipeline.Migrations;
 using Xunit;
@@ -117,6 +118,22 @@ public sealed class InferTests(InferTests.Door door) : IClassFixture<InferTests.
             500_000_000_000,
             await Host.Database.ScalarAsync<long>("SELECT max_cost_pico FROM jobs WHERE tenant = $1", Host.Tenant.Value)
         );
+    }
+
+    [Fact]
+    public async Task The_rehearsal_before_the_door_opens_goes_the_whole_way_and_leaves_nothing()
+    {
+        const string EventsEver = "SELECT last_value FROM events_id_seq";
+        using var accepted = await SendAsync(Three, ("Prefer", "respond-async"));
+        await WriteAsync(await Host.Scheduler.NextChunkAsync());
+        var (rows, events) = (await Host.CountRowsAsync(), await Host.Database.ScalarAsync<long>(EventsEver));
+        Assert.True(rows > 0);
+
+        await Host.Get<Rehearsal>().RehearseAsync(TestContext.Current.CancellationToken);
+
+        Assert.Equal(rows, await Host.CountRowsAsync());
+        Assert.True(await Host.Database.ScalarAsync<long>(EventsEver) > events, "Nothing was inserted and rolled back.");
+        Assert.Equal(0, Host.Get<Waiters>().Count);
     }
 
     [Fact]

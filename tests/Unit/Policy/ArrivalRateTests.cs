@@ -74,4 +74,72 @@ public class ArrivalRateTests
         Assert.Equal(0, rate.PerTick(1000));
         Assert.True(double.IsFinite(rate.PerTick(1001)));
     }
+
+    [Fact]
+    public void Even_arrivals_do_not_swing()
+    {
+        var rate = new ArrivalRate();
+        for (var i = 0; i < 4000; i++)
+        {
+            rate.Observe(i * 100, 1, span: 10_000);
+        }
+
+        Assert.InRange(rate.Swing!.Value, 0, 0.01);
+    }
+
+    [Fact]
+    public void A_load_that_grows_slowly_does_not_count_as_swing()
+    {
+        var (rate, at) = (new ArrivalRate(), 0.0);
+        for (var i = 0; i < 20_000; i++)
+        {
+            rate.Observe((long)(at += 100 * Math.Exp(-i / 10_000.0)), 1, span: 10_000);
+        }
+
+        Assert.InRange(rate.Swing!.Value, 0, 0.05); // It grew to seven times as much.
+    }
+
+    [Theory]
+    [InlineData(100, 0.07, 0.14)] // Poisson: a tenth, of a hundred in the mean.
+    [InlineData(10_000, 0.005, 0.015)]
+    public void Arrivals_by_chance_swing_by_the_root_of_their_number(int mean, double least, double most)
+    {
+        var (rate, chance, at) = (new ArrivalRate(), new Random(5), 0.0);
+        for (var i = 0; i < 60 * mean; i++)
+        {
+            rate.Observe((long)(at -= 1000 * Math.Log(1 - chance.NextDouble())), 1, span: 1000L * mean);
+        }
+
+        Assert.InRange(rate.Swing!.Value, least, most);
+    }
+
+    [Fact]
+    public void Bunches_swing_by_the_root_of_theirs()
+    {
+        var (rate, chance, at) = (new ArrivalRate(), new Random(5), 0.0);
+        for (var i = 0; i < 1000; i++)
+        {
+            at -= 16_000 * Math.Log(1 - chance.NextDouble());
+            for (var j = 0; j < 16; j++)
+            {
+                rate.Observe((long)at, 1, span: 160_000);
+            }
+        }
+
+        Assert.InRange(rate.Swing!.Value, 0.22, 0.45); // Ten bunches in the mean: 0.32.
+    }
+
+    [Fact]
+    public void Nobody_knows_the_swing_of_a_few_stretches_and_a_long_pause_is_no_trouble()
+    {
+        var rate = new ArrivalRate();
+        for (var i = 0; i < 500; i++)
+        {
+            rate.Observe(i * 100, 1, span: 10_000);
+        }
+
+        Assert.Null(rate.Swing);
+        rate.Observe(TimeSpan.TicksPerDay * 365, 1, span: 10_000);
+        Assert.True(rate.Swing is null or >= 0);
+    }
 }

@@ -71,6 +71,16 @@ public class LookaheadTests
     }
 
     [Fact]
+    public void A_floor_may_be_the_only_one()
+    {
+        var look = Of(0, [8, 18, 18, 18], 0);
+        Assert.Equal(0, look.StepAside(0, out _));
+
+        look.FloorMin = look.FloorMax = 4;
+        Assert.Equal(1, look.StepAside(0, out _));
+    }
+
+    [Fact]
     public void What_comes_before_the_horizon_counts_to_its_end()
     {
         // Five tasks and a half come in the millisecond; the device is free long after it, and late for all of them.

@@ -226,6 +226,46 @@ public class PlannerTests
     }
 
     [Fact]
+    public void A_small_job_takes_the_next_place_though_it_is_not_full_where_another_models_bulk_would()
+    {
+        var other = new ModelRef("classifier", "1.0.0");
+        var world = new PolicyWorld().Knows().Knows(other);
+        world.Worker(PolicyWorld.Model, other);
+        for (var no = 0; no < 100; no++)
+        {
+            world.Chunk();
+        }
+
+        var sent = world.Sends(); // A second runs, a second is staged.
+        world.Chunk(tasks: 10, model: other, latencyClass: LatencyClass.Standard);
+        Assert.Empty(world.Sends());
+        world.Finish(sent[0]);
+
+        var next = Assert.Single(world.Sends());
+        Assert.Equal((other, Reasons.BulkNext), (next.Model, next.Reason));
+        world.Finish(sent[1]);
+        Assert.Equal(PolicyWorld.Model, Assert.Single(world.Sends()).Model);
+    }
+
+    [Fact]
+    public void A_small_job_waits_for_company_where_nothing_else_wants_the_place()
+    {
+        var other = new ModelRef("classifier", "1.0.0");
+        var world = new PolicyWorld().Knows().Knows(other);
+        world.Worker(PolicyWorld.Model, other);
+        for (var no = 0; no < 15; no++)
+        {
+            world.Chunk();
+        }
+
+        world.Sends(); // about 770 ms
+        world.Chunk(tasks: 10);
+        world.Chunk(tasks: 10, model: other, latencyClass: LatencyClass.Standard);
+
+        Assert.Empty(world.Sends());
+    }
+
+    [Fact]
     public void The_last_work_of_a_job_is_shared_by_idle_workers()
     {
         var world = new PolicyWorld().Knows();

@@ -79,6 +79,87 @@ public sealed class TightTargetTests
         Assert.Contains(world.Sends(), s => s.Lane == Lane.Bulk);
     }
 
+    [Fact]
+    public void Bulk_takes_a_device_beside_express_that_comes_evenly_and_not_beside_express_in_bunches()
+    {
+        // 0.85 of one device's time: a quarter more would not find room, a twentieth more does.
+        Assert.Contains(Sent(bunch: 1), s => s.Lane == Lane.Bulk);
+        Assert.DoesNotContain(Sent(bunch: 300), s => s.Lane == Lane.Bulk);
+
+        static IReadOnlyList<Dispatch> Sent(int bunch)
+        {
+            var world = new PolicyWorld(Options(TimeSpan.FromMilliseconds(250))).Knows(profile: Slow);
+            world.Worker();
+            for (var i = 0; i < 4000; i += bunch)
+            {
+                for (var j = 0; j < bunch; j++)
+                {
+                    world.Chunk(tasks: 1, unitsPerTask: 1, latencyClass: LatencyClass.Express);
+                }
+
+                for (var sent = world.Sends(); sent.Count > 0; sent = world.Sends())
+                {
+                    sent.ToList().ForEach(s => world.Finish(s, SliceOutcome.Done, Batch(s.Slices.Count)));
+                }
+
+                world.Wait(bunch * TimeSpan.FromMilliseconds(1.22));
+            }
+
+            world.Chunk(unitsPerTask: 1);
+            return world.Sends();
+        }
+
+        static BatchFact Batch(int tasks) => new(tasks, tasks, tasks, (5 + tasks) * 1_000_000L);
+    }
+
+    [Fact]
+    public void A_dearer_pool_joins_where_express_leaves_the_cheaper_one_too_little_for_what_is_due()
+    {
+        // Express takes half of both; a minute's work due in 100 s would fit one device that had nothing else to do.
+        var world = new PolicyWorld(Options(TimeSpan.FromMilliseconds(250))).Knows(profile: Slow);
+        var dearer = new WorkerId(new Guid("00000000-0000-7000-9000-00000000ffff"));
+        world.Worker();
+        world.Beat(dearer, pool: "other");
+        Arrive(world, every: TimeSpan.FromMilliseconds(1.04), count: 2000);
+        for (var no = 0; no < 118; no++)
+        {
+            world.Chunk(unitsPerTask: 1, deadline: TimeSpan.FromSeconds(100));
+        }
+
+        var first = world.Sends();
+        world.Wait(TimeSpan.FromMilliseconds(300));
+        var then = world.Sends();
+
+        Assert.DoesNotContain(first, s => s.Worker == dearer);
+        Assert.Contains(then, s => s.Worker == dearer && s.Lane == Lane.Bulk);
+    }
+
+    [Fact]
+    public void In_a_rush_that_lasts_a_batch_waits_until_it_is_worth_a_device()
+    {
+        // Twice what a device can serve: batches of thirty take 35 of 62 ms.
+        var world = new PolicyWorld(Options(TimeSpan.FromMilliseconds(62))).Knows(profile: Slow);
+        world.Worker();
+        Arrive(world, TimeSpan.FromMilliseconds(0.5), count: 2000);
+        world.Wait(TimeSpan.FromMilliseconds(0.5));
+        world.Chunk(tasks: 1, unitsPerTask: 1, latencyClass: LatencyClass.Express);
+
+        Assert.Empty(world.Sends());
+        var wake = world.Planner.NextWake(world.Now);
+        Assert.InRange((wake - world.Now).TotalMilliseconds, 1, 62 - 7);
+        world.Wait(wake - world.Now);
+        Assert.Single(world.Sends());
+    }
+
+    [Fact]
+    public void What_calm_arrivals_leave_behind_is_sent_at_once()
+    {
+        var world = Busy(TimeSpan.FromMilliseconds(62));
+        world.Chunk(tasks: 1, unitsPerTask: 1, latencyClass: LatencyClass.Express);
+
+        Assert.Single(world.Sends());
+    }
+
     /// <summary>Four devices, all free, that express has come to at 250 tasks a second.</summary>
     private static PolicyWorld Busy(TimeSpan target)
     {

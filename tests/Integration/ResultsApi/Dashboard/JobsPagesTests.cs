@@ -346,6 +346,22 @@ public sealed class JobsPagesTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task The_page_Now_says_how_fast_the_error_budget_of_a_class_goes()
+    {
+        var (soon, late) = (await _ingest.SubmitAsync(1), await _ingest.SubmitAsync(1));
+        const string End =
+            "UPDATE jobs SET state = 'completed', open_chunks = 0, succeeded = 1, failed = 0, expired = 0, cancelled = 0, cost_pico = 0, "
+            + "started_at = queued_at, finished_at = now()";
+        await _host.Database.ExecuteAsync($"{End} WHERE id = '{soon}'");
+        await _host.Database.ExecuteAsync($"{End}, queued_at = now() - interval '9 days' WHERE id = '{late}'");
+
+        var page = (await _operator.GetAsync("/dashboard/now")).Body;
+
+        // Half of them were late; one in a hundred may be.
+        Assert.Contains("<span class=\"alarm\">50 ×</span>", System.Net.WebUtility.HtmlDecode(page), StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task The_live_page_moves()
     {
         await _ingest.SubmitAsync(7);
