@@ -9,8 +9,7 @@ internal sealed class CachingTenants(NpgsqlDataSource database, TimeProvider tim
 {
     private readonly Recent<HashSet<TenantId>> _tenants = new(stop => TenantCaches.TenantsAsync(database, stop), time);
 
-    public async ValueTask<bool> ContainsAsync(TenantId tenant, CancellationToken stop) =>
-        (await _tenants.GetAsync(stop)).Contains(tenant);
+    public async ValueTask<bool> ContainsAsync(TenantId tenant, CancellationToken stop) => (await _tenants.GetAsync(stop)).Contains(tenant);
 
     /// <summary>Its next answer is read anew: a cache was turned on or off here.</summary>
     public void Forget() => _tenants.Forget();

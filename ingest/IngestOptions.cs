@@ -212,9 +212,19 @@ internal sealed record IngestOptions
         );
         mistakes.Expect(ExpressBodyBytesMax is >= 1 and <= 64 * MiB, nameof(ExpressBodyBytesMax), "1 to 67108864", ExpressBodyBytesMax);
         mistakes.Expect(InlinePayloadBytesMax is >= 0 and <= MiB, nameof(InlinePayloadBytesMax), "0 to 1048576", InlinePayloadBytesMax);
-        mistakes.Expect(KeyRatePerSecond is >= 1 and <= ApiKeyLimits.Most, nameof(KeyRatePerSecond), $"1 to {ApiKeyLimits.Most}", KeyRatePerSecond);
+        mistakes.Expect(
+            KeyRatePerSecond is >= 1 and <= ApiKeyLimits.Most,
+            nameof(KeyRatePerSecond),
+            $"1 to {ApiKeyLimits.Most}",
+            KeyRatePerSecond
+        );
         mistakes.Expect(KeyBurstMax is >= 1 and <= ApiKeyLimits.Most, nameof(KeyBurstMax), $"1 to {ApiKeyLimits.Most}", KeyBurstMax);
-        mistakes.Expect(KeyConcurrentMax is >= 1 and <= ApiKeyLimits.Most, nameof(KeyConcurrentMax), $"1 to {ApiKeyLimits.Most}", KeyConcurrentMax);
+        mistakes.Expect(
+            KeyConcurrentMax is >= 1 and <= ApiKeyLimits.Most,
+            nameof(KeyConcurrentMax),
+            $"1 to {ApiKeyLimits.Most}",
+            KeyConcurrentMax
+        );
         mistakes.Expect(ExpressGroupMax is >= 1 and <= 1024, nameof(ExpressGroupMax), "1 to 1024", ExpressGroupMax);
         mistakes.Expect(ExpressWriters is >= 1 and <= 64, nameof(ExpressWriters), "1 to 64", ExpressWriters);
         mistakes.Expect(

@@ -28,7 +28,9 @@ public sealed class ApiKeys(NpgsqlDataSource database, TimeProvider time)
             return known.Caller;
         }
 
-        await using var command = database.CreateCommand("SELECT id, tenant, operator FROM api_keys WHERE hash = $1 AND revoked_at IS NULL");
+        await using var command = database.CreateCommand(
+            "SELECT id, tenant, operator FROM api_keys WHERE hash = $1 AND revoked_at IS NULL"
+        );
         command.Parameters.AddWithValue(Hash(key));
         await using var reader = await command.ExecuteReaderAsync(stop);
         if (!await reader.ReadAsync(stop))

@@ -33,9 +33,6 @@ internal sealed class KeyUse
 {
     private static readonly TimeSpan ConcurrentAfter = TimeSpan.FromSeconds(1);
 
-    /// <summary>So that who waits as long as was told is not refused for a rounding.</summary>
-    private const double Rounding = 1e-6;
-
     private readonly Lock _lock = new();
     private KeyLimit _limit;
     private double _left;
@@ -49,7 +46,7 @@ internal sealed class KeyUse
         {
             _left = Filled(limit, now);
             (_limit, _at) = (limit, now);
-            if (_left < 1 - Rounding)
+            if (_left < 1 - Rounding(limit))
             {
                 return new(KeyVerdict.TooOften, 0, TimeSpan.FromSeconds((1 - _left) / limit.RatePerSecond));
             }
@@ -79,9 +76,12 @@ internal sealed class KeyUse
     {
         lock (_lock)
         {
-            return _underWay == 0 && Filled(_limit, now) >= _limit.BurstMax - Rounding;
+            return _underWay == 0 && Filled(_limit, now) >= _limit.BurstMax - Rounding(_limit);
         }
     }
+
+    /// <summary>What a clock of whole ticks may lose: who waits as long as was told is not refused for a rounding.</summary>
+    private static double Rounding(KeyLimit limit) => 1e-9 + (1.5 * limit.RatePerSecond / TimeSpan.TicksPerSecond);
 
     /// <summary>What time has put in since, at the rate that holds now.</summary>
     private double Filled(KeyLimit limit, TimeSpan now) =>

@@ -136,7 +136,7 @@ internal sealed partial class Rehearsal(
     private DefaultHttpContext Request(TenantId tenant, string method, byte[] body)
     {
         var http = new DefaultHttpContext { RequestServices = services };
-        http.ActAs(new Caller(tenant, IsOperator: false));
+        http.ActAs(new Caller(Guid.Empty, tenant, IsOperator: false));
         http.Request.Method = method;
         http.Request.ContentType = "application/json";
         http.Request.ContentLength = body.Length;

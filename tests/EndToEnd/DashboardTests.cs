@@ -214,6 +214,8 @@ public sealed partial class DashboardTests(RunningSystem system) : IAsyncLifetim
         await _page.GetByLabel("All that fit").SelectOptionAsync("change");
         await _page.GetByRole(AriaRole.Button, new() { Name = "Preview" }).ClickAsync();
         await _page.GetByLabel("Deadline").FillAsync("30h");
+        await _page.GetByRole(AriaRole.Button, new() { Name = "Estimate" }).ClickAsync();
+        await Assertions.Expect(_page.GetByText("What it would take")).ToBeVisibleAsync();
         await _page.GetByLabel("Why?").FillAsync("it may wait");
         await LookHereAsync("bulk-change");
         await _page.GetByRole(AriaRole.Button, new() { Name = "Change class or deadline 1 job" }).ClickAsync();

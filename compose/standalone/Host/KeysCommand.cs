@@ -115,7 +115,9 @@ internal static class KeysCommand
 
         PlainTable.Write(
             ["tenant", "key", "a second", "at once", "at the same time"],
-            [[Text("tenant"), $"{Text("key")}…", Text("rate_per_second"), Text("burst_max"), Text("concurrent_max")]]
+            [
+                [Text("tenant"), $"{Text("key")}…", Text("rate_per_second"), Text("burst_max"), Text("concurrent_max")],
+            ]
         );
 
         string Text(string name) => kept.GetProperty(name) is { ValueKind: not JsonValueKind.Null } value ? value.ToString() : "(default)";

@@ -74,7 +74,12 @@ internal sealed class BulkActions(NpgsqlDataSource database, DashboardOptions op
             """;
         return await Rows.ReadAsync(
             command,
-            row => new EstimatedJob(row.GetGuid(0), new TenantId(row.GetGuid(1)), row.GetString(2), row.IsDBNull(3) ? null : row.GetInt64(3)),
+            row => new EstimatedJob(
+                row.GetGuid(0),
+                new TenantId(row.GetGuid(1)),
+                row.GetString(2),
+                row.IsDBNull(3) ? null : row.GetInt64(3)
+            ),
             stop
         );
     }

@@ -1,5 +1,4 @@
 using System.Collections.Concurrent;
-using Npgsql;
 using Pipeline.Contracts;
 using Pipeline.ResultsApi.Dashboard.Jobs;
 using Pipeline.ResultsApi.Jobs;
@@ -61,7 +60,8 @@ public sealed record BulkEstimate
     private static bool IsRefused(JobChangeAsk change, bool moves, RestInClass then, RestEstimate rest) =>
         moves
             ? then.Admission != RestInClass.Accepted && (change.Deadline is not null || then.Class == LatencyClass.Express.Name())
-            : change.Deadline is not null && rest.Classes.Single(c => c.Class == LatencyClass.Bulk.Name()).Admission != RestInClass.Accepted;
+            : change.Deadline is not null
+                && rest.Classes.Single(c => c.Class == LatencyClass.Bulk.Name()).Admission != RestInClass.Accepted;
 
     private static DateTimeOffset? Later(DateTimeOffset? a, DateTimeOffset? b) => a is null || b > a ? b ?? a : a;
 }
@@ -75,7 +75,7 @@ internal sealed record EstimatedJob(Guid Id, TenantId Tenant, string Class, long
 /// <see cref="DashboardOptions.EstimateJobsMax"/> of them, for <see cref="DashboardOptions.EstimateTimeMax"/>. They are drawn from all that
 /// would be changed, in an order that has to do with nothing, so those that there was time for stand for the others.
 /// </summary>
-internal sealed class BulkEstimates(NpgsqlDataSource database, BulkActions actions, IngestClient ingest, DashboardOptions options, TimeProvider time)
+internal sealed class BulkEstimates(BulkActions actions, IngestClient ingest, DashboardOptions options, TimeProvider time)
 {
     public async Task<BulkEstimate> OfAsync(JobFilter filter, JobChangeAsk change, CancellationToken stop)
     {

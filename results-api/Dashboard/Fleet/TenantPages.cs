@@ -236,7 +236,10 @@ internal static class TenantPages
             actor,
             deed,
             request,
-            body => Task.FromResult<(string?, object?)>((null, Told(Kept(body, "rate_per_second"), Kept(body, "burst_max"), Kept(body, "concurrent_max")))),
+            body =>
+                Task.FromResult<(string?, object?)>(
+                    (null, Told(Kept(body, "rate_per_second"), Kept(body, "burst_max"), Kept(body, "concurrent_max")))
+                ),
             http.RequestAborted
         );
         return outcome.Done

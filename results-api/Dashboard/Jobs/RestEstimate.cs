@@ -8,7 +8,13 @@ namespace Pipeline.ResultsApi.Dashboard.Jobs;
 public sealed record RestEstimate(long Tasks, long Units, DateTimeOffset Deadline, IReadOnlyList<RestInClass> Classes)
 {
     /// <param name="deadline">Another than its own; null or empty for that.</param>
-    internal static async Task<RestAnswer> AskAsync(IngestClient ingest, TenantId tenant, Guid job, string? deadline, CancellationToken stop)
+    internal static async Task<RestAnswer> AskAsync(
+        IngestClient ingest,
+        TenantId tenant,
+        Guid job,
+        string? deadline,
+        CancellationToken stop
+    )
     {
         var path = $"v1/jobs/{job}/estimate{(string.IsNullOrEmpty(deadline) ? "" : $"?deadline={Uri.EscapeDataString(deadline)}")}";
         try
@@ -19,7 +25,11 @@ public sealed record RestEstimate(long Tasks, long Units, DateTimeOffset Deadlin
                 : new(
                     null,
                     AuditedIngest.Text(body, "detail") ?? $"ingest answered {(int)status}",
-                    IsRefusal: status < HttpStatusCode.InternalServerError
+                    IsRefusal: status
+                        is HttpStatusCode.NotFound
+                            or HttpStatusCode.Conflict
+                            or HttpStatusCode.BadRequest
+                            or HttpStatusCode.UnprocessableEntity
                 );
         }
         catch (HttpRequestException e)

@@ -34,7 +34,14 @@ public sealed class KeyLimitsTests(IngestDoor door) : IClassFixture<IngestDoor>,
         Assert.Equal("\"rate\";q=1000;w=1, \"concurrent\";q=1000;qu=\"concurrent-requests\"", (await AskAsync(_slow, "{}")).Policy);
 
         // Of the 1,999 that the option still left, the key has its own burst from now on.
-        var (status, kept) = await SetAsync(new { rate_per_second = 1, burst_max = 2, concurrent_max = 7 });
+        var (status, kept) = await SetAsync(
+            new
+            {
+                rate_per_second = 1,
+                burst_max = 2,
+                concurrent_max = 7,
+            }
+        );
         Assert.Equal((HttpStatusCode.OK, 1, 2, 7), (status, Limit("rate_per_second"), Limit("burst_max"), Limit("concurrent_max")));
         var slow = new[] { await AskAsync(_slow, "{}"), await AskAsync(_slow, "{}"), await AskAsync(_slow, "{}") };
         var other = new[] { await AskAsync(Host.Key, "{}"), await AskAsync(Host.Key, "{}"), await AskAsync(Host.Key, "{}") };
@@ -92,10 +99,7 @@ public sealed class KeyLimitsTests(IngestDoor door) : IClassFixture<IngestDoor>,
         var (status, problem) = await SetAsync(JsonElement.Parse(body));
 
         var mistake = problem.FirstMistake();
-        Assert.Equal(
-            (HttpStatusCode.BadRequest, field, expected, given),
-            (status, mistake.Field, mistake.Expected, mistake.Given)
-        );
+        Assert.Equal((HttpStatusCode.BadRequest, field, expected, given), (status, mistake.Field, mistake.Expected, mistake.Given));
         Assert.Equal(0, await LimitedAsync());
     }
 

@@ -73,7 +73,12 @@ public sealed class KeyUseTests
     [Fact]
     public void What_a_key_has_none_of_its_own_is_as_the_options_say()
     {
-        var options = new IngestOptions { KeyRatePerSecond = 7, KeyBurstMax = 8, KeyConcurrentMax = 9 };
+        var options = new IngestOptions
+        {
+            KeyRatePerSecond = 7,
+            KeyBurstMax = 8,
+            KeyConcurrentMax = 9,
+        };
 
         Assert.Equal(new KeyLimit(7, 8, 9), KeyLimit.Of(null, options));
         Assert.Equal(new KeyLimit(7, 1, 9), KeyLimit.Of(new ApiKeyLimits(null, 1, null), options));

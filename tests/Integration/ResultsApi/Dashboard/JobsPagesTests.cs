@@ -250,7 +250,12 @@ public sealed class JobsPagesTests : IAsyncLifetime
     {
         var (small, large) = (await _ingest.SubmitAsync(), await _ingest.SubmitAsync(3_000));
         _ingest.Forecast();
-        var preview = await _operator.GetAsync("/dashboard/bulk/preview?action=change&state=queued");
+        var asked = await _operator.GetAsync("/dashboard/bulk/preview?action=change&state=queued");
+        Assert.DoesNotContain("Why?", asked.Body, StringComparison.Ordinal);
+        var preview = await _operator.GetAsync("/dashboard/bulk/preview?action=change&state=queued&to_class=standard&to_deadline=1s");
+        Assert.Contains("2 of 2", preview.Body, StringComparison.Ordinal);
+        Assert.Contains("<p class=\"big alarm\">1</p><p class=\"hint\">would stay as they are</p>", preview.Body, StringComparison.Ordinal);
+        Assert.Contains("Their rest is charged", preview.Body, StringComparison.Ordinal);
         (string, string)[] fields = [("action", "change"), ("query", preview.Query), ("reason", "the board meets")];
 
         await _operator.PostAsync("/dashboard/bulk", preview, fields);
@@ -274,6 +279,23 @@ public sealed class JobsPagesTests : IAsyncLifetime
                 "SELECT string_agg(done::text, ' ' ORDER BY done) FROM audit WHERE action = 'job.change' AND reason = 'the board meets'"
             )
         );
+    }
+
+    [Fact]
+    public async Task An_estimate_of_many_jobs_that_takes_too_long_leaves_the_change_to_be_made_without()
+    {
+        await _ingest.SubmitAsync();
+        await using var hasty = await DashboardHost.StartBesideAsync(
+            _ingest.Database,
+            ("Ingest", _ingest.Address.ToString()),
+            ("EstimateTimeMax", "00:00:00")
+        );
+        var browser = await hasty.SignInAsync(OperatorRole.Operator);
+
+        var preview = (await browser.GetAsync("/dashboard/bulk/preview?action=change&to_class=standard")).Body;
+
+        Assert.Contains("Ingest told of no job in time.", preview, StringComparison.Ordinal);
+        Assert.Contains("Why?", preview, StringComparison.Ordinal);
     }
 
     [Fact]

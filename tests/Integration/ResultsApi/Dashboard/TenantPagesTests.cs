@@ -57,6 +57,49 @@ public sealed partial class TenantPagesTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task Limits_of_a_key_are_set_through_ingest_and_audited_with_what_they_were()
+    {
+        await _host.Database.ExecuteAsync("UPDATE api_keys SET burst_max = 9 WHERE tenant = $1 AND NOT operator", _ingest.Tenant.Value);
+        var id = await _host.Database.ScalarAsync<Guid>(
+            "SELECT id FROM api_keys WHERE tenant = $1 AND burst_max = 9",
+            _ingest.Tenant.Value
+        );
+        var page = await _admin.GetAsync($"{Tenant}?limits={id}");
+        Assert.Contains("name=\"burst_max\" inputmode=\"numeric\" maxlength=\"10\" value=\"9\"", page.Body, StringComparison.Ordinal);
+
+        await SetAsync("0");
+        Assert.Contains("Not set", (await _admin.GetAsync(Tenant)).Body, StringComparison.Ordinal);
+        await SetAsync("25");
+
+        Assert.Equal("25,,4", await LimitsAsync());
+        Assert.Equal(
+            "9 25",
+            await _host.Database.ScalarAsync<string>(
+                "SELECT (before ->> 'burst_max') || ' ' || (after ->> 'rate_per_second') FROM audit WHERE action = 'key.limit' AND done"
+            )
+        );
+        var other = await _host.SignInAsync(OperatorRole.Operator);
+        Assert.DoesNotContain("Set limits", (await other.GetAsync($"{Tenant}?limits={id}")).Body, StringComparison.Ordinal);
+
+        Task SetAsync(string rate) =>
+            _admin.PostAsync(
+                $"{Tenant}/limits",
+                page,
+                ("key", id.ToString()),
+                ("rate_per_second", rate),
+                ("burst_max", ""),
+                ("concurrent_max", "4"),
+                ("reason", "too loud")
+            );
+
+        Task<string?> LimitsAsync() =>
+            _host.Database.ScalarAsync<string>(
+                "SELECT concat_ws(',', rate_per_second, coalesce(burst_max::text, ''), concurrent_max) FROM api_keys WHERE id = $1",
+                id
+            );
+    }
+
+    [Fact]
     public async Task An_admin_makes_a_tenant_and_nobody_makes_it_twice()
     {
         Assert.Contains("/dashboard/tenants/new", (await _admin.GetAsync("/dashboard/tenants")).Body, StringComparison.Ordinal);
