@@ -10,9 +10,14 @@ internal sealed class Recent<T>(Func<CancellationToken, Task<T>> read, TimeProvi
     private volatile Known? _known;
     private int _forgotten;
 
-    public async ValueTask<T> GetAsync(CancellationToken stop)
+    /// <summary>As they were read last, without a query; null where they were not, or are forgotten.</summary>
+    public T? Last => _known is { } known && known.Forgotten == Volatile.Read(ref _forgotten) ? known.Rows : null;
+
+    /// <param name="freshFor">Another age than usual: who misses a row looks again sooner.</param>
+    public async ValueTask<T> GetAsync(CancellationToken stop, TimeSpan? freshFor = null)
     {
-        if (Fresh is { } known)
+        var most = freshFor ?? _freshFor;
+        if (Fresh(most) is { } known)
         {
             return known.Rows;
         }
@@ -20,7 +25,7 @@ internal sealed class Recent<T>(Func<CancellationToken, Task<T>> read, TimeProvi
         await _reading.WaitAsync(stop);
         try
         {
-            if (Fresh is { } now)
+            if (Fresh(most) is { } now)
             {
                 return now.Rows;
             }
@@ -41,10 +46,8 @@ internal sealed class Recent<T>(Func<CancellationToken, Task<T>> read, TimeProvi
 
     public void Dispose() => _reading.Dispose();
 
-    private Known? Fresh =>
-        _known is { } known && known.Forgotten == Volatile.Read(ref _forgotten) && time.GetElapsedTime(known.ReadAt) < _freshFor
-            ? known
-            : null;
+    private Known? Fresh(TimeSpan most) =>
+        _known is { } known && known.Forgotten == Volatile.Read(ref _forgotten) && time.GetElapsedTime(known.ReadAt) < most ? known : null;
 
     private sealed record Known(T Rows, long ReadAt, int Forgotten);
 }

@@ -59,7 +59,6 @@ internal static class RecurringCommand
                     $"{Path(parsed.GetValue(name)!)}/runs?limit={parsed.GetValue(limit)}"
                 );
                 Listing.Show((await client.ListAsync(path, stop)).Data, parsed.GetValue(json), RunColumns);
-
                 return ExitCode.Ok;
             }
         );
