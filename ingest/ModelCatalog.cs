@@ -12,17 +12,14 @@ internal sealed class ModelCatalog(NpgsqlDataSource database, TimeProvider time)
     /// <summary>Models named in a message at most.</summary>
     private const int NamesMax = 50;
 
-    /// <summary>Requests for a model that does not exist read the table this often at most.</summary>
-    private static readonly TimeSpan ReadAgainAfter = TimeSpan.FromMilliseconds(100);
-
     private readonly Recent<IReadOnlyList<RegisteredModel>> _models = new(
         async stop => await ModelRegistry.ReadAllAsync(database, stop),
         time
     );
 
     /// <summary>The model of that name, at its current version, or of that <c>name@version</c>; null where none is registered.</summary>
-    public async ValueTask<ModelManifest?> FindAsync(string nameOrRef, CancellationToken stop) =>
-        Find(await _models.GetAsync(stop), nameOrRef) ?? Find(await _models.GetAsync(stop, ReadAgainAfter), nameOrRef);
+    public ValueTask<ModelManifest?> FindAsync(string nameOrRef, CancellationToken stop) =>
+        _models.FindAsync(models => Find(models, nameOrRef), stop);
 
     /// <summary>As it was read last, without a query; null where it was not there then.</summary>
     public ModelManifest? Remembered(string nameOrRef) => Find(_models.Last ?? [], nameOrRef);

@@ -111,7 +111,7 @@ internal sealed class WorkerWorld : IAsyncDisposable
             {
                 return await SendAsync(job);
             }
-            catch (Exception e) when (attempt < 200 && e is MassTransitException or RabbitMQ.Client.Exceptions.RabbitMQClientException)
+            catch (Exception e) when (attempt < 200 && Problems.IsLostServer(e))
             {
                 var uptime = _ears.Heartbeats.All[^1].UptimeNs;
                 await HeartbeatAsync(h => h.UptimeNs > uptime);
