@@ -68,6 +68,7 @@ public static class IngestServices
         services.AddSingleton<ExpressPath>();
         services.AddSingleton<KeyLimits>();
         services.AddSingleton<SetKeyLimits>();
+        services.AddOperatorAudit();
         services.AddSingleton<Infer>();
         services.AddOpenAiReads();
         services.AddSingleton<UploadFile>();

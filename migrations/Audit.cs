@@ -4,18 +4,18 @@ using Pipeline.Contracts;
 
 namespace Pipeline.Migrations;
 
-/// <summary>What somebody did at the dashboard, or tried to. Its outcome is noted once; nothing else of a row ever changes.</summary>
+/// <summary>What an operator did at the dashboard or with a key, or tried to. Its outcome is noted once; nothing else of a row ever changes.</summary>
 public sealed class AuditRow
 {
     /// <summary>A UUIDv7, so rows are in order of time.</summary>
     public required Guid Id { get; set; }
     public required DateTimeOffset At { get; set; }
 
-    /// <summary>Who; null where nobody was signed in. The name stays when the operator goes.</summary>
+    /// <summary>Who; null where nobody was signed in, and for what was done with a key. The name stays when the operator goes.</summary>
     public Guid? Operator { get; set; }
     public required string OperatorName { get; set; }
 
-    /// <summary>What: <c>job.cancel</c>, <c>operator.sign_in</c>, ….</summary>
+    /// <summary>What: <c>job.cancel</c>, <c>operator.sign_in</c>, <c>api.set_prices</c>, ….</summary>
     public required string Action { get; set; }
 
     /// <summary>To what: <c>job</c>, <c>operator</c>, <c>bulk_action</c>; and its id or name.</summary>

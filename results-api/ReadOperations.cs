@@ -264,6 +264,21 @@ internal static class ReadOperations
         Errors = [FailureKind.OperatorOnly],
     };
 
+    public static readonly ApiOperation ListKeys = new(
+        "listKeys",
+        ApiTags.Fleet,
+        "A tenant's API keys, and what each may ask of the express path.",
+        """
+        As they are told apart: by their names and first characters; a key's text is shown once, when it is made. The valid ones come first, 200 at
+        most. A limit that is null is as ingest's options say. Operators see everybody's keys, a tenant its own.
+        """
+    )
+    {
+        Parameters = [ApiParameter.Path("tenant", ApiType.Text(), "The tenant's name.")],
+        Answers = [ApiAnswer.Json<ListView<KeyView>>("The keys.")],
+        Errors = [FailureKind.UnknownRoute],
+    };
+
     public static readonly ApiOperation ListWorkers = new(
         "listWorkers",
         ApiTags.Fleet,

@@ -108,6 +108,7 @@ public static class ResultsApiServices
         v1.MapCache();
         v1.MapPrices();
         v1.MapBudget();
+        v1.MapKeys();
         v1.MapGetGroup();
         v1.MapOutcomes();
         v1.MapErasures();

@@ -14,6 +14,9 @@ namespace Pipeline.Hosting;
 /// </summary>
 public sealed class ApiKeys(NpgsqlDataSource database, TimeProvider time)
 {
+    /// <summary>Name of the tenant whose keys the dashboard makes for itself.</summary>
+    public const string DashboardTenant = "pipeline-operators";
+
     private const int RememberedMax = 10_000;
     private static readonly TimeSpan Remember = TimeSpan.FromSeconds(30);
     private readonly ConcurrentDictionary<string, (Caller Caller, long At)> _known = new();
@@ -29,7 +32,10 @@ public sealed class ApiKeys(NpgsqlDataSource database, TimeProvider time)
         }
 
         await using var command = database.CreateCommand(
-            "SELECT id, tenant, operator FROM api_keys WHERE hash = $1 AND revoked_at IS NULL"
+            """
+            SELECT k.id, k.tenant, k.operator, concat(k.name, ' (', k.prefix, '…)'), t.name
+            FROM api_keys k JOIN tenants t ON t.id = k.tenant WHERE k.hash = $1 AND k.revoked_at IS NULL
+            """
         );
         command.Parameters.AddWithValue(Hash(key));
         await using var reader = await command.ExecuteReaderAsync(stop);
@@ -44,7 +50,11 @@ public sealed class ApiKeys(NpgsqlDataSource database, TimeProvider time)
             _known.Clear();
         }
 
-        var caller = new Caller(reader.GetGuid(0), new TenantId(reader.GetGuid(1)), reader.GetBoolean(2));
+        var caller = new Caller(reader.GetGuid(0), new TenantId(reader.GetGuid(1)), reader.GetBoolean(2))
+        {
+            KeyName = reader.GetString(3),
+            IsDashboard = reader.GetString(4) == DashboardTenant,
+        };
         _known[key] = (caller, time.GetTimestamp());
         return caller;
     }
@@ -61,12 +71,28 @@ public sealed class ApiKeys(NpgsqlDataSource database, TimeProvider time)
 /// <summary>Who sent a request.</summary>
 /// <param name="Key">The key's id; its own limits hold whatever tenant an operator acts for.</param>
 /// <param name="IsOperator">True for who runs the service: sees margins, and sets prices and budgets.</param>
-public sealed record Caller(Guid Key, TenantId Tenant, bool IsOperator);
+public sealed record Caller(Guid Key, TenantId Tenant, bool IsOperator)
+{
+    /// <summary>The key's name and how it begins, which tells it apart.</summary>
+    public string KeyName { get; init; } = "";
+
+    /// <summary>True for the dashboard's own key: it keeps itself what its operators do, by their names.</summary>
+    public bool IsDashboard { get; init; }
+}
+
+/// <summary>Keeps what operators do with their keys, as the dashboard keeps what they do there.</summary>
+public interface IOperatorAudit
+{
+    /// <summary>Lets the endpoint do it, and keeps who did what, to what, and what came of it.</summary>
+    /// <param name="actsFor">True for what is done in a tenant's name: the answer is the tenant's, and is not kept.</param>
+    ValueTask<object?> KeepAsync(EndpointFilterInvocationContext context, EndpointFilterDelegate next, bool actsFor);
+}
 
 /// <summary>Puts the caller's tenant on the request, or answers 401.</summary>
 public static class ApiKeyAuthentication
 {
     private static readonly object CallerItem = new();
+    private static readonly object AuditItem = new();
 
     /// <summary>With an operator's key: the id of the tenant to act for, in place of the key's own.</summary>
     public const string TenantHeader = "Act-For-Tenant";
@@ -93,7 +119,8 @@ public static class ApiKeyAuthentication
                             );
                         }
 
-                        caller = acting;
+                        http.ActAs(acting);
+                        return await KeepAsync(context, next, actsFor: true);
                     }
 
                     http.ActAs(caller);
@@ -125,15 +152,28 @@ public static class ApiKeyAuthentication
     public static Caller Caller(this HttpContext http) =>
         http.FindCaller() ?? throw new InvalidOperationException("This endpoint does not require an API key.");
 
-    /// <summary>Endpoints of the group, which need a key already, need an operator's.</summary>
+    /// <summary>Endpoints of the group, which need a key already, need an operator's. What they change is kept in the audit.</summary>
     public static TBuilder RequireOperator<TBuilder>(this TBuilder endpoints)
         where TBuilder : IEndpointConventionBuilder =>
         endpoints.AddEndpointFilter(
             static async (context, next) =>
                 context.HttpContext.Caller().IsOperator
-                    ? await next(context)
+                    ? await KeepAsync(context, next, actsFor: false)
                     : Problems.Result(FailureKind.OperatorOnly, "This needs the API key of an operator; yours is a tenant's.")
         );
+
+    private static ValueTask<object?> KeepAsync(EndpointFilterInvocationContext context, EndpointFilterDelegate next, bool actsFor)
+    {
+        var http = context.HttpContext;
+        var changes = !HttpMethods.IsGet(http.Request.Method) && !HttpMethods.IsHead(http.Request.Method);
+        return
+            changes
+            && !http.Caller().IsDashboard
+            && http.RequestServices.GetService(typeof(IOperatorAudit)) is IOperatorAudit audit
+            && http.Items.TryAdd(AuditItem, audit)
+            ? audit.KeepAsync(context, next, actsFor)
+            : next(context);
+    }
 
     private static async ValueTask<Caller?> ActForAsync(ApiKeys keys, Caller caller, string tenant, CancellationToken stop) =>
         caller.IsOperator && Guid.TryParse(tenant, out var id) && await keys.IsTenantAsync(id, stop)

@@ -1,52 +1,24 @@
-using System.Text.Json;
 using Npgsql;
 using NpgsqlTypes;
 using Pipeline.Contracts;
-using Pipeline.Hosting;
+using Pipeline.Migrations;
 using Pipeline.ResultsApi.Dashboard.Accounts;
 
 namespace Pipeline.ResultsApi.Dashboard;
 
-/// <summary>Something an operator does, as the audit keeps it.</summary>
-/// <param name="Action"><c>job.cancel</c>, <c>operator.sign_in</c>, ….</param>
-/// <param name="SubjectKind"><c>job</c>, <c>operator</c>, <c>bulk_action</c>.</param>
-internal sealed record Deed(string Action, string SubjectKind, string Subject)
+/// <summary>The audit as the dashboard writes and shows it.</summary>
+internal sealed class AuditLog(NpgsqlDataSource database, AuditTrail trail)
 {
-    public TenantId? Tenant { get; init; }
-    public string? Reason { get; init; }
-    public bool Done { get; init; } = true;
-    public string? Detail { get; init; }
-
-    /// <summary>How it was and is, to be written as JSON objects.</summary>
-    public object? Before { get; init; }
-    public object? After { get; init; }
-}
-
-/// <summary>
-/// Who did what, to what, why, and how it was before and after. What goes to another service is noted before it is asked and completed
-/// after, so that not even an instance that dies in between leaves an action without a trace.
-/// </summary>
-internal sealed class AuditLog(NpgsqlDataSource database, TimeProvider time)
-{
-    private const string NotKnown = "begun; how it ended is not known";
-
     public async Task AddAsync(HttpContext http, Operator? who, Deed deed) =>
-        await InsertAsync(who?.Id, who?.Name ?? "", http.Connection.RemoteIpAddress?.ToString(), deed, http.RequestAborted);
+        await trail.AddAsync(who?.Id, who?.Name ?? "", http.Connection.RemoteIpAddress?.ToString(), deed, http.RequestAborted);
 
-    /// <summary>Notes what is about to be done.</summary>
-    /// <returns>The row, to be completed by <see cref="CompleteAsync"/>.</returns>
+    /// <inheritdoc cref="AuditTrail.BeginAsync"/>
     public Task<Guid> BeginAsync(Guid operatorId, string operatorName, string? address, Deed deed, CancellationToken stop) =>
-        InsertAsync(operatorId, operatorName, address, deed with { Done = false, Detail = NotKnown }, stop);
+        trail.BeginAsync(operatorId, operatorName, address, deed, stop);
 
-    public async Task CompleteAsync(Guid row, bool done, string? detail, object? after, CancellationToken stop)
-    {
-        await using var command = database.CreateCommand("UPDATE audit SET done = $2, detail = $3, after = $4 WHERE id = $1");
-        command.Parameters.Add(new() { Value = row });
-        command.Parameters.Add(new() { Value = done });
-        command.Parameters.Add(Text(detail));
-        command.Parameters.Add(Json(after));
-        await command.ExecuteNonQueryAsync(stop);
-    }
+    /// <inheritdoc cref="AuditTrail.CompleteAsync"/>
+    public Task CompleteAsync(Guid row, bool done, string? detail, object? after, CancellationToken stop) =>
+        trail.CompleteAsync(row, done, detail, after, stop);
 
     /// <summary>A page of the audit, newest first.</summary>
     /// <param name="subject">Only what was done to this; null for all.</param>
@@ -95,44 +67,6 @@ internal sealed class AuditLog(NpgsqlDataSource database, TimeProvider time)
 
         return all;
     }
-
-    private async Task<Guid> InsertAsync(Guid? operatorId, string operatorName, string? address, Deed deed, CancellationToken stop)
-    {
-        var now = time.GetUtcNow();
-        var id = Guid.CreateVersion7(now);
-        await using var command = database.CreateCommand(
-            """
-            INSERT INTO audit (id, at, operator, operator_name, action, subject_kind, subject, tenant, reason, done, detail, before, after, address)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
-            """
-        );
-        command.Parameters.Add(new() { Value = id });
-        command.Parameters.Add(new() { Value = now });
-        command.Parameters.Add(new() { Value = (object?)operatorId ?? DBNull.Value, NpgsqlDbType = NpgsqlDbType.Uuid });
-        command.Parameters.Add(new() { Value = operatorName });
-        command.Parameters.Add(new() { Value = deed.Action });
-        command.Parameters.Add(new() { Value = deed.SubjectKind });
-        command.Parameters.Add(new() { Value = deed.Subject });
-        command.Parameters.Add(new() { Value = (object?)deed.Tenant?.Value ?? DBNull.Value, NpgsqlDbType = NpgsqlDbType.Uuid });
-        command.Parameters.Add(Text(deed.Reason));
-        command.Parameters.Add(new() { Value = deed.Done });
-        command.Parameters.Add(Text(deed.Detail));
-        command.Parameters.Add(Json(deed.Before));
-        command.Parameters.Add(Json(deed.After));
-        command.Parameters.Add(Text(address));
-        await command.ExecuteNonQueryAsync(stop);
-        return id;
-    }
-
-    private static NpgsqlParameter Text(string? value) =>
-        new() { Value = (object?)value ?? DBNull.Value, NpgsqlDbType = NpgsqlDbType.Text };
-
-    private static NpgsqlParameter Json(object? value) =>
-        new()
-        {
-            Value = value is null ? DBNull.Value : JsonSerializer.Serialize(value, ApiJson.Options),
-            NpgsqlDbType = NpgsqlDbType.Jsonb,
-        };
 }
 
 /// <summary>A row of the audit as its page shows it.</summary>

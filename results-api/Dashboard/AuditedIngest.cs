@@ -1,4 +1,5 @@
 using System.Text.Json;
+using Pipeline.Migrations;
 using Pipeline.ResultsApi.Dashboard.Jobs;
 
 namespace Pipeline.ResultsApi.Dashboard;

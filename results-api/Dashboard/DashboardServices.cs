@@ -4,6 +4,7 @@ using Microsoft.AspNetCore.Hosting.Server;
 using Microsoft.AspNetCore.Hosting.Server.Features;
 using Npgsql;
 using Pipeline.Hosting;
+using Pipeline.Migrations;
 using Pipeline.ResultsApi.Dashboard.Accounts;
 using Pipeline.ResultsApi.Dashboard.Alerts;
 using Pipeline.ResultsApi.Dashboard.Assets;
@@ -57,6 +58,7 @@ public static class DashboardServices
         services.AddSingleton<Operators>();
         services.AddSingleton<OperatorLinks>();
         services.AddSingleton<Sessions>();
+        services.AddOperatorAudit();
         services.AddSingleton<AuditLog>();
         services.AddSingleton<JobDetails>();
         services.AddSingleton<TaskSearch>();

@@ -7,13 +7,40 @@ using Pipeline.Standalone.Client;
 
 namespace Pipeline.Standalone.Host;
 
-/// <summary><c>keys</c>: <c>add</c> issues one, for who has the database's connection; <c>limit</c> says what one may ask, for operators.</summary>
+/// <summary>
+/// <c>keys</c>: lists a tenant's; <c>add</c> issues one, for who has the database's connection; <c>limit</c> says what one may ask, for operators.
+/// </summary>
 internal static class KeysCommand
 {
     private const int NameLengthMax = 100;
 
-    public static Command Create(Connection connection) =>
-        new("keys", "Issue API keys, or say what one may ask of the express path.") { CreateAdd(), CreateLimit(connection) };
+    public static Command Create(Connection connection)
+    {
+        var tenant = new Argument<string>("tenant") { Description = "The tenant's name", DefaultValueFactory = _ => "default" };
+        var json = Listing.Json();
+        var command = new Command("keys", "List a tenant's API keys, as they are told apart; add (issue one), limit.")
+        {
+            tenant,
+            json,
+            CreateAdd(),
+            CreateLimit(connection),
+        };
+        connection.AddTo(command);
+        command.SetAction(
+            async (parsed, stop) =>
+            {
+                using var client = connection.Open(parsed);
+                var keys = (await client.ListAsync($"tenants/{Uri.EscapeDataString(parsed.GetValue(tenant)!)}/keys", stop)).Data;
+                Listing.Show(
+                    keys,
+                    parsed.GetValue(json),
+                    ["prefix", "name", "operator", "created_at", "revoked_at", "rate_per_second", "burst_max", "concurrent_max"]
+                );
+                return ExitCode.Ok;
+            }
+        );
+        return command;
+    }
 
     private static Command CreateAdd()
     {

@@ -1,5 +1,6 @@
 using System.Text.Json;
 using Pipeline.Hosting;
+using Pipeline.Migrations;
 using Pipeline.ResultsApi.Alerts.Probes;
 using Pipeline.ResultsApi.Dashboard.Layout;
 

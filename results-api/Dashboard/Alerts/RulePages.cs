@@ -1,5 +1,6 @@
 using System.Globalization;
 using Pipeline.Hosting;
+using Pipeline.Migrations;
 using Pipeline.ResultsApi.Alerts;
 using Pipeline.ResultsApi.Dashboard.Layout;
 

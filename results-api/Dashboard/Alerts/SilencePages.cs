@@ -1,4 +1,5 @@
 using Pipeline.Hosting;
+using Pipeline.Migrations;
 using Pipeline.ResultsApi.Alerts;
 using Pipeline.ResultsApi.Dashboard.Layout;
 

@@ -5,6 +5,7 @@ using Pipeline.Contracts;
 using Pipeline.Migrations;
 using Pipeline.ResultsApi.Dashboard.Jobs;
 using Pipeline.ResultsApi.Dashboard.Layout;
+using Pipeline.ResultsApi.Fleet;
 
 namespace Pipeline.ResultsApi.Dashboard.Fleet;
 
@@ -16,17 +17,6 @@ public sealed record TenantFacts(
     long? LimitPico,
     IReadOnlyList<int> WarnPercents,
     decimal SpentPico
-);
-
-/// <summary>An API key as it is told apart; its text is shown once, when it is made.</summary>
-public sealed record TenantKey(
-    Guid Id,
-    string Name,
-    string Prefix,
-    bool IsOperator,
-    DateTimeOffset CreatedAt,
-    DateTimeOffset? RevokedAt,
-    ApiKeyLimits Limits
 );
 
 /// <summary>A tenant's page: its keys with their limits, and its budget, for admins to change.</summary>
@@ -60,7 +50,7 @@ internal static class TenantPages
             return Unknown(http);
         }
 
-        var keys = await KeysAsync(id, database, stop);
+        var keys = await ListKeys.ReadAsync(database, new TenantId(id), stop);
         return http.Page<TenantPage>(
             new
             {
@@ -212,7 +202,7 @@ internal static class TenantPages
             return Unknown(http);
         }
 
-        if (FindValid(await KeysAsync(id, database, http.RequestAborted), form["key"]) is not { } key)
+        if (FindValid(await ListKeys.ReadAsync(database, new TenantId(id), http.RequestAborted), form["key"]) is not { } key)
         {
             return http.Back(Of(id), good: false, "There is no such key, or it was revoked before.");
         }
@@ -340,28 +330,4 @@ internal static class TenantPages
     /// <summary>The valid key of that id; null where there is none.</summary>
     private static TenantKey? FindValid(List<TenantKey> keys, string? id) =>
         Guid.TryParse(id, out var known) ? keys.Find(k => k.Id == known && k.RevokedAt is null) : null;
-
-    private static async Task<List<TenantKey>> KeysAsync(Guid tenant, NpgsqlDataSource database, CancellationToken stop)
-    {
-        await using var command = database.CreateCommand(
-            """
-            SELECT id, name, prefix, operator, created_at, revoked_at, rate_per_second, burst_max, concurrent_max
-            FROM api_keys WHERE tenant = $1 ORDER BY revoked_at IS NOT NULL, id DESC LIMIT 200
-            """
-        );
-        command.Parameters.Add(new() { Value = tenant });
-        return await Rows.ReadAsync(
-            command,
-            row => new TenantKey(
-                row.GetGuid(0),
-                row.GetString(1),
-                row.GetString(2),
-                row.GetBoolean(3),
-                row.GetFieldValue<DateTimeOffset>(4),
-                row.IsDBNull(5) ? null : row.GetFieldValue<DateTimeOffset>(5),
-                ApiKeyLimits.Read(row, 6)
-            ),
-            stop
-        );
-    }
 }

@@ -28,7 +28,6 @@ internal sealed record IngestRequest(HttpMethod Method, string Path)
 /// </summary>
 internal sealed class IngestClient(NpgsqlDataSource database, DashboardOptions options) : IDisposable
 {
-    public const string TenantName = "pipeline-operators";
     private const string KeyName = "dashboard";
     private readonly HttpClient _http = new() { Timeout = TimeSpan.FromSeconds(60) };
     private readonly SemaphoreSlim _issuing = new(1);
@@ -101,7 +100,7 @@ internal sealed class IngestClient(NpgsqlDataSource database, DashboardOptions o
         {
             if (_key is null || _key == refused)
             {
-                var tenant = await Tenants.EnsureAsync(database, TenantName, stop);
+                var tenant = await Tenants.EnsureAsync(database, ApiKeys.DashboardTenant, stop);
                 await using var revoke = database.CreateCommand(
                     "UPDATE api_keys SET revoked_at = now() WHERE tenant = $1 AND revoked_at IS NULL AND created_at < now() - interval '1 day'"
                 );

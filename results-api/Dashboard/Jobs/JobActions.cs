@@ -2,6 +2,7 @@ using System.Globalization;
 using Npgsql;
 using Pipeline.Contracts;
 using Pipeline.Hosting;
+using Pipeline.Migrations;
 using Pipeline.ResultsApi.Dashboard.Failures;
 using Pipeline.ResultsApi.Jobs;
 

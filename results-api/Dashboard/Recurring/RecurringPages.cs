@@ -1,3 +1,4 @@
+using Pipeline.Migrations;
 using Pipeline.ResultsApi.Dashboard.Layout;
 using Pipeline.ResultsApi.Recurring;
 

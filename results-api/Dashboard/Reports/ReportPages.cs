@@ -113,7 +113,7 @@ internal static class ReportPages
                     return DeedOutcome.Refused(refused!.Value!.Detail);
                 }
 
-                var owner = await Tenants.EnsureAsync(database, IngestClient.TenantName, stop);
+                var owner = await Tenants.EnsureAsync(database, ApiKeys.DashboardTenant, stop);
                 var kept = await reports.KeepAsync(report, owner, stop);
                 return DeedOutcome.Done(new { report = kept.Id, query = asked });
             }

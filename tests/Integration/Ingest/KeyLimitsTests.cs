@@ -115,6 +115,53 @@ public sealed class KeyLimitsTests(IngestDoor door) : IClassFixture<IngestDoor>,
         Assert.Equal(0, await LimitedAsync());
     }
 
+    [Fact]
+    public async Task What_an_operators_key_does_is_in_the_audit_with_what_came_of_it()
+    {
+        await SetAsync(new { rate_per_second = 5 });
+        await SetAsync(new { rate_per_second = 5 }, key: "pk_nobodysxx");
+        await SetAsync(new { rate_per_second = 5 }, by: _slow);
+
+        var limits = $"/v1/tenants/{Host.TenantName}/keys";
+        var who = $"key test ({Host.Key[..12]}…)";
+        Assert.Equal($"{who} api.set_key_limits t 5", await AuditedAsync($"{limits}/{_slow[..12]}/limits"));
+        Assert.Equal($"{who} api.set_key_limits f The tenant", await AuditedAsync($"{limits}/pk_nobodysxx/limits"));
+        Assert.Equal(
+            1,
+            await Host.Database.ScalarAsync<long>("SELECT count(*) FROM audit WHERE subject LIKE $1", $"{limits}/{_slow[..12]}/%")
+        );
+
+        Task<string?> AuditedAsync(string subject) =>
+            Host.Database.ScalarAsync<string>(
+                """
+                SELECT concat_ws(' ', operator_name, action, done, coalesce(after ->> 'rate_per_second', left(detail, 10)))
+                FROM audit WHERE subject_kind = 'api' AND subject = $1
+                """,
+                subject
+            );
+    }
+
+    [Fact]
+    public async Task What_an_operators_key_does_in_a_tenants_name_is_in_the_audit_and_its_answer_is_not()
+    {
+        var other = await Tenants.EnsureAsync(Host.Database.DataSource, $"other-{Guid.NewGuid():N}");
+        using var request = new HttpRequestMessage(HttpMethod.Post, "/v1/jobs?model=words")
+        {
+            Content = new StringContent("""{"custom_id":"a","input":"b"}""", Encoding.UTF8, "application/x-ndjson"),
+        };
+        request.Headers.Add("Act-For-Tenant", other.ToString());
+        using var response = await Host.Client.SendAsync(request);
+
+        Assert.True(response.IsSuccessStatusCode, await response.Content.ReadAsStringAsync());
+        Assert.Equal(
+            "api.submit_job /v1/jobs t nothing",
+            await Host.Database.ScalarAsync<string>(
+                "SELECT concat_ws(' ', action, subject, done, coalesce(after::text, 'nothing')) FROM audit WHERE tenant = $1",
+                other.Value
+            )
+        );
+    }
+
     private Task<long> LimitedAsync() =>
         Host.Database.ScalarAsync<long>("SELECT count(rate_per_second) FROM api_keys WHERE tenant = $1", Host.Tenant.Value);
 

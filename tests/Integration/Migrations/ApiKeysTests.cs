@@ -19,7 +19,10 @@ public sealed class ApiKeysTests
         Assert.Matches("^pk_[A-Za-z0-9_-]{43}$", key);
         Assert.NotEqual(key, other);
         Assert.Equal(
-            new Caller(await db.ScalarAsync<Guid>("SELECT id FROM api_keys WHERE name = 'laptop'"), tenant, false),
+            new Caller(await db.ScalarAsync<Guid>("SELECT id FROM api_keys WHERE name = 'laptop'"), tenant, false)
+            {
+                KeyName = $"laptop ({key[..12]}…)",
+            },
             await new ApiKeys(db.DataSource, TimeProvider.System).FindAsync(key, CancellationToken.None)
         );
         Assert.Equal(key[..12], await db.ScalarAsync<string>("SELECT prefix FROM api_keys WHERE name = 'laptop'"));

@@ -17,6 +17,7 @@ public static class TestPostgres
 
     private static readonly Lazy<Task<NpgsqlConnectionStringBuilder>> Server = new(StartAsync);
     private static readonly Lazy<Task<string>> Template = new(MakeTemplateAsync);
+    private static readonly Lazy<Task<NpgsqlDataSource>> Administration = new(AdministerAsync);
     private static Watchdog? _watchdog;
 
     /// <summary>A database of the caller's own, at the newest schema and empty. Skips the test where there is no PostgreSQL.</summary>
@@ -28,9 +29,8 @@ public static class TestPostgres
 
     internal static async Task ExecuteAsync(string sql)
     {
-        await using var connection = new NpgsqlConnection((await ServerAsync("postgres")).ConnectionString);
-        await connection.OpenAsync();
-        await using var command = new NpgsqlCommand(sql, connection);
+        await ServerAsync("postgres");
+        await using var command = (await Administration.Value).CreateCommand(sql);
         await command.ExecuteNonQueryAsync();
     }
 
@@ -63,6 +63,12 @@ public static class TestPostgres
         await ServerAsync("postgres");
         return await Template.Value;
     }
+
+    /// <summary>Keeps its connections: every one of them is a process of the server's, and hundreds of databases are made and dropped.</summary>
+    private static async Task<NpgsqlDataSource> AdministerAsync() =>
+        NpgsqlDataSource.Create(
+            new NpgsqlConnectionStringBuilder((await Server.Value).ConnectionString) { Database = "postgres", Pooling = true }
+        );
 
     private static async Task<string> MakeTemplateAsync()
     {
