@@ -5,7 +5,7 @@ namespace Pipeline.Migrations;
 
 /// <summary>
 /// What one API key may ask of the express path, where that is not what ingest's options say for all: requests a second, so many at once
-/// after a pause, and so many at the same time. Null stands for the option.
+/// after a pause, and so many at the same time. Null stands for the option; of a burst beside a rate, for as many seconds' worth of it.
 /// </summary>
 public sealed record ApiKeyLimits(int? RatePerSecond, int? BurstMax, int? ConcurrentMax)
 {

@@ -99,7 +99,9 @@ public sealed class WebhookAddresses
 
         if (!(uri.Scheme == Uri.UriSchemeHttps || (_allowHttp && uri.Scheme == Uri.UriSchemeHttp)) || uri.Host.Length == 0)
         {
-            return expected;
+            return uri.Scheme == Uri.UriSchemeHttp && uri.Host.Length > 0
+                ? $"{expected} (http only where its operator sets Webhooks:AllowHttp)"
+                : expected;
         }
 
         if (uri.UserInfo.Length > 0 || uri.Fragment.Length > 0)

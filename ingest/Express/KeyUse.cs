@@ -8,9 +8,15 @@ internal readonly record struct KeyLimit(int RatePerSecond, int BurstMax, int Co
     public static KeyLimit Of(ApiKeyLimits? own, IngestOptions options) =>
         new(
             own?.RatePerSecond ?? options.KeyRatePerSecond,
-            own?.BurstMax ?? options.KeyBurstMax,
+            own?.BurstMax ?? Burst(own?.RatePerSecond, options),
             own?.ConcurrentMax ?? options.KeyConcurrentMax
         );
+
+    /// <summary>As many seconds' worth of a rate of its own as the option is of the options' rate.</summary>
+    private static int Burst(int? rate, IngestOptions options) =>
+        rate is { } own
+            ? (int)Math.Clamp((long)own * options.KeyBurstMax / options.KeyRatePerSecond, 1, ApiKeyLimits.Most)
+            : options.KeyBurstMax;
 }
 
 /// <summary>Whether a request of a key was let in.</summary>

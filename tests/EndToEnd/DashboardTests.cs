@@ -77,6 +77,7 @@ public sealed partial class DashboardTests(RunningSystem system) : IAsyncLifetim
         await LookAtAsync("now", "trade-off", "jobs", "workers", "webhooks", "tenants");
         await MindAnAlertAsync();
         await SwitchAModelAsync();
+        await LimitAKeyAsync();
         await KeepAReportAsync();
         await RunAWorkAsync();
         await system.Client.UntilAsync(failed, job => job.State.IsEnd());
@@ -157,6 +158,18 @@ public sealed partial class DashboardTests(RunningSystem system) : IAsyncLifetim
         await LookAtAsync("routes", "models", $"models/{_group}");
         await DoAsync("Switch", "Switch", "the new one is slower", "is version 1.0.0 from now on");
         Assert.Equal("1.0.0", await ScalarAsync<string>("SELECT version FROM models WHERE name = $1 AND current", _group));
+    }
+
+    private async Task LimitAKeyAsync()
+    {
+        var tenant = await Tenants.EnsureAsync(system.Database, _group, Stop);
+        await ApiKeyIssuer.IssueAsync(system.Database, tenant, "shop", cancellationToken: Stop);
+        await _page.GotoAsync($"dashboard/tenants/{tenant}");
+        await _page.GetByRole(AriaRole.Link, new() { Name = "Limits of shop" }).ClickAsync();
+        await _page.GetByLabel("Requests a second").FillAsync("20");
+        await LookHereAsync("tenant-limits");
+        await DoAsync("Limits", "Set limits", "it asks too often", "hold within two seconds");
+        Assert.Equal(20, await ScalarAsync<int>("SELECT rate_per_second FROM api_keys WHERE tenant = $1", tenant.Value));
     }
 
     private async Task KeepAReportAsync()

@@ -48,6 +48,7 @@ internal static class Listing
             JsonValueKind.String when value.TryGetDateTimeOffset(out var at) => Moment(at),
             JsonValueKind.Array => string.Join(',', value.EnumerateArray()),
             JsonValueKind.Object => string.Join(' ', value.EnumerateObject().Select(m => $"{m.Name}={m.Value}")),
+            JsonValueKind.True or JsonValueKind.False => value.GetRawText(),
             _ => value.ToString(),
         };
 }

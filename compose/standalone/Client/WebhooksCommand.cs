@@ -1,11 +1,16 @@
 using System.CommandLine;
 using System.Globalization;
+using System.Text.Json;
 
 namespace Pipeline.Standalone.Client;
 
 /// <summary><c>webhooks</c>: lists endpoints; adds one, tests it, shows what was sent, sends it again.</summary>
 internal static class WebhooksCommand
 {
+    /// <summary>How long a test waits for the first answer: longer than an endpoint has for it by default.</summary>
+    private static readonly TimeSpan AttemptWaitMax = TimeSpan.FromSeconds(20);
+    private static readonly TimeSpan LookEvery = TimeSpan.FromMilliseconds(200);
+
     public static Command Create(Connection connection)
     {
         var json = Listing.Json();
@@ -62,17 +67,61 @@ internal static class WebhooksCommand
     private static Command CreateTest(Connection connection)
     {
         var id = new Argument<string>("endpoint") { Description = "The endpoint's id" };
-        var command = new Command("test", "Send a test event to an endpoint.") { id };
+        var command = new Command("test", "Send a test event to an endpoint, and say what it answered.") { id };
         connection.AddTo(command);
         command.SetAction(
             async (parsed, stop) =>
             {
                 using var client = connection.Open(parsed);
-                Listing.Tell(await client.PostAsync($"webhook_endpoints/{Uri.EscapeDataString(parsed.GetValue(id)!)}/test", null, stop));
-                return ExitCode.Ok;
+                var sent = await client.PostAsync($"webhook_endpoints/{Uri.EscapeDataString(parsed.GetValue(id)!)}/test", null, stop);
+                return TellFirstAttempt(await AttemptedAsync(client, sent.GetProperty("id").GetString()!, stop));
             }
         );
         return command;
+    }
+
+    /// <summary>The delivery once it was tried, or as it is after <see cref="AttemptWaitMax"/>.</summary>
+    private static async Task<JsonElement> AttemptedAsync(PipelineClient client, string delivery, CancellationToken stop)
+    {
+        for (var waited = TimeSpan.Zero; ; waited += LookEvery)
+        {
+            var now = await client.FindAsync($"webhook_deliveries/{delivery}", stop);
+            if (now.GetProperty("attempts").GetArrayLength() > 0 || waited >= AttemptWaitMax)
+            {
+                return now;
+            }
+
+            await Task.Delay(LookEvery, stop);
+        }
+    }
+
+    private static int TellFirstAttempt(JsonElement delivery)
+    {
+        if (delivery.GetProperty("attempts").EnumerateArray().FirstOrDefault() is not { ValueKind: JsonValueKind.Object } attempt)
+        {
+            Console.Error.WriteLine(
+                $"Not sent within {AttemptWaitMax.TotalSeconds:0} s; delivery {delivery.GetProperty("id")} is {delivery.GetProperty("state")}."
+            );
+            return ExitCode.Failed;
+        }
+
+        var (answered, took) = (attempt.GetProperty("status"), attempt.GetProperty("duration_ms"));
+        Console.WriteLine(
+            answered.ValueKind == JsonValueKind.Number
+                ? $"{delivery.GetProperty("url")} answered {answered} in {took} ms."
+                : $"{delivery.GetProperty("url")} did not answer: {attempt.GetProperty("error")}"
+        );
+        if (answered.ValueKind == JsonValueKind.Number && answered.GetInt32() is >= 200 and < 300)
+        {
+            return ExitCode.Ok;
+        }
+
+        Console.WriteLine(
+            delivery.GetProperty("due_at") is { ValueKind: JsonValueKind.String } due && due.TryGetDateTimeOffset(out var again)
+                ? $"It is sent again at {Listing.Moment(again)}; see webhooks deliveries {delivery.GetProperty("endpoint")}."
+                : $"It is not sent again: {delivery.GetProperty("state")}."
+        );
+        return ExitCode.Failed;
     }
 
     private static Command CreateDeliveries(Connection connection)

@@ -98,7 +98,10 @@ internal static class KeysCommand
         var tenant = new Argument<string>("tenant") { Description = "The tenant's name" };
         var key = new Argument<string>("key") { Description = $"The key's first {ApiKeyIssuer.PrefixLength} characters" };
         var rate = new Option<int?>("--rate") { Description = "Requests a second" };
-        var burst = new Option<int?>("--burst") { Description = "Requests at once after a pause" };
+        var burst = new Option<int?>("--burst")
+        {
+            Description = "Requests at once after a pause (left out beside --rate: as many seconds' worth as the options have)",
+        };
         var concurrent = new Option<int?>("--concurrent") { Description = "Requests at the same time" };
         var json = new Option<bool>("--json") { Description = "Print JSON" };
         var command = new Command(

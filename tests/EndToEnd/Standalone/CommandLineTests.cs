@@ -1,7 +1,9 @@
 using System.Globalization;
+using System.Net;
 using System.Text.Json;
 using System.Text.RegularExpressions;
 using Pipeline.Contracts;
+using Pipeline.Tests.Support;
 using Pipeline.Tests.Support.Models;
 using Xunit;
 
@@ -53,6 +55,41 @@ public sealed partial class CommandLineTests(StandaloneHost host)
 
         new ToolRun(code, output, error).Ended(Ok);
         Assert.Contains("completed: 1 succeeded", output, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Tests_a_webhook_and_says_what_it_answered()
+    {
+        await using var receiver = await WebhookReceiver.StartNewAsync();
+        var added = (await host.RunAsync("webhooks", "add", receiver.Url())).Ended(Ok);
+        var endpoint = JobId().Match(added.Output).Value;
+
+        var sent = (await host.RunAsync("webhooks", "test", endpoint)).Ended(Ok);
+        Assert.StartsWith($"{receiver.Url()} answered 204 in ", sent.Output, StringComparison.Ordinal);
+        receiver.Answer = static (_, http) => WebhookReceiver.Status(http, HttpStatusCode.BadGateway);
+        var failed = (await host.RunAsync("webhooks", "test", endpoint)).Ended(Failed);
+
+        Assert.StartsWith($"{receiver.Url()} answered 502 in ", failed.Lines[0], StringComparison.Ordinal);
+        Assert.StartsWith("It is sent again at ", failed.Lines[1], StringComparison.Ordinal);
+        Assert.All(receiver.Calls, call => Assert.Equal("webhook.test", call.Type));
+    }
+
+    [Fact]
+    public async Task Issues_lists_and_limits_a_tenants_keys()
+    {
+        var tenant = $"shop-{Guid.NewGuid():N}";
+        var key = (await host.RunAsync("keys", "add", "till", "--tenant", tenant)).Ended(Ok).Output.Trim();
+        Assert.DoesNotContain("5", Row((await host.RunAsync("keys", tenant)).Ended(Ok)), StringComparer.Ordinal);
+
+        (await host.RunAsync("keys", "limit", tenant, key[..12], "--rate", "5")).Ended(Ok);
+
+        Assert.Equal(
+            [key[..12], "till", "false", "5"],
+            Row((await host.RunAsync("keys", tenant)).Ended(Ok)).Where((_, i) => i is not (3 or 4))
+        );
+        Assert.Contains("no tenant", (await host.RunAsync("keys", "nobody")).Ended(Failed).Error, StringComparison.Ordinal);
+
+        static string[] Row(ToolRun run) => run.Lines[1].Split(' ', StringSplitOptions.RemoveEmptyEntries);
     }
 
     [Fact]

@@ -19,7 +19,11 @@ public sealed class StandaloneHost : IAsyncLifetime
 
     public async ValueTask InitializeAsync()
     {
-        _host = await HostProcess.StartAsync(_folder.Path);
+        // Webhooks go to receivers in the test's process.
+        _host = await HostProcess.StartAsync(
+            _folder.Path,
+            environment: [("WEBHOOKS__ALLOWHTTP", "true"), ("WEBHOOKS__ALLOWADDRESSES__0", "127.0.0.0/8")]
+        );
         var slow = NewFolder();
         SlowEncoder.Write(slow);
         (await RunAsync("models", "add", slow)).Ended(0);

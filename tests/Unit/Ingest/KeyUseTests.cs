@@ -24,6 +24,14 @@ public sealed class KeyUseTests
         Assert.Equal(2, _use.Enter(Two, At(1000)).Left);
     }
 
+    [Theory]
+    [InlineData(null, null, 2000)]
+    [InlineData(5, null, 10)]
+    [InlineData(5, 3, 3)]
+    [InlineData(1_000_000, null, 1_000_000)]
+    public void A_rate_of_a_keys_own_has_a_burst_of_as_many_seconds_as_the_options(int? rate, int? burst, int expected) =>
+        Assert.Equal(expected, KeyLimit.Of(new ApiKeyLimits(rate, burst, null), new IngestOptions()).BurstMax);
+
     [Fact]
     public void A_burst_smaller_than_what_a_moment_brings_leaves_the_rate_as_it_is()
     {

@@ -58,7 +58,7 @@ public sealed class WebhookAddressesTests
     [Theory]
     [InlineData("https://example.org/hook?a=b", null)]
     [InlineData("https://example.org:8443/", null)]
-    [InlineData("http://example.org/", "an https address")]
+    [InlineData("http://example.org/", "an https address (http only where its operator sets Webhooks:AllowHttp)")]
     [InlineData("ftp://example.org/", "an https address")]
     [InlineData("nowhere", "an https address")]
     [InlineData("/v1/hook", "an https address")]
