@@ -96,6 +96,7 @@ internal sealed class Estimates(
     RouteCatalog routes,
     Forecasts forecasts,
     Calibrator calibrator,
+    JobGate gate,
     PriceList prices,
     IngestOptions options,
     TimeProvider time
@@ -371,12 +372,10 @@ internal sealed class Estimates(
             order.DeadlineGiven ? order.Deadline : null
         );
         var ruling = AdmissionRule.Decide(forecast, ask, LatencyClasses.Defaults, now, e => calibrator.Express(e, ask.Model, now));
-        var verdict = ruling.Verdict switch
-        {
-            AdmissionVerdict.Accepted => "accepted",
-            AdmissionVerdict.ExpressRefused => "express_refused",
-            _ => "hopeless",
-        };
+        var verdict =
+            !gate.Refuses(ruling.Verdict) ? "accepted"
+            : ruling.Verdict == AdmissionVerdict.ExpressRefused ? "express_refused"
+            : "hopeless";
         var estimated = turns.Estimate(forecast, order.Model.Ref, latencyClass, work.UnitsToRun, work.TasksToRun, deadline);
         return estimated is { } e && JobPrediction.Of(e, sort => calibrator.Of(latencyClass, order.Model.Ref, sort), now) is { } predicted
             ? new ClassEstimate

@@ -19,6 +19,10 @@ internal sealed partial class JobGate(Forecasts forecasts, Calibrator calibrator
 {
     public GateRuling Rule(JobOrder order, long units, int tasks, DateTimeOffset now) => Rule(order, units, tasks, now, forecasts.Fresh);
 
+    /// <summary>Whether the rule's word keeps work out here: late express may be let in all the same (<see cref="IngestOptions.RefuseLateExpress"/>).</summary>
+    public bool Refuses(AdmissionVerdict verdict) =>
+        verdict != AdmissionVerdict.Accepted && (options.RefuseLateExpress || verdict != AdmissionVerdict.ExpressRefused);
+
     /// <param name="forecast">What is ahead of it; null when nobody knows.</param>
     /// <param name="isChange">True for the rest of a job that was let in before.</param>
     public GateRuling Rule(JobOrder order, long units, int tasks, DateTimeOffset now, Forecast? forecast, bool isChange = false)
@@ -37,7 +41,7 @@ internal sealed partial class JobGate(Forecasts forecasts, Calibrator calibrator
             ruling = plain;
         }
 
-        if (ruling.Verdict != AdmissionVerdict.Accepted && (options.RefuseLateExpress || ruling.Verdict != AdmissionVerdict.ExpressRefused))
+        if (Refuses(ruling.Verdict))
         {
             LogRefused(log, order.Id, tasks, order.Model.Ref, order.Class, ruling.Verdict);
             var offers =

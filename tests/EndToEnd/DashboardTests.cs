@@ -256,7 +256,8 @@ public sealed partial class DashboardTests(RunningSystem system) : IAsyncLifetim
     {
         foreach (var page in pages)
         {
-            await _page.GotoAsync($"dashboard/{page}");
+            var response = await _page.GotoAsync($"dashboard/{page}");
+            Assert.True(response!.Ok, $"{page}: {response.Status}\n{system.Rig.Services.Results.LogTail()}");
             await LookHereAsync(page.Split('?')[0].Replace('/', '-'));
         }
     }

@@ -14,8 +14,8 @@ public sealed record CostLine(double AlphaNs, double BetaNs, double UnitsPerTask
 
     public TimeSpan BatchTime(double rows) => TimeSpan.FromMicroseconds((AlphaNs + (NsPerTask * rows)) / 1000);
 
-    /// <summary>Tasks a second of one worker that does nothing else.</summary>
-    public double Throughput(double rows) => rows / BatchTime(rows).TotalSeconds;
+    /// <summary>Tasks a second of one worker that does nothing else; finite also where a batch takes less than a <see cref="TimeSpan"/> tells.</summary>
+    public double Throughput(double rows) => rows / (AlphaNs + (NsPerTask * rows)) * 1e9;
 
     /// <summary>Pico-USD of 1,000 tasks on a worker that is never idle.</summary>
     public double PicoPerThousand(double rows, double pricePerHourPico) => pricePerHourPico / 3600 / Throughput(rows) * 1000;
@@ -41,6 +41,9 @@ public sealed record CostLine(double AlphaNs, double BetaNs, double UnitsPerTask
 /// <param name="PicoPerThousand">What 1,000 tasks cost with the workers as many as they are, idle time included.</param>
 public sealed record WhatIf(int RowsMax, int? Rows, double Capacity, double Busy, double? PicoPerThousand, int WorkersNeeded)
 {
+    /// <summary>Fewer arrivals are none: what one of them would cost cannot be written down.</summary>
+    private const double TasksPerSecondMin = 1e-6;
+
     /// <param name="priceOfHourPico">Of one worker.</param>
     public static WhatIf Of(CostLine line, TimeSpan batchTimeMax, int workers, double priceOfHourPico, double tasksPerSecond)
     {
@@ -53,7 +56,7 @@ public sealed record WhatIf(int RowsMax, int? Rows, double Capacity, double Busy
             rows <= most ? rows : null,
             capacity,
             tasksPerSecond / capacity,
-            served > 0 ? workers * priceOfHourPico / 3600 / served * 1000 : null,
+            served >= TasksPerSecondMin ? workers * priceOfHourPico / 3600 / served * 1000 : null,
             (int)Math.Max(1, Math.Ceiling(tasksPerSecond / line.Throughput(most)))
         );
     }

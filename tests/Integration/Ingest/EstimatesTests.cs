@@ -49,6 +49,23 @@ public sealed class EstimatesTests(IngestDoor door) : IClassFixture<IngestDoor>,
     }
 
     [Fact]
+    public async Task Late_express_is_accepted_where_it_is_let_in_all_the_same()
+    {
+        await using var host = await IngestHost.StartAsync(("Ingest:RefuseLateExpress", "false"));
+        host.Forecast(0, 20_000, 40_000);
+        using var content = new StringContent(
+            """{"model":"words","shape":{"tasks":1000,"units":20000}}""",
+            Encoding.UTF8,
+            "application/json"
+        );
+
+        using var response = await host.Client.PostAsync("v1/estimates", content);
+
+        var classes = (await response.JsonAsync()).GetProperty("classes").EnumerateArray();
+        Assert.Equal(["accepted", "accepted", "accepted"], classes.Select(c => Text(c, "admission")));
+    }
+
+    [Fact]
     public async Task Units_may_be_told_a_task()
     {
         Host.Forecast();

@@ -30,6 +30,17 @@ public sealed class CostLineTests
     }
 
     [Fact]
+    public void A_model_that_takes_less_than_a_clocks_tick_has_a_throughput_that_can_be_written_down()
+    {
+        var instant = new CostLine(0, 0.1, 1);
+
+        Assert.Equal(TimeSpan.Zero, instant.BatchTime(1));
+        Assert.Equal(1e10, instant.Throughput(1), 1e-3);
+        Assert.True(double.IsFinite(new CostLine(0, 0, 0).Throughput(1)));
+        Assert.Null(WhatIf.Of(instant, TimeSpan.FromMilliseconds(5), 1, 3.6e12, 1e-300).PicoPerThousand);
+    }
+
+    [Fact]
     public void What_no_batch_can_keep_up_with_has_none() => Assert.Null(Line.RowsFor(100_000, 1));
 
     [Fact]
