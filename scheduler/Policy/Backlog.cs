@@ -1019,7 +1019,8 @@ internal sealed class Backlog
         : units <= int.MaxValue ? units * part / whole
         : (long)((Int128)units * part / whole);
 
-    private static long Ticks(double ns)
+    /// <summary>Ticks of an estimate, ten years at most: whatever was learned, sums of them stay numbers.</summary>
+    internal static long Ticks(double ns)
     {
         const double TicksMax = TimeSpan.TicksPerDay * 3650.0;
         var ticks = ns / TimeSpan.NanosecondsPerTick;

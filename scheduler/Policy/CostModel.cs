@@ -307,10 +307,19 @@ internal sealed class CostModel
     {
         var px1 = _p11 + (_p12 * x);
         var px2 = _p12 + (_p22 * x);
-        var gain = 1 / ((Forgetting * Square(predicted)) + px1 + (px2 * x));
+        var spread = (Forgetting * Square(predicted)) + px1 + (px2 * x);
+        var gain = 1 / spread;
+        var (alpha, beta) = (_alpha + (px1 * gain * error), _beta + (px2 * gain * error));
+        if (spread <= 0 || !(Math.Abs(alpha) <= DeviceNsMax && Math.Abs(beta) <= DeviceNsMax))
+        {
+            // Rounding has made the variances what no variances are: they begin anew, and the estimates stay.
+            (_p11, _p12, _p22) = (VarianceLevel * Square(Math.Max(_alpha, 1)), 0, VarianceLevel * Square(_beta));
+            return;
+        }
+
         // Neither time can be negative; a floor on β keeps the batch bound finite.
-        _alpha = Math.Max(0, _alpha + (px1 * gain * error));
-        _beta = Math.Max(1e-3 * Scale, _beta + (px2 * gain * error));
+        _alpha = Math.Max(0, alpha);
+        _beta = Math.Max(1e-3 * Scale, beta);
         var (p11, p12, p22) = (_p11 - (px1 * gain * px1), _p12 - (px1 * gain * px2), _p22 - (px2 * gain * px2));
         // Forgetting inflates what is not measured (all batches of one size); without a bound the next one would throw the line over.
         var bounded =

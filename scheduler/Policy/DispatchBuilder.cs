@@ -104,7 +104,7 @@ internal sealed class DispatchBuilder(Backlog backlog, CostBook costs, long epoc
     )
     {
         flight.Tasks = flight.Slices.Sum(s => s.Range.Count);
-        flight.EstimatedTicks = (long)(ns / TimeSpan.NanosecondsPerTick);
+        flight.EstimatedTicks = Backlog.Ticks(ns);
         flight.BatchTicks = Math.Min(flight.EstimatedTicks, bounds.BatchTimeMax.Ticks);
         var first = flight.Slices[0].Chunk;
         var reason =

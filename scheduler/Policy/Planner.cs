@@ -893,5 +893,5 @@ internal sealed class Planner : IPolicy
 
     private void WakeAt(long at) => _wake = Math.Min(_wake, at);
 
-    private static long Ticks(double ns) => (long)(ns / TimeSpan.NanosecondsPerTick);
+    private static long Ticks(double ns) => Backlog.Ticks(ns);
 }
