@@ -11,9 +11,7 @@ internal sealed class DeviceQueue : IDisposable
 {
     private readonly Channel<PackedWork>[] _lanes;
     private readonly Stack<PackedWork>[] _again = [new(), new()];
-
-    // It waits in the kernel at once: what comes next is rarely microseconds away, and others want the core.
-    private readonly ManualResetEventSlim _changed = new(false, spinCount: 0);
+    private readonly ManualResetEventSlim _changed = new(false);
     private readonly Unwritten _unwritten;
 
     public DeviceQueue(int batchesMax, Unwritten unwritten)
