@@ -15,7 +15,7 @@ public sealed class AuditRow
     public Guid? Operator { get; set; }
     public required string OperatorName { get; set; }
 
-    /// <summary>What: <c>job.cancel</c>, <c>operator.sign_in</c>, <c>api.set_prices</c>, ….</summary>
+    /// <summary>What: <c>job.cancel</c>, <c>operator.sign_in</c>, <c>api.set_price</c>, ….</summary>
     public required string Action { get; set; }
 
     /// <summary>To what: <c>job</c>, <c>operator</c>, <c>bulk_action</c>; and its id or name.</summary>

@@ -22,8 +22,8 @@ internal sealed class SetKeyLimits(NpgsqlDataSource database, KeyLimits limits, 
         "Sets what one API key may ask at once, and in a second.",
         """
         Requests a second, requests at once after a pause, and requests at the same time, at the endpoints whose replies have `RateLimit`; each
-        instance counts for itself. All three are set: what is left out or null is as ingest's options say, and `burst_max` beside a `rate_per_second` of its own is as many
-        seconds' worth of it as theirs (two, by default). The instance that was asked knows it
+        instance counts for itself. All three are set: what is left out or null is as ingest's options say, and `burst_max` beside a
+        `rate_per_second` of its own is as many seconds' worth of it as theirs (two, by default). The instance that was asked knows it
         at once, others within 2 s. What the key has under way stays counted.
         """
     )

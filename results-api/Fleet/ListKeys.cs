@@ -4,6 +4,7 @@ using Pipeline.Contracts;
 using Pipeline.Hosting;
 using Pipeline.Hosting.Api;
 using Pipeline.Migrations;
+using Pipeline.ResultsApi.Dashboard;
 
 namespace Pipeline.ResultsApi.Fleet;
 
@@ -26,24 +27,19 @@ internal static class ListKeys
             """
         );
         command.Parameters.Add(new() { Value = tenant.Value });
-        await using var row = await command.ExecuteReaderAsync(stop);
-        var keys = new List<TenantKey>();
-        while (await row.ReadAsync(stop))
-        {
-            keys.Add(
-                new TenantKey(
-                    row.GetGuid(0),
-                    row.GetString(1),
-                    row.GetString(2),
-                    row.GetBoolean(3),
-                    row.GetFieldValue<DateTimeOffset>(4),
-                    row.IsDBNull(5) ? null : row.GetFieldValue<DateTimeOffset>(5),
-                    ApiKeyLimits.Read(row, 6)
-                )
-            );
-        }
-
-        return keys;
+        return await Rows.ReadAsync(
+            command,
+            row => new TenantKey(
+                row.GetGuid(0),
+                row.GetString(1),
+                row.GetString(2),
+                row.GetBoolean(3),
+                row.GetFieldValue<DateTimeOffset>(4),
+                row.IsDBNull(5) ? null : row.GetFieldValue<DateTimeOffset>(5),
+                ApiKeyLimits.Read(row, 6)
+            ),
+            stop
+        );
     }
 
     private static async Task<Results<JsonHttpResult<ListView<KeyView>>, ProblemResult>> Handle(

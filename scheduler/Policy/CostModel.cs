@@ -312,7 +312,7 @@ internal sealed class CostModel
         var (alpha, beta) = (_alpha + (px1 * gain * error), _beta + (px2 * gain * error));
         if (spread <= 0 || !(Math.Abs(alpha) <= DeviceNsMax && Math.Abs(beta) <= DeviceNsMax))
         {
-            // Rounding has made the variances what no variances are: they begin anew, and the estimates stay.
+            // No variances any more, or a step that no device takes: they begin anew, and the estimates stay.
             (_p11, _p12, _p22) = (VarianceLevel * Square(Math.Max(_alpha, 1)), 0, VarianceLevel * Square(_beta));
             return;
         }

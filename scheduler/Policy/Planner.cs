@@ -354,7 +354,9 @@ internal sealed class Planner : IPolicy
 
         if (model is { } known)
         {
-            flight.EstimatedTicks = Ticks(_costs.Pace(_costs.Of(worker.Pool, known), known, _options.BulkBatchTimeMax).Ns(flight.Units, 0));
+            flight.EstimatedTicks = Backlog.Ticks(
+                _costs.Pace(_costs.Of(worker.Pool, known), known, _options.BulkBatchTimeMax).Ns(flight.Units, 0)
+            );
         }
 
         TakeOff(worker, flight, now);
@@ -892,6 +894,4 @@ internal sealed class Planner : IPolicy
     }
 
     private void WakeAt(long at) => _wake = Math.Min(_wake, at);
-
-    private static long Ticks(double ns) => Backlog.Ticks(ns);
 }
