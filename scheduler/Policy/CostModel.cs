@@ -7,7 +7,7 @@ namespace Pipeline.Scheduler.Policy;
 /// are smaller answers: a line <c>l ≈ α + β · padded units</c> (recursive least squares with forgetting, on relative errors: a batch of
 /// 1 ms matters as much as one of 250 ms), and a curve through the points of the registration's profile (<see cref="CostShape"/>).
 /// One batch far off is not learned from, so a paused process does not bend the line; several in a row to the same side are taken for a
-/// change of the device, and learned from as quickly as the first batches. A model takes about 1.5 kB and allocates nothing per batch.
+/// change of the device, and learned from as quickly as the first batches, or where their size was never measured, for what it takes. A model takes about 1.5 kB and allocates nothing per batch.
 /// </summary>
 internal sealed class CostModel
 {
@@ -49,6 +49,9 @@ internal sealed class CostModel
 
     /// <summary>Padded units are counted in thousands inside, so that both parameters have like sizes.</summary>
     private const double Scale = 1000;
+
+    private const double BetaMin = 1e-3 * Scale;
+    private const double CorrelationMax = 1 - 1e-12;
 
     /// <summary>Variances (relative) of a parameter nobody measured, and of one a profile measured.</summary>
     private const double VarianceUnknown = 100;
@@ -160,11 +163,12 @@ internal sealed class CostModel
         var lineError = (batch.DeviceNs - line) / line;
         var shapeError = _shape is null ? 0 : (batch.DeviceNs / _shape.Ns(batch.PaddedUnits)) - 1;
         var error = _byShape ? shapeError : lineError;
-        var changed = Count(error);
         var far = Math.Abs(error) > Math.Max(FarMin, FarBands * ErrorBand) && (_seeded || Batches >= 3);
+        var ofItsSize = far && _shape?.Knows(batch.PaddedUnits) == false;
+        var changed = !ofItsSize && Count(error);
         Widen(error);
         IsKnown = true;
-        if (far && !changed)
+        if (ofItsSize ? !_shape!.LearnSize(batch.PaddedUnits, shapeError) : far && !changed)
         {
             return;
         }
@@ -175,7 +179,11 @@ internal sealed class CostModel
         }
 
         Move(x, batch.DeviceNs - line, line);
-        _shape?.Learn(batch.PaddedUnits, shapeError);
+        if (!ofItsSize)
+        {
+            _shape?.Learn(batch.PaddedUnits, shapeError);
+        }
+
         Choose(lineError, shapeError);
         See(batch.PaddedUnits);
     }
@@ -302,30 +310,37 @@ internal sealed class CostModel
     private static bool OneLength(IReadOnlyList<ProfilePoint> points) =>
         points.Where(p => p.Rows > 0).Select(p => p.PaddedUnits / p.Rows).Distinct().Count() == 1;
 
-    /// <summary>One step of recursive least squares, weighted by 1 / predicted².</summary>
+    /// <summary>
+    /// One step of recursive least squares, weighted by 1 / predicted². Where it would leave what times can be (α negative, β below a
+    /// floor that keeps the batch bound finite), the other parameter follows as it is correlated with the one held back: sizes close
+    /// together leave the two almost free against each other, and held back alone it would take the line away from all that was measured.
+    /// </summary>
     private void Move(double x, double error, double predicted)
     {
         var px1 = _p11 + (_p12 * x);
         var px2 = _p12 + (_p22 * x);
-        var spread = (Forgetting * Square(predicted)) + px1 + (px2 * x);
-        var gain = 1 / spread;
+        var gain = 1 / ((Forgetting * Square(predicted)) + px1 + (px2 * x));
         var (alpha, beta) = (_alpha + (px1 * gain * error), _beta + (px2 * gain * error));
-        if (spread <= 0 || !(Math.Abs(alpha) <= DeviceNsMax && Math.Abs(beta) <= DeviceNsMax))
-        {
-            // No variances any more, or a step that no device takes: they begin anew, and the estimates stay.
-            (_p11, _p12, _p22) = (VarianceLevel * Square(Math.Max(_alpha, 1)), 0, VarianceLevel * Square(_beta));
-            return;
-        }
-
-        // Neither time can be negative; a floor on β keeps the batch bound finite.
-        _alpha = Math.Max(0, alpha);
-        _beta = Math.Max(1e-3 * Scale, beta);
         var (p11, p12, p22) = (_p11 - (px1 * gain * px1), _p12 - (px1 * gain * px2), _p22 - (px2 * gain * px2));
         // Forgetting inflates what is not measured (all batches of one size); without a bound the next one would throw the line over.
         var bounded =
             p11 < VarianceMax * Square(Math.Max(predicted, 1)) && p22 < VarianceMax * Square(Math.Max(predicted, 1) / Math.Max(x, 1e-3));
         var growth = bounded ? 1 / Forgetting : 1;
-        (_p11, _p12, _p22) = (Math.Max(p11 * growth, 1e-9), p12 * growth, Math.Max(p22 * growth, 1e-9));
+        (_p11, _p22) = (Math.Max(p11 * growth, 1e-9), Math.Max(p22 * growth, 1e-9));
+        // Rounding must not make a correlation of more than one: no variances are like that, and a step could be without bounds.
+        var most = CorrelationMax * Math.Sqrt(_p11 * _p22);
+        _p12 = Math.Clamp(p12 * growth, -most, most);
+        if (alpha < 0)
+        {
+            (alpha, beta) = (0, beta - (_p12 / _p11 * alpha));
+        }
+
+        if (beta < BetaMin)
+        {
+            (alpha, beta) = (alpha + (_p12 / _p22 * (BetaMin - beta)), BetaMin);
+        }
+
+        (_alpha, _beta) = (Math.Clamp(alpha, 0, DeviceNsMax), Math.Min(beta, DeviceNsMax));
     }
 
     private static double Square(double value) => value * value;

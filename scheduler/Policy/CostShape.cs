@@ -22,6 +22,9 @@ internal sealed class CostShape
     /// <summary>Knots beyond the largest point, as multiples of it: a batch may be larger than any that was measured.</summary>
     private static readonly double[] Beyond = [2, 4, 16];
 
+    /// <summary>Below the smallest point every so many-th of a size has a knot, down to one unit: they come on top of the others.</summary>
+    private const double Below = 4;
+
     /// <summary>Gains: of the level, of a knot, least and at first. A new level takes half of the first error, a third of the second.</summary>
     private const double LevelGainMin = 0.03;
     private const int LevelFirst = 8; // batches that move the level alone, or the knots would take its error for their own
@@ -31,9 +34,13 @@ internal sealed class CostShape
     /// <summary>Batches from which on a knot counts as measured.</summary>
     private const float SeenMin = 3;
 
+    /// <summary>So many batches in a row, all far off to one side, tell what a size takes that was not measured before.</summary>
+    private const int SizeRun = 3;
+
     private readonly double[] _units;
     private readonly double[] _ns;
     private readonly float[] _seen;
+    private readonly sbyte[] _runs; // far off in a row, at a knot that was not measured
     private double _level = 1; // what all of _ns is multiplied by
     private int _levelSeen;
 
@@ -42,6 +49,7 @@ internal sealed class CostShape
         _units = [.. knots.Select(k => k.Units)];
         _ns = [.. knots.Select(k => k.Ns)];
         _seen = new float[_units.Length];
+        _runs = new sbyte[_units.Length];
     }
 
     /// <summary>The curve through a profile's points; null when there are fewer than two different sizes.</summary>
@@ -66,11 +74,16 @@ internal sealed class CostShape
         }
 
         knots.Add((knots[^1].Units * 2, alphaNs + (betaNs * knots[^1].Units * 2)));
-        return new CostShape(knots);
+        return new CostShape([.. Smaller(knots), .. knots]);
     }
 
     public double Ns(double units)
     {
+        if (units < _units[0])
+        {
+            return Math.Max(1, _level * (_ns[0] - (SlopeBelow * (_units[0] - units))));
+        }
+
         var (k, share) = Place(units);
         return Math.Max(1, _level * (_ns[k] + (share * (_ns[k + 1] - _ns[k]))));
     }
@@ -79,6 +92,11 @@ internal sealed class CostShape
     public double UnitsWithin(double ns)
     {
         ns /= _level;
+        if (ns < _ns[0])
+        {
+            return SlopeBelow > 0 ? _units[0] - ((_ns[0] - ns) / SlopeBelow) : _units[0] * ns / _ns[0];
+        }
+
         var k = Array.BinarySearch(_ns, ns);
         k = k < 0 ? ~k : k;
         while (k < _ns.Length && _ns[k] <= ns)
@@ -88,9 +106,7 @@ internal sealed class CostShape
 
         k = Math.Clamp(k - 1, 0, _ns.Length - 2);
         var rise = _ns[k + 1] - _ns[k];
-        return rise <= 0
-            ? (ns < _ns[k] ? _units[k] * ns / _ns[k] : _units[k + 1])
-            : _units[k] + ((ns - _ns[k]) * (_units[k + 1] - _units[k]) / rise);
+        return rise <= 0 ? _units[k + 1] : _units[k] + ((ns - _ns[k]) * (_units[k + 1] - _units[k]) / rise);
     }
 
     /// <summary>
@@ -140,7 +156,33 @@ internal sealed class CostShape
         var norm = ((1 - share) * (1 - share)) + (share * share);
         Move(from, (1 - share) / norm, rest);
         Move(from + 1, share / norm, rest);
-        KeepRising(from);
+        KeepRising(from, from + 1);
+    }
+
+    /// <summary>False for a size that was not run while others were: when it is far off, that says nothing of the device.</summary>
+    public bool Knows(double units) => _levelSeen < LevelFirst || _seen[Nearest(units)] >= SeenMin;
+
+    /// <summary>
+    /// Learns from a batch of a size it does not know, and that was far off: what others of its size take, once several in a row were
+    /// off to the same side. One alone may be a paused process.
+    /// </summary>
+    /// <returns>True when it was learned from.</returns>
+    public bool LearnSize(double units, double error)
+    {
+        var knot = Nearest(units);
+        var sign = Math.Sign(error);
+        _runs[knot] = (sbyte)(Math.Sign(_runs[knot]) == sign ? Math.Clamp(_runs[knot] + sign, -SizeRun, SizeRun) : sign);
+        if (Math.Abs(_runs[knot]) < SizeRun)
+        {
+            return false;
+        }
+
+        var (from, share) = Place(units);
+        var off = error * Ns(units) / _level / Math.Abs(share - (from == knot ? 1 : 0));
+        _ns[knot] = Math.Max(0.01 * _ns[knot], _ns[knot] + (off / (_seen[knot] + 1)));
+        _seen[knot]++;
+        KeepRising(knot, knot);
+        return true;
     }
 
     /// <summary>The device has changed: the next batches count as the first ones did.</summary>
@@ -157,27 +199,50 @@ internal sealed class CostShape
     }
 
     /// <summary>What was just measured pushes what was not: smaller batches take no longer, larger ones no less.</summary>
-    private void KeepRising(int moved)
+    private void KeepRising(int first, int last)
     {
-        _ns[moved + 1] = Math.Max(_ns[moved + 1], _ns[moved]);
-        for (var k = moved; k > 0 && _ns[k - 1] > _ns[k]; k--)
+        for (var k = first; k > 0 && _ns[k - 1] > _ns[k]; k--)
         {
             _ns[k - 1] = _ns[k];
         }
 
-        for (var k = moved + 1; k < _ns.Length - 1 && _ns[k + 1] < _ns[k]; k++)
+        for (var k = first; k < _ns.Length - 1 && (k < last || _ns[k + 1] < _ns[k]); k++)
         {
-            _ns[k + 1] = _ns[k];
+            _ns[k + 1] = Math.Max(_ns[k + 1], _ns[k]);
         }
     }
 
-    /// <summary>The segment a size falls into, and how far; the outer segments go on to both sides.</summary>
+    private int Nearest(double units)
+    {
+        var (from, share) = Place(units);
+        return share < 0.5 ? from : from + 1;
+    }
+
+    private double SlopeBelow => Slope((_units[0], _ns[0]), (_units[1], _ns[1]));
+
+    /// <summary>The segment a size falls into, and how far; the last goes on beyond the largest size, the first below the smallest.</summary>
     private (int Knot, double Share) Place(double units)
     {
         var k = Array.BinarySearch(_units, units);
         k = Math.Clamp(k < 0 ? ~k - 1 : k, 0, _units.Length - 2);
         return (k, (units - _units[k]) / (_units[k + 1] - _units[k]));
     }
+
+    private static IEnumerable<(double Units, double Ns)> Smaller(List<(double Units, double Ns)> points)
+    {
+        var (smallest, slope) = (points[0], Slope(points[0], points[1]));
+        for (var units = 1.0; units <= smallest.Units / 2; units *= Below)
+        {
+            yield return (units, smallest.Ns - (slope * (smallest.Units - units)));
+        }
+    }
+
+    /// <summary>
+    /// By how much a unit less is quicker below the smallest size: as over the first segment, but no more than in proportion. Steeper, a
+    /// small batch would take less than no time, and its real time be taken for a device a million times slower.
+    /// </summary>
+    private static double Slope((double Units, double Ns) smallest, (double Units, double Ns) next) =>
+        Math.Min((next.Ns - smallest.Ns) / (next.Units - smallest.Units), smallest.Ns / smallest.Units);
 
     /// <summary>Points that fall are averaged with those before them until none does (pool adjacent violators).</summary>
     private static List<(double Units, double Ns)> Rising(List<(double Units, double Ns)> points)
@@ -231,13 +296,21 @@ internal sealed class CostShape
         return [.. kept.Select(i => points[i])];
     }
 
-    /// <summary>Goes on beyond the largest point as over the last doubling of size: two points close together would tell their noise.</summary>
+    /// <summary>
+    /// Goes on below the smallest point as over the first segment, but no steeper than in proportion; and beyond the largest as over the
+    /// last doubling of size: two points close together would tell their noise.
+    /// </summary>
     private static List<(double Units, double Ns)> Extend(List<(double Units, double Ns)> points)
     {
         var last = points[^1];
         var before = points.FindLast(p => p.Units <= last.Units / 2);
         before = before.Units > 0 ? before : points[0];
         var slope = (last.Ns - before.Ns) / (last.Units - before.Units);
-        return [.. points, .. Beyond.Select(times => (last.Units * times, last.Ns + (slope * last.Units * (times - 1))))];
+        return
+        [
+            .. Smaller(points),
+            .. points,
+            .. Beyond.Select(times => (last.Units * times, last.Ns + (slope * last.Units * (times - 1)))),
+        ];
     }
 }

@@ -114,6 +114,98 @@ public class CostModelTests
         Assert.True(double.IsFinite(cost.BetaNs) && cost.BetaNs > 0);
     }
 
+    [Fact]
+    public void Batches_smaller_than_any_before_do_not_make_the_device_a_million_times_slower()
+    {
+        // Steeper than in proportion between the first two sizes, as noise makes it: gone on with, 10 units would take less than no time.
+        var cost = new CostModel(
+            PolicyWorld.Profile with
+            {
+                Points = [new(1, 100, 2_000_000), new(2, 200, 6_000_000), new(8, 800, 30_000_000)],
+            }
+        );
+        for (var i = 0; i < 50; i++)
+        {
+            cost.Observe(new BatchFact(1, 10, 10, 2_000_000));
+        }
+
+        Assert.InRange(cost.BatchNs(10), 1_500_000, 3_000_000);
+        Assert.InRange(cost.BatchNs(800), 10_000_000, 1_000_000_000);
+    }
+
+    [Fact]
+    public void A_size_that_was_never_measured_is_learned_beside_others_and_moves_none_of_them()
+    {
+        var cost = new CostModel(
+            PolicyWorld.Profile with
+            {
+                Points = [new(8, 800, 800_000), new(16, 1600, 1_600_000), new(32, 3200, 3_200_000)],
+            }
+        );
+        for (var i = 0; i < 200; i++)
+        {
+            cost.Observe(i % 20 >= 10 ? new BatchFact(1, 1, 1, 200_000) : new BatchFact(32, 3200, 3200, 3_200_000));
+            Assert.InRange(cost.BatchNs(3200), 3_000_000, 3_400_000);
+        }
+
+        Assert.InRange(cost.BatchNs(1), 150_000, 250_000);
+    }
+
+    [Fact]
+    public void Sizes_close_together_do_not_take_the_line_away_from_what_was_measured()
+    {
+        var cost = new CostModel();
+        var random = new Random(18);
+        for (var i = 0; i < 5000; i++)
+        {
+            var units = random.Next(3) == 0 ? 246 : 287;
+            cost.Observe(new BatchFact(1, units, units, (long)(40_000_000 * (1 + (0.2 * ((2 * random.NextDouble()) - 1))))));
+            Assert.InRange(cost.AlphaNs + (cost.BetaNs * units), i < 10 ? 1 : 20_000_000, 80_000_000);
+        }
+    }
+
+    [Fact]
+    public void Whatever_comes_it_never_tells_many_times_the_longest_batch_it_ever_saw()
+    {
+        for (var seed = 0; seed < 1500; seed++)
+        {
+            var random = new Random(seed);
+            var (alpha, beta, row, rowsMax) = (Any(1e4, 1e8), random.Next(3) == 0 ? 0 : Any(0.1, 1e6), Any(1, 600), (int)Any(1, 64));
+            var (noise, rare, far, small) = (0.6 * random.NextDouble(), 0.1 * random.NextDouble(), Any(2, 1000), Any(0.001, 1));
+            var wrong = Any(0.01, 100);
+            ProfilePoint[] points =
+            [
+                .. from rows in new[] { 1, 2, 4, 8, 16, 32 }
+                select new ProfilePoint(
+                    rows,
+                    rows * (long)row,
+                    (long)(1 + (wrong * (alpha + (beta * rows * row)) * (1 + (noise * random.NextDouble()))))
+                ),
+            ];
+            var profiled = random.Next(2) == 0;
+            var cost = new CostModel(
+                profiled ? PolicyWorld.Profile with { Points = points, AlphaNs = alpha * wrong, BetaNs = (beta * wrong) + 1e-3 } : null
+            );
+            var (longest, largest) = (profiled ? points.Max(p => p.DeviceNs) : 1e8, 1L);
+            for (var i = 0; i < 1000; i++)
+            {
+                var slower = random.Next(500) == 0 ? Any(0.1, 10) : 1;
+                (alpha, beta) = (alpha * slower, beta * slower);
+                var rows = random.Next(2) == 0 ? random.Next(1, rowsMax + 1) : rowsMax;
+                var units = Math.Max(1, (long)(i > 40 && random.Next(3) == 0 ? row * small : row * rows));
+                var ns = (alpha + (beta * units)) * Math.Exp(noise * ((2 * random.NextDouble()) - 1));
+                ns *= random.NextDouble() < rare ? Any(1, far) : 1;
+                cost.Observe(new BatchFact(rows, units, units, (long)ns));
+                (longest, largest) = (Math.Max(longest, ns), Math.Max(largest, units));
+
+                var told = Math.Max(cost.BatchNs(largest), cost.AlphaNs + (cost.BetaNs * largest));
+                Assert.True(told < 50 * longest, $"Life {seed}, batch {i}: {told:g3} ns, and none took longer than {longest:g3}.");
+            }
+
+            double Any(double from, double to) => from * Math.Exp(random.NextDouble() * Math.Log(to / from));
+        }
+    }
+
     [Theory]
     [InlineData(0, 100)]
     [InlineData(-5, 100)]
