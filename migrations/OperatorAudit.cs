@@ -1,6 +1,7 @@
 using System.Text;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.DependencyInjection;
+using Pipeline.Contracts;
 using Pipeline.Hosting;
 using Pipeline.Hosting.Api;
 
@@ -12,11 +13,26 @@ namespace Pipeline.Migrations;
 /// </summary>
 public sealed class OperatorAudit(AuditTrail trail) : IOperatorAudit
 {
+    private const int ReasonMax = 500;
+
     public async ValueTask<object?> KeepAsync(EndpointFilterInvocationContext context, EndpointFilterDelegate next, bool actsFor)
     {
         var http = context.HttpContext;
         var caller = http.Caller();
-        var deed = new Deed(ActionOf(http), "api", http.Request.Path.ToString()) { Tenant = actsFor ? caller.Tenant : null };
+        var reason = http.Request.Headers[ApiKeyAuthentication.ReasonHeader].ToString();
+        if (reason.Length > ReasonMax)
+        {
+            return Problems.Result(
+                FailureKind.InvalidRequest,
+                $"{ApiKeyAuthentication.ReasonHeader} holds at most {ReasonMax} characters; given {reason.Length}."
+            );
+        }
+
+        var deed = new Deed(ActionOf(http), "api", http.Request.Path.ToString())
+        {
+            Tenant = actsFor ? caller.Tenant : null,
+            Reason = reason.Length > 0 ? reason : null,
+        };
         var row = await trail.BeginAsync(
             null,
             $"key {caller.KeyName}",

@@ -97,6 +97,9 @@ public static class ApiKeyAuthentication
     /// <summary>With an operator's key: the id of the tenant to act for, in place of the key's own.</summary>
     public const string TenantHeader = "Act-For-Tenant";
 
+    /// <summary>With an operator's key: why, for the audit (as Google Cloud's <c>X-Goog-Request-Reason</c>).</summary>
+    public const string ReasonHeader = "Audit-Reason";
+
     /// <summary>Endpoints of the group need a valid key; handlers read <see cref="Tenant"/>.</summary>
     public static TBuilder RequireApiKey<TBuilder>(this TBuilder endpoints)
         where TBuilder : IEndpointConventionBuilder =>
@@ -160,6 +163,13 @@ public static class ApiKeyAuthentication
                 context.HttpContext.Caller().IsOperator
                     ? await KeepAsync(context, next, actsFor: false)
                     : Problems.Result(FailureKind.OperatorOnly, "This needs the API key of an operator; yours is a tenant's.")
+        );
+
+    /// <summary>Endpoints of the group are everybody's, and let operators do more: what operators change there is kept in the audit.</summary>
+    public static TBuilder KeepOperators<TBuilder>(this TBuilder endpoints)
+        where TBuilder : IEndpointConventionBuilder =>
+        endpoints.AddEndpointFilter(
+            static (context, next) => context.HttpContext.Caller().IsOperator ? KeepAsync(context, next, actsFor: false) : next(context)
         );
 
     private static ValueTask<object?> KeepAsync(EndpointFilterInvocationContext context, EndpointFilterDelegate next, bool actsFor)

@@ -19,7 +19,7 @@ internal static class ErasureRequests
 
     public static void MapErasures(this IEndpointRouteBuilder v1)
     {
-        v1.MapPost("/erasures", AskAsync).Describe(ErasureOperations.Ask);
+        v1.MapPost("/erasures", AskAsync).Describe(ErasureOperations.Ask).KeepOperators();
         v1.MapGet("/erasures/{id}", GetAsync).Describe(ErasureOperations.Get);
     }
 

@@ -24,6 +24,7 @@ internal sealed class Connection
         },
     };
     private readonly Option<string?> _key = new("--key") { Description = "API key (default: PIPELINE_API_KEY, or the host's first key)" };
+    private readonly Option<string?> _reason = new("--audit-reason") { Description = "Why, for the audit of what operators change" };
     private readonly Option<string> _data = new("--data")
     {
         Description = "Data folder of the host started with up",
@@ -35,6 +36,7 @@ internal sealed class Connection
         command.Options.Add(_url);
         command.Options.Add(_key);
         command.Options.Add(_data);
+        command.Options.Add(_reason);
     }
 
     /// <exception cref="CommandException">No address or key is known.</exception>
@@ -52,7 +54,7 @@ internal sealed class Connection
 
         return key is null
             ? throw new CommandException("No API key is known here. Give --key, or set PIPELINE_API_KEY.")
-            : new PipelineClient(ingest, results, key);
+            : new PipelineClient(ingest, results, key, parsed.GetValue(_reason));
     }
 
     private static Uri? FromEnvironment(string name) =>

@@ -20,10 +20,11 @@ internal sealed class PipelineClient : IDisposable
     private readonly HttpClient _writes;
     private readonly HttpClient _reads;
 
-    public PipelineClient(Uri ingest, Uri results, string apiKey)
+    /// <param name="reason">Why, for the audit of what operators do.</param>
+    public PipelineClient(Uri ingest, Uri results, string apiKey, string? reason = null)
     {
-        _writes = Create(ingest, apiKey);
-        _reads = Create(results, apiKey);
+        _writes = Create(ingest, apiKey, reason);
+        _reads = Create(results, apiKey, reason);
     }
 
     /// <summary>Where reads go.</summary>
@@ -247,16 +248,22 @@ internal sealed class PipelineClient : IDisposable
         };
     }
 
-    private static HttpClient Create(Uri address, string apiKey)
+    private static HttpClient Create(Uri address, string apiKey, string? reason)
     {
         var handler = new SocketsHttpHandler
         {
             AutomaticDecompression = DecompressionMethods.GZip,
             PooledConnectionLifetime = TimeSpan.FromMinutes(5),
+            RequestHeaderEncodingSelector = static (name, _) => name == ApiKeyAuthentication.ReasonHeader ? Encoding.UTF8 : null,
         };
         // An upload lasts as long as its file; every call carries a token instead.
         var client = new HttpClient(handler) { BaseAddress = address, Timeout = Timeout.InfiniteTimeSpan };
         client.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", apiKey);
+        if (!string.IsNullOrWhiteSpace(reason))
+        {
+            client.DefaultRequestHeaders.Add(ApiKeyAuthentication.ReasonHeader, reason.ReplaceLineEndings(" "));
+        }
+
         return client;
     }
 }

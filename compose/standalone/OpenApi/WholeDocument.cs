@@ -53,7 +53,7 @@ internal static class WholeDocument
                 Type = SecuritySchemeType.Http,
                 Scheme = "bearer",
                 Description =
-                    "An API key. It belongs to a tenant, who sees its own jobs, files and batches and nobody else's. An operator's key acts for the tenant whose id the header `Act-For-Tenant` names.",
+                    "An API key. It belongs to a tenant, who sees its own jobs, files and batches and nobody else's. An operator's key acts for the tenant whose id the header `Act-For-Tenant` names; what it changes is kept in the audit, with the reason that the header `Audit-Reason` tells.",
             }
         );
         document.Security = [new() { [new OpenApiSecuritySchemeReference(Key, document)] = [] }];

@@ -150,13 +150,14 @@ public sealed class KeyLimitsTests(IngestDoor door) : IClassFixture<IngestDoor>,
             Content = new StringContent("""{"custom_id":"a","input":"b"}""", Encoding.UTF8, "application/x-ndjson"),
         };
         request.Headers.Add("Act-For-Tenant", other.ToString());
+        request.Headers.Add("Audit-Reason", "as they asked");
         using var response = await Host.Client.SendAsync(request);
 
         Assert.True(response.IsSuccessStatusCode, await response.Content.ReadAsStringAsync());
         Assert.Equal(
-            "api.submit_job /v1/jobs t nothing",
+            "api.submit_job /v1/jobs t as they asked, nothing",
             await Host.Database.ScalarAsync<string>(
-                "SELECT concat_ws(' ', action, subject, done, coalesce(after::text, 'nothing')) FROM audit WHERE tenant = $1",
+                "SELECT concat_ws(' ', action, subject, done, reason || ',', coalesce(after::text, 'nothing')) FROM audit WHERE tenant = $1",
                 other.Value
             )
         );

@@ -32,6 +32,13 @@ public sealed class ErasureTests(RecurringFixture fixture) : IClassFixture<Recur
         var erasure = await UntilFinishedAsync(asked);
 
         Assert.Equal((1, name), (erasure.GetProperty("jobs").GetInt32(), erasure.GetProperty("tenant").GetString()));
+        Assert.Equal(
+            $"api.erase_data /v1/erasures t {name}",
+            await Db.ScalarAsync<string>(
+                "SELECT concat_ws(' ', action, subject, done, after ->> 'tenant') FROM audit WHERE after ->> 'id' = $1",
+                erasure.GetProperty("id").GetString()!
+            )
+        );
         Assert.Equal(0, erasure.GetProperty("parts_left").GetInt64());
         Assert.True(erasure.GetProperty("rows_removed").GetInt64() > 8, erasure.ToString());
         Assert.Equal(usage, await UsageAsync(tenant));
