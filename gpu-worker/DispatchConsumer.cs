@@ -1,6 +1,7 @@
 using MassTransit;
 using Pipeline.Contracts;
 using Pipeline.GpuWorker.Stages;
+using Pipeline.Hosting;
 using Pipeline.Hosting.Telemetry;
 
 namespace Pipeline.GpuWorker;
@@ -9,7 +10,14 @@ namespace Pipeline.GpuWorker;
 /// Takes dispatches from a lane: refuses what is out of date, hands the rest to the stages, and waits. Then, in this order: the
 /// commit (before <see cref="DispatchRun.Finished"/>), <see cref="DispatchFinished"/>, and by returning, the acknowledgement.
 /// </summary>
-internal sealed class DispatchConsumer(WorkerId worker, KnownEpoch epoch, HeldDispatches held, IPublishEndpoint bus, TimeProvider time)
+internal sealed class DispatchConsumer(
+    WorkerId worker,
+    KnownEpoch epoch,
+    HeldDispatches held,
+    WorkerOptions options,
+    IPublishEndpoint bus,
+    TimeProvider time
+)
 {
     /// <summary>Takes what it is given; false when this life takes nothing more.</summary>
     internal delegate bool Start(DispatchRun run);
@@ -28,7 +36,7 @@ internal sealed class DispatchConsumer(WorkerId worker, KnownEpoch epoch, HeldDi
 
             if (await run.Finished is { } finished)
             {
-                await bus.Publish(finished, stop);
+                await bus.PublishAsync(finished, options.AnswerTimeMax, stop);
             }
         }
         finally

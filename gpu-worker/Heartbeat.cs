@@ -1,6 +1,7 @@
 using MassTransit;
 using Microsoft.Extensions.Logging;
 using Pipeline.Contracts;
+using Pipeline.Hosting;
 
 namespace Pipeline.GpuWorker;
 
@@ -38,11 +39,9 @@ internal sealed partial class Heartbeat(
     /// <summary>Sends one heartbeat; given up when the broker has not taken it by the time of the next few.</summary>
     public async Task BeatAsync(CancellationToken stop)
     {
-        using var patience = CancellationTokenSource.CreateLinkedTokenSource(stop);
-        patience.CancelAfter(options.HeartbeatEvery * 2);
         try
         {
-            await bus.Publish(Message(), patience.Token);
+            await bus.PublishAsync(Message(), options.HeartbeatEvery * 2, stop);
         }
         catch (Exception e) when (!stop.IsCancellationRequested)
         {

@@ -87,11 +87,11 @@ internal sealed partial class WorkerLife : Pack.IOutput, Run.IOutput, IDisposabl
             time,
             parts.Logs.CreateLogger<Heartbeat>()
         );
-        _consumer = new(worker, parts.Epoch, _held, parts.Bus, time);
+        _consumer = new(worker, parts.Epoch, _held, options, parts.Bus, time);
         _fetch = new(parts.Database, parts.Telemetry);
         _pack = new(parts.Models, new StoppedJobs(parts, _log), new KnownEnds(parts, _log), meter);
         _run = new(_queue, meter, parts.Epoch, time, parts.Logs.CreateLogger<Run>());
-        var answers = new Answers(parts.Bus, options, time, parts.Logs.CreateLogger<Answers>());
+        var answers = new Answers(parts.Bus, options, parts.Logs.CreateLogger<Answers>());
         var reuse = new ReuseWrites(parts, parts.Logs.CreateLogger<ReuseWrites>());
         _write = new(
             parts.Database,

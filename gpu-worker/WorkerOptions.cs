@@ -63,7 +63,7 @@ public sealed record WorkerOptions
     /// <summary>Answers on their way to the broker; what comes on top is left out, and who waits reads the rows.</summary>
     public int AnswersUnderWayMax { get; init; } = 1024;
 
-    /// <summary>How long the broker may take to accept an answer.</summary>
+    /// <summary>How long the broker may take to accept an answer, or the report of a dispatch.</summary>
     public TimeSpan AnswerTimeMax { get; init; } = TimeSpan.FromSeconds(5);
 
     /// <summary>Bytes of one output that goes into its tenant's cache; a larger one does not.</summary>

@@ -251,7 +251,7 @@ internal sealed class ChangeJob(
             return view is null ? JobCommands.Unknown(job.ToString()) : Ended(view.State);
         }
 
-        await bus.Publish(
+        await bus.PublishAsync(
             new JobChanged
             {
                 Job = job,
@@ -260,6 +260,7 @@ internal sealed class ChangeJob(
                 Deadline = view.Deadline,
                 Since = view.ClassSince ?? view.QueuedAt ?? view.CreatedAt,
             },
+            options.PublishWaitMax,
             stop
         );
         return Results.Json(view, ApiJson.Options);

@@ -34,7 +34,7 @@ internal sealed class JobCommands(
     {
         if (await ExecuteAsync(CancelSql, tenant, job, stop) > 0)
         {
-            await bus.Publish(new JobChanged { Job = job, Change = JobChange.Cancelled }, stop);
+            await bus.PublishAsync(new JobChanged { Job = job, Change = JobChange.Cancelled }, options.PublishWaitMax, stop);
         }
     }
 
@@ -66,7 +66,7 @@ internal sealed class JobCommands(
 
         foreach (var job in jobs)
         {
-            await bus.Publish(new JobChanged { Job = job, Change = JobChange.Cancelled }, stop);
+            await bus.PublishAsync(new JobChanged { Job = job, Change = JobChange.Cancelled }, options.PublishWaitMax, stop);
         }
 
         return jobs.Count;
@@ -134,7 +134,7 @@ internal sealed class JobCommands(
     private Task TellAsync(JobChanged changed, CancellationToken stop) =>
         changed.Change == JobChange.Paused
             ? TellScheduler.AndWaitAsync<JobChanged, JobChangeObserved>(bus, changed, options.PauseWaitMax, stop)
-            : bus.Publish(changed, stop);
+            : bus.PublishAsync(changed, options.PublishWaitMax, stop);
 
     private async Task<int> ExecuteAsync(string sql, TenantId tenant, JobId job, CancellationToken stop)
     {

@@ -247,6 +247,7 @@ public static partial class Problems
             NpgsqlException => true,
             MassTransit.MassTransitException => true,
             RabbitMQ.Client.Exceptions.RabbitMQClientException => true,
+            NotConfirmedException => true,
             // RabbitMQ's client, of a channel that closes under a call: the lock that the call holds is disposed of before it is given back.
             ObjectDisposedException e => e.StackTrace?.Contains("RabbitMQ.Client", StringComparison.Ordinal) is true,
             _ => error?.InnerException is { } inner && IsLostServer(inner),

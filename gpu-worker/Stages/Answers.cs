@@ -1,6 +1,7 @@
 using MassTransit;
 using Microsoft.Extensions.Logging;
 using Pipeline.Contracts;
+using Pipeline.Hosting;
 using Pipeline.Migrations;
 
 namespace Pipeline.GpuWorker.Stages;
@@ -9,7 +10,7 @@ namespace Pipeline.GpuWorker.Stages;
 /// Sends results that somebody waits for, after their commit. Writing never waits for the broker: where too many answers are under way the
 /// next are left out, and who waits reads the rows.
 /// </summary>
-internal sealed partial class Answers(IPublishEndpoint bus, WorkerOptions options, TimeProvider time, ILogger log)
+internal sealed partial class Answers(IPublishEndpoint bus, WorkerOptions options, ILogger log)
 {
     private int _underWay;
 
@@ -67,8 +68,7 @@ internal sealed partial class Answers(IPublishEndpoint bus, WorkerOptions option
     {
         try
         {
-            using var patience = new CancellationTokenSource(options.AnswerTimeMax, time);
-            await bus.Publish(answered, patience.Token);
+            await bus.PublishAsync(answered, options.AnswerTimeMax, CancellationToken.None);
         }
         catch (Exception e)
         {

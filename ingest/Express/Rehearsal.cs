@@ -78,7 +78,7 @@ internal sealed partial class Rehearsal(
         try
         {
             var answer = new TaskAnswer(job, 0, "0", "succeeded", [], null, null, null, "", 0, 0, 0, 0, 0, 0);
-            await bus.Publish(new TaskAnswered { ReplyTo = waiters.Instance, Answers = [answer] }, stop);
+            await bus.PublishAsync(new TaskAnswered { ReplyTo = waiters.Instance, Answers = [answer] }, options.RehearsalMax, stop);
             await waiter.CompleteAsync(options.RehearsalMax, time, stop);
         }
         finally

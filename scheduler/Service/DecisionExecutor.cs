@@ -2,6 +2,7 @@ using System.Collections.Concurrent;
 using MassTransit;
 using Npgsql;
 using Pipeline.Contracts;
+using Pipeline.Hosting;
 using Pipeline.Migrations;
 using Pipeline.Scheduler.Policy;
 
@@ -91,9 +92,7 @@ internal sealed partial class DecisionExecutor(
         using var sends = DispatchTrace.Start(dispatch, time.GetUtcNow());
         try
         {
-            using var patience = CancellationTokenSource.CreateLinkedTokenSource(term);
-            patience.CancelAfter(options.SendTimeMax);
-            await bus.Publish(dispatch, patience.Token);
+            await bus.PublishAsync(dispatch, options.SendTimeMax, term);
         }
         catch (MessageReturnedException)
         {

@@ -60,26 +60,23 @@ internal sealed class FactConsumers(Inbox inbox, SliceNotes notes, Recovery reco
     public void Dispose() => _holds.Dispose();
 
     /// <summary>Who paused a job waits until the loop has observed it: what is put here may come after the turn that is being planned.</summary>
-    private static Happened ChangeOf(ConsumeContext<JobChanged> context) =>
+    private Happened ChangeOf(ConsumeContext<JobChanged> context) =>
         new(FactOf(context.Message), Tell: context.ResponseAddress is null ? null : () => AnswerAsync(context, new JobChangeObserved()));
 
     /// <summary>The question is acknowledged at once; the loop answers in its next turn, to where the question says.</summary>
-    private static Asked QuestionOf(ConsumeContext<AskJobDecisions> context) =>
-        new(context.Message, answer => AnswerAsync(context, answer));
+    private Asked QuestionOf(ConsumeContext<AskJobDecisions> context) => new(context.Message, answer => AnswerAsync(context, answer));
 
-    private static async Task AnswerAsync<T>(ConsumeContext context, T answer)
+    private async Task AnswerAsync<T>(ConsumeContext context, T answer)
         where T : class
     {
         if (context.ResponseAddress is { } asker)
         {
             var endpoint = await context.GetSendEndpoint(asker);
-            await endpoint.Send(
+            await endpoint.SendAsync(
                 answer,
-                sent =>
-                {
-                    sent.RequestId = context.RequestId;
-                    sent.Durable = false;
-                }
+                sent => (sent.RequestId, sent.Durable) = (context.RequestId, false),
+                options.SendTimeMax,
+                CancellationToken.None
             );
         }
     }

@@ -1,5 +1,6 @@
 using MassTransit;
 using Pipeline.Contracts;
+using Pipeline.Hosting;
 using Pipeline.Scheduler.Policy;
 
 namespace Pipeline.Scheduler.Service;
@@ -235,7 +236,7 @@ internal sealed partial class SchedulerLoop(
         metrics.Stands(planner, now);
         var term = _term.Token;
         var forecast = planner.Forecast(now);
-        executor.Run(() => PublishAsync(forecast, term));
+        executor.Run(() => bus.PublishAsync(forecast, options.SendTimeMax, term));
         if (_epochUnknownToSome)
         {
             _epochUnknownToSome = false;
@@ -277,15 +278,7 @@ internal sealed partial class SchedulerLoop(
     private void AnnounceEpoch()
     {
         var (epoch, term) = (_leadership.Epoch, _term.Token);
-        executor.Run(() => PublishAsync(new SchedulerChanged { Epoch = epoch, Instance = instance.Id }, term));
-    }
-
-    private async Task PublishAsync<T>(T message, CancellationToken term)
-        where T : class
-    {
-        using var patience = CancellationTokenSource.CreateLinkedTokenSource(term);
-        patience.CancelAfter(options.SendTimeMax);
-        await bus.Publish(message, patience.Token);
+        executor.Run(() => bus.PublishAsync(new SchedulerChanged { Epoch = epoch, Instance = instance.Id }, options.SendTimeMax, term));
     }
 
     private WorkerClock? ClockOf(WorkerId worker) =>

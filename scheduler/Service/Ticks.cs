@@ -1,5 +1,6 @@
 using MassTransit;
 using Pipeline.Contracts;
+using Pipeline.Hosting;
 
 namespace Pipeline.Scheduler.Service;
 
@@ -21,9 +22,8 @@ internal sealed partial class Ticks(IBus bus, SchedulerInstance instance, Schedu
         {
             try
             {
-                using var patience = CancellationTokenSource.CreateLinkedTokenSource(stoppingToken);
-                patience.CancelAfter(options.SendTimeMax);
-                await bus.Publish(new SchedulerTick { Instance = instance.Id, SentAt = time.GetUtcNow() }, patience.Token);
+                var tick = new SchedulerTick { Instance = instance.Id, SentAt = time.GetUtcNow() };
+                await bus.PublishAsync(tick, options.SendTimeMax, stoppingToken);
                 failing = false;
             }
             catch (Exception e) when (!stoppingToken.IsCancellationRequested)

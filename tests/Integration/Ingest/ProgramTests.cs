@@ -7,6 +7,7 @@ using System.Text.RegularExpressions;
 using MassTransit;
 using Npgsql;
 using Pipeline.Contracts;
+using Pipeline.Hosting;
 using Pipeline.Migrations;
 using Pipeline.Tests.Integration.ResultsApi;
 using Pipeline.Tests.Support.Servers;
@@ -123,6 +124,29 @@ public sealed partial class ProgramTests
         relay.Restore();
         await PostUntilAsync(host, HttpStatusCode.OK);
         await host.Database.UntilAsync("SELECT bool_and(announced_at IS NOT NULL) FROM chunks");
+    }
+
+    [Fact]
+    public async Task A_broker_that_confirms_nothing_keeps_nobody_waiting()
+    {
+        await using var vhost = await TestRabbitMq.CreateVhostAsync();
+        var broker = new UriBuilder(vhost.Uri);
+        using var relay = new TcpRelay(broker.Host, broker.Port);
+        (broker.Host, broker.Port) = ("127.0.0.1", relay.Port);
+        await using var host = await IngestHost.StartAsync(
+            ("Pipeline:Broker", broker.Uri.ToString()),
+            ("Ingest:PublishWaitMax", "00:00:00.5")
+        );
+        var job = await host.SubmitAsync();
+        await host.Scheduler.NextChunkAsync();
+
+        relay.Silence();
+        using var answer = await host.Client.PostAsync($"/v1/jobs/{job}/cancel", content: null);
+        Assert.Equal(HttpStatusCode.ServiceUnavailable, answer.StatusCode);
+        var error = await Assert.ThrowsAsync<NotConfirmedException>(() =>
+            host.Get<IBus>().PublishAsync(new JobChanged { Job = job, Change = JobChange.Cancelled }, TimeSpan.FromSeconds(0.5), default)
+        );
+        Assert.Equal("The broker has not confirmed a message (JobChanged) within 0.5 s.", error.Message);
     }
 
     private static async Task<HttpResponseHeaders> PostUntilAsync(IngestHost host, HttpStatusCode status)

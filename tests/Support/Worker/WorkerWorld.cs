@@ -98,7 +98,7 @@ internal sealed class WorkerWorld : IAsyncDisposable
             Reason = "test",
         };
         dispatch = change?.Invoke(dispatch) ?? dispatch;
-        await _host.Services.GetRequiredService<IBus>().Publish(dispatch);
+        await _host.Services.GetRequiredService<IBus>().PublishAsync(dispatch, Patience, CancellationToken.None);
         return dispatch;
     }
 
