@@ -22,7 +22,7 @@ internal sealed class CostShape
     /// <summary>Knots beyond the largest point, as multiples of it: a batch may be larger than any that was measured.</summary>
     private static readonly double[] Beyond = [2, 4, 16];
 
-    /// <summary>Below the smallest point every so many-th of a size has a knot, down to one unit: they come on top of the others.</summary>
+    /// <summary>From one unit up to the smallest point there is a knot at every so many-fold size: they come on top of the others.</summary>
     private const double Below = 4;
 
     /// <summary>Gains: of the level, of a knot, least and at first. A new level takes half of the first error, a third of the second.</summary>
@@ -43,6 +43,7 @@ internal sealed class CostShape
     private readonly sbyte[] _runs; // far off in a row, at a knot that was not measured
     private double _level = 1; // what all of _ns is multiplied by
     private int _levelSeen;
+    private bool _levelled; // enough batches have moved the level, be it before the device changed
 
     private CostShape(List<(double Units, double Ns)> knots)
     {
@@ -149,6 +150,8 @@ internal sealed class CostShape
             return;
         }
 
+        _levelled = true;
+
         // What the level took of the error the knots no longer have to. Below the first knot the first alone stands for the batch.
         var rest = ((1 + error) / factor) - 1;
         var (from, share) = Place(units);
@@ -160,7 +163,7 @@ internal sealed class CostShape
     }
 
     /// <summary>False for a size that was not run while others were: when it is far off, that says nothing of the device.</summary>
-    public bool Knows(double units) => _levelSeen < LevelFirst || _seen[Nearest(units)] >= SeenMin;
+    public bool Knows(double units) => !_levelled || _seen[Nearest(units)] >= SeenMin;
 
     /// <summary>
     /// Learns from a batch of a size it does not know, and that was far off: what others of its size take, once several in a row were
