@@ -37,7 +37,8 @@ public static class BoundedPublishing
         patience.CancelAfter(within);
         try
         {
-            await send(endpoint, message, patience.Token);
+            // Not every step of the way listens to the token: a new exchange is declared for as long as the client likes.
+            await send(endpoint, message, patience.Token).WaitAsync(patience.Token);
         }
         catch (OperationCanceledException e) when (!stop.IsCancellationRequested)
         {
