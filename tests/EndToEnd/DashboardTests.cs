@@ -85,6 +85,8 @@ public sealed partial class DashboardTests(RunningSystem system) : IAsyncLifetim
         await RetryAllFailuresAsync(failed);
         await DismissAllFailuresAsync(failed);
         await ActOnJobAsync(lasting, "Resume", "it is mended");
+        // Or it may end before the browser has come so far.
+        await ActOnJobAsync(lasting, "Pause", "it is in the way");
         await ChangeAllOfTheGroupAsync();
         await CancelAllOfTheGroupAsync();
         await LookAtAsync("bulk", "audit", "operators");
