@@ -105,11 +105,9 @@ public sealed partial class ProgramTests
     public async Task While_the_broker_is_away_requests_are_answered_503_and_what_was_accepted_is_announced_after()
     {
         await using var vhost = await TestRabbitMq.CreateVhostAsync();
-        var broker = new UriBuilder(vhost.Uri);
-        using var relay = new TcpRelay(broker.Host, broker.Port);
-        (broker.Host, broker.Port) = ("127.0.0.1", relay.Port);
+        using var relay = RelayTo(vhost.Uri, out var broker);
         await using var host = await IngestHost.StartAsync(
-            ("Pipeline:Broker", broker.Uri.ToString()),
+            ("Pipeline:Broker", broker),
             ("Ingest:SweepEvery", "00:00:00.2"),
             ("Ingest:PublishWaitMax", "00:00:01")
         );
@@ -130,13 +128,8 @@ public sealed partial class ProgramTests
     public async Task A_broker_that_confirms_nothing_keeps_nobody_waiting()
     {
         await using var vhost = await TestRabbitMq.CreateVhostAsync();
-        var broker = new UriBuilder(vhost.Uri);
-        using var relay = new TcpRelay(broker.Host, broker.Port);
-        (broker.Host, broker.Port) = ("127.0.0.1", relay.Port);
-        await using var host = await IngestHost.StartAsync(
-            ("Pipeline:Broker", broker.Uri.ToString()),
-            ("Ingest:PublishWaitMax", "00:00:00.5")
-        );
+        using var relay = RelayTo(vhost.Uri, out var broker);
+        await using var host = await IngestHost.StartAsync(("Pipeline:Broker", broker), ("Ingest:PublishWaitMax", "00:00:00.5"));
         var job = await host.SubmitAsync();
         await host.Scheduler.NextChunkAsync();
 
@@ -148,6 +141,15 @@ public sealed partial class ProgramTests
         );
         Assert.Equal("The broker has not confirmed a message (JobChanged) within 0.5 s.", error.Message);
         relay.Cut(); // or the host's end would wait for the broker
+    }
+
+    private static TcpRelay RelayTo(string broker, out string through)
+    {
+        var server = new UriBuilder(broker);
+        var relay = new TcpRelay(server.Host, server.Port);
+        (server.Host, server.Port) = ("127.0.0.1", relay.Port);
+        through = server.Uri.ToString();
+        return relay;
     }
 
     private static async Task<HttpResponseHeaders> PostUntilAsync(IngestHost host, HttpStatusCode status)
