@@ -90,7 +90,8 @@ internal sealed class Calibration(int jobsMax)
             }
         }
 
-        public Corrections Correct() => new(Correction.Of(_times, _misses), Correction.Of(_costs, Misses.None), _newestAt);
+        public Corrections Correct() =>
+            new(Correction.Of(_times, _misses), Correction.Of(_costs, Misses.None, ErrorScale.Larger), _newestAt);
 
         private void Add(Queue<Sample> samples, Sample sample)
         {

@@ -52,7 +52,8 @@ internal readonly record struct Correction(double Fixed, double WaitFactor, doub
     /// </summary>
     /// <param name="samples">The last one last.</param>
     /// <param name="misses">Shares that the band may leave out on either side.</param>
-    public static Correction? Of(IReadOnlyCollection<Sample> samples, Misses misses)
+    /// <param name="relativeTo">What an error is relative to.</param>
+    public static Correction? Of(IReadOnlyCollection<Sample> samples, Misses misses, ErrorScale relativeTo = ErrorScale.Actual)
     {
         if (samples.Count < SamplesMin)
         {
@@ -62,7 +63,7 @@ internal readonly record struct Correction(double Fixed, double WaitFactor, doub
         var plane = new Correction(0, 1, 1, 1, 1);
         for (var round = 0; round < Rounds; round++)
         {
-            plane = Fit(samples, round == 0 ? null : plane);
+            plane = Fit(samples, round == 0 ? null : plane, relativeTo);
         }
 
         var ratios = samples.Select(s => s.Actual / Math.Max(plane.At(s.Wait, s.Own), double.Epsilon)).ToArray();
@@ -85,22 +86,29 @@ internal readonly record struct Correction(double Fixed, double WaitFactor, doub
     private static int Rank(int n, double share) => Math.Max(1, (int)Math.Ceiling((1 - share) * (n + 1)));
 
     /// <summary>
-    /// Minimises Σ w · ((a + b·wait + c·own) ÷ actual − 1)², none of the three below 0: what would be is left out, the lowest first.
+    /// Minimises Σ w · ((a + b·wait + c·own − actual) ÷ scale)², none of the three below 0: what would be is left out, the lowest first.
     /// </summary>
-    private static Correction Fit(IReadOnlyCollection<Sample> samples, Correction? before)
+    private static Correction Fit(IReadOnlyCollection<Sample> samples, Correction? before, ErrorScale relativeTo)
     {
         Span<double> sums = stackalloc double[9];
         Span<double> ones = stackalloc double[3];
         Span<double> of = stackalloc double[3];
+        // Where the larger counts it begins at the mean: from below it would stay at the few small ones.
+        var mean = samples.Average(s => s.Actual);
         sums.Clear();
         ones.Clear();
         foreach (var (wait, own, actual) in samples)
         {
-            (of[0], of[1], of[2]) = (1 / actual, wait / actual, own / actual);
-            var weight = before is { } plane ? 1 / Math.Max(Math.Abs((plane.At(wait, own) / actual) - 1), ErrorMin) : 1;
+            var at = before?.At(wait, own);
+            var scale =
+                relativeTo == ErrorScale.Actual ? actual
+                : at is { } expected ? Math.Max(expected, actual)
+                : mean;
+            var weight = at is { } told ? 1 / Math.Max(Math.Abs(told - actual) / scale, ErrorMin) : 1;
+            (of[0], of[1], of[2]) = (1 / scale, wait / scale, own / scale);
             for (var i = 0; i < 3; i++)
             {
-                ones[i] += weight * of[i];
+                ones[i] += weight * of[i] * (actual / scale);
                 for (var j = 0; j < 3; j++)
                 {
                     sums[(3 * i) + j] += weight * of[i] * of[j];
@@ -163,6 +171,19 @@ internal readonly record struct Correction(double Fixed, double WaitFactor, doub
             solution[i] = rows[(4 * i) + 3] / Math.Max(rows[5 * i], double.Epsilon);
         }
     }
+}
+
+/// <summary>What errors are relative to.</summary>
+internal enum ErrorScale
+{
+    /// <summary>What came, as the mean absolute percentage error is.</summary>
+    Actual,
+
+    /// <summary>
+    /// The larger of what was expected and what came. Relative to what came, a few that took next to nothing outweigh all others: after
+    /// express tasks had shared one batch behind a stall, the next ones were told a twentieth of their cost.
+    /// </summary>
+    Larger,
 }
 
 /// <summary>

@@ -383,7 +383,7 @@ internal sealed class Estimates(
                 Class = latencyClass,
                 Admission = verdict,
                 Pool = e.Pool,
-                StartsAt = Later(e.Start, now),
+                StartsAt = e.NotBefore(now).Start,
                 CompletedAt = predicted.At,
                 LateAt = predicted.Late,
                 Seconds = Math.Round((predicted.At - now).TotalSeconds, 6),
@@ -398,8 +398,6 @@ internal sealed class Estimates(
                 PricePicoUsd = price,
             };
     }
-
-    private static DateTimeOffset Later(DateTimeOffset a, DateTimeOffset b) => a > b ? a : b;
 
     /// <summary>The job that is asked about.</summary>
     /// <param name="Repeated">Tasks whose input came before; null where the inputs are not known.</param>

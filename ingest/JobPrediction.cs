@@ -19,18 +19,19 @@ internal sealed record JobPrediction(
 )
 {
     /// <summary>
-    /// The forecast's estimate, corrected by what became of the last jobs of its kind. A forecast a few seconds old may place the end
-    /// before now; nothing ends before it has begun.
+    /// The forecast's estimate, corrected by what became of the last jobs of its kind. What a forecast a few seconds old
+    /// has starting before now, starts now.
     /// </summary>
     /// <param name="learned">What is known of a sort of jobs.</param>
     /// <returns>Null beyond the end of time.</returns>
     public static JobPrediction? Of(in Estimated estimated, Func<int, Corrections> learned, DateTimeOffset now)
     {
-        var forecast = ForecastTime.Of(estimated, now);
+        var current = estimated.NotBefore(now);
+        var forecast = ForecastTime.Of(current, now);
         var corrections = learned(forecast.Sort);
         var (at, early, late) = corrections.Time is { } time
             ? (forecast.By(time), forecast.By(time) * time.Low, forecast.By(time) * time.High)
-            : (forecast.Us, ForecastTime.UsOf(estimated.Early - now), ForecastTime.UsOf(estimated.Late - now));
+            : (forecast.Us, ForecastTime.UsOf(current.Early - now), ForecastTime.UsOf(current.Late - now));
         var cost =
             estimated.TaskCostPico is { } pico && corrections.Cost is { } known
                 ? (long)Math.Min(known.At(0, pico), long.MaxValue / 2.0)
@@ -61,8 +62,8 @@ internal readonly record struct ForecastTime(long? WaitUs, long Us)
 
     public static ForecastTime Of(in Estimated estimated, DateTimeOffset now)
     {
-        var us = UsOf(estimated.Completion - now);
-        return new ForecastTime(estimated.IsIdle ? null : Math.Min(UsOf(estimated.Start - now), us), us);
+        var current = estimated.NotBefore(now);
+        return new ForecastTime(current.IsIdle ? null : UsOf(current.Start - now), UsOf(current.Completion - now));
     }
 
     /// <summary>Microseconds, corrected.</summary>

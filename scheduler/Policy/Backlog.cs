@@ -35,9 +35,10 @@ internal sealed class Backlog
     private readonly IntHeap<DeadlineOrder> _byDeadline;
     private readonly IntHeap<LaxityOrder> _byLaxity;
 
-    /// <summary>What few records have: waiting tasks in pieces, and why the rest of a job is to end.</summary>
+    /// <summary>What few records have: waiting tasks in pieces, why the rest of a job is to end, and another record of the same job.</summary>
     private readonly Dictionary<int, TaskRanges> _pieces = [];
     private readonly Dictionary<int, Decision> _endings = [];
+    private readonly Dictionary<int, int> _siblings = [];
     private readonly Queue<int> _toEnd = new();
 
     private readonly Dictionary<TenantId, int> _tenants = [];
@@ -102,7 +103,7 @@ internal sealed class Backlog
 
     public WaitingChunk? Find(ChunkKey key)
     {
-        for (var job = _jobsById.Find(key.Job); job != 0; job = _jobs[job].Sibling)
+        for (var job = _jobsById.Find(key.Job); job != 0; job = SiblingOf(job))
         {
             if (_chunksByKey.Find((job, key.No)) is var chunk and not 0)
             {
@@ -573,7 +574,7 @@ internal sealed class Backlog
     private int JobOf(in ChunkHeader header)
     {
         var first = _jobsById.Find(header.Job);
-        for (var of = first; of != 0; of = _jobs[of].Sibling)
+        for (var of = first; of != 0; of = SiblingOf(of))
         {
             if (_queuesByNumber[_jobs[of].Queue].Model == header.Model)
             {
@@ -614,7 +615,8 @@ internal sealed class Backlog
             return job;
         }
 
-        (_jobs[job].Sibling, _jobs[first].Sibling) = (_jobs[first].Sibling, job);
+        Link(job, SiblingOf(first));
+        Link(first, job);
         if (EndingOf(first) is { } ending)
         {
             End(new WaitingJob(this, job), ending);
@@ -627,7 +629,7 @@ internal sealed class Backlog
     private List<WaitingJob> RecordsOf(JobId id)
     {
         var records = new List<WaitingJob>();
-        for (var job = _jobsById.Find(id); job != 0; job = _jobs[job].Sibling)
+        for (var job = _jobsById.Find(id); job != 0; job = SiblingOf(job))
         {
             records.Add(new WaitingJob(this, job));
         }
@@ -638,17 +640,17 @@ internal sealed class Backlog
     /// <summary>The record is not found any more; the others of its job are.</summary>
     private void Unlink(int job)
     {
-        ref var record = ref _jobs[job];
-        var (first, next) = (_jobsById.Find(record.Id), record.Sibling);
-        record.Sibling = 0;
+        var id = _jobs[job].Id;
+        var (first, next) = (_jobsById.Find(id), SiblingOf(job));
+        _siblings.Remove(job);
         if (first != job)
         {
-            while (_jobs[first].Sibling != job)
+            while (SiblingOf(first) != job)
             {
-                first = _jobs[first].Sibling;
+                first = SiblingOf(first);
             }
 
-            _jobs[first].Sibling = next;
+            Link(first, next);
             return;
         }
 
@@ -656,6 +658,21 @@ internal sealed class Backlog
         if (next != 0)
         {
             _jobsById.Add(next);
+        }
+    }
+
+    /// <summary>The next record of the same job, whose chunks run on another model: along a route. 0 for the last, and so for nearly all.</summary>
+    private int SiblingOf(int job) => _siblings.Count == 0 ? 0 : _siblings.GetValueOrDefault(job);
+
+    private void Link(int job, int next)
+    {
+        if (next == 0)
+        {
+            _siblings.Remove(job);
+        }
+        else
+        {
+            _siblings[job] = next;
         }
     }
 

@@ -65,6 +65,11 @@ internal sealed class CostModel
     private const double AlphaUnknownNs = 2_000_000;
     private const double BetaUnknownNs = 10_000;
 
+    /// <summary>Bounds of <see cref="PaddingRatio"/>, and by what factor one dispatch may be off and be believed.</summary>
+    private const double RatioMin = 0.01;
+    private const double RatioMax = 100;
+    private const double RatioFar = 2;
+
     /// <summary>A batch this close to the best rate counts as efficient; measuring it is no more exact.</summary>
     private const double EfficientShare = 0.97;
 
@@ -188,13 +193,16 @@ internal sealed class CostModel
         See(batch.PaddedUnits);
     }
 
-    /// <summary>Learns how the door's units relate to what the device ran.</summary>
+    /// <summary>
+    /// Learns how the door's units relate to what the device ran, from tasks that all ran. One that is far off moves it by no more than one
+    /// that is off by <see cref="RatioFar"/>.
+    /// </summary>
     public void ObservePadding(long unitsAtDoor, long paddedUnits)
     {
         if (unitsAtDoor > 0 && paddedUnits > 0)
         {
-            var ratio = Math.Clamp((double)paddedUnits / unitsAtDoor, 0.01, 100);
-            PaddingRatio += (Batches < 10 ? 0.5 : 0.1) * (ratio - PaddingRatio);
+            var ratio = Math.Clamp((double)paddedUnits / unitsAtDoor, PaddingRatio / RatioFar, PaddingRatio * RatioFar);
+            PaddingRatio = Math.Clamp(PaddingRatio + ((Batches < 10 ? 0.5 : 0.1) * (ratio - PaddingRatio)), RatioMin, RatioMax);
         }
     }
 

@@ -6,7 +6,7 @@ namespace Pipeline.Scheduler.Policy;
 internal abstract record Fact;
 
 /// <summary>What the policy knows of a chunk; the payload stays in PostgreSQL.</summary>
-/// <param name="Units">Units of all its tasks.</param>
+/// <param name="Units">Units of all its tasks that are no copies of others, as estimated at the door.</param>
 /// <param name="Remaining">Tasks without a result.</param>
 /// <param name="Attempts">How often a worker died while it ran.</param>
 internal readonly record struct ChunkHeader(

@@ -585,8 +585,10 @@ internal sealed class Planner : IPolicy
         {
             _expressLoad.Observe(flight.Pool, report.Batches.Sum(b => (double)Math.Max(0, b.DeviceNs)), now);
         }
-        if (report.Batches.Count > 0 && whole)
+        var ran = report.Batches.Sum(b => (long)b.Rows);
+        if (ran > 0 && whole && ran == report.Slices.Sum(s => (long)s.Count) && flight.Units >= ran)
         {
+            // Every task of it ran, and none of them is a copy of another, which the door counts no units for though it may run.
             _costs.Of(flight.Pool, report.Model).ObservePadding(flight.Units, report.Batches.Sum(b => b.PaddedUnits));
         }
     }

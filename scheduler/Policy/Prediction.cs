@@ -25,6 +25,23 @@ public readonly record struct Estimated(
 {
     /// <summary>True when the pool has nothing to do, of whatever class or model.</summary>
     public bool IsIdle { get; init; }
+
+    /// <summary>The same from now on: what a forecast some seconds old has starting before now, starts now.</summary>
+    public Estimated NotBefore(DateTimeOffset now)
+    {
+        var late = now - Start;
+        return late <= TimeSpan.Zero
+            ? this
+            : this with
+            {
+                Start = now,
+                Completion = Moved(Completion),
+                Early = Moved(Early),
+                Late = Moved(Late),
+            };
+
+        DateTimeOffset Moved(DateTimeOffset at) => at < DateTimeOffset.MaxValue - late ? at + late : DateTimeOffset.MaxValue;
+    }
 }
 
 /// <summary>When newly submitted work will be done, from the scheduler's last forecast. The door predicts with it at admission.</summary>

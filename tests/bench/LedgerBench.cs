@@ -304,6 +304,9 @@ internal sealed class MixedLoad : IDisposable
 {
     private const string Small = "language-id-small";
     private static readonly int[] BulkSizes = [300, 1_000, 4_000, 12_000];
+
+    /// <summary>Jobs whose texts come again and again; of the others none does.</summary>
+    private const double RepeatingShare = 0.1;
     private readonly string[] _texts = ShortTexts.Read();
     private readonly List<HttpClient> _tenants = [];
     private readonly int _seed;
@@ -356,7 +359,7 @@ internal sealed class MixedLoad : IDisposable
         await Task.WhenAll(
             StreamAsync(
                 1,
-                meanSeconds: 4,
+                meanSeconds: 10,
                 random => SubmitAsync(random, "bulk", SlowEncoder.Name, random.GetItems(BulkSizes, 1)[0], default),
                 stop
             ),
@@ -399,10 +402,12 @@ internal sealed class MixedLoad : IDisposable
     private async Task SubmitAsync(Random random, string latencyClass, string model, int tasks, CancellationToken stop)
     {
         var first = random.Next(_texts.Length);
+        var repeats = random.NextDouble() < RepeatingShare;
         var lines = new StringBuilder();
         for (var i = 0; i < tasks; i++)
         {
-            var text = JsonSerializer.Serialize(_texts[(first + i) % _texts.Length]);
+            var text = _texts[(first + i) % _texts.Length];
+            text = JsonSerializer.Serialize(repeats ? text : $"{text} {i}");
             lines.Append("{\"custom_id\":\"").Append(ShortTexts.CustomId(i)).Append("\",\"input\":").Append(text).Append("}\n");
         }
 

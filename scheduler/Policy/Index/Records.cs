@@ -25,7 +25,7 @@ internal enum JobFlags
     Closed = Paused | Ending | Held,
 }
 
-/// <summary>A job in the index: 128 bytes. Times are UTC ticks; the accessors of <see cref="WaitingJob"/> say what each field means.</summary>
+/// <summary>A job in the index: 120 bytes. Times are UTC ticks; the accessors of <see cref="WaitingJob"/> say what each field means.</summary>
 internal struct JobRecord
 {
     public JobId Id;
@@ -53,9 +53,6 @@ internal struct JobRecord
     public int PlaceInQueue;
     public int PlaceByDeadline;
     public int PlaceByLaxity;
-
-    /// <summary>The next record of the same job, whose chunks run on another model: along a route. 0 for the last, and so for nearly all.</summary>
-    public int Sibling;
     public JobFlags Flags;
 }
 

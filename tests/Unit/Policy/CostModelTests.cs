@@ -76,6 +76,25 @@ public class CostModelTests
     }
 
     [Fact]
+    public void One_dispatch_far_off_moves_the_padding_ratio_a_little_and_many_move_it_there()
+    {
+        var cost = new CostModel(PolicyWorld.Profile);
+        Feed(cost, 1_000_000, 1000, batches: 20, noise: 0);
+        cost.ObservePadding(unitsAtDoor: 1000, paddedUnits: 1100);
+        var usual = cost.PaddingRatio;
+        cost.ObservePadding(unitsAtDoor: 3, paddedUnits: 22_969);
+
+        Assert.InRange(cost.PaddingRatio, usual, 1.1001 * usual);
+
+        for (var i = 0; i < 60; i++)
+        {
+            cost.ObservePadding(unitsAtDoor: 1000, paddedUnits: 8000);
+        }
+
+        Assert.Equal(8, cost.PaddingRatio, 0.1);
+    }
+
+    [Fact]
     public void Its_error_band_holds_most_batches()
     {
         var cost = new CostModel(PolicyWorld.Profile);

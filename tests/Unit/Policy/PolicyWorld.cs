@@ -116,7 +116,8 @@ internal sealed class PolicyWorld
         TimeSpan? deadline = null,
         ModelRef? model = null,
         int attempts = 0,
-        int? remaining = null
+        int? remaining = null,
+        long? units = null
     )
     {
         var header = new ChunkHeader(
@@ -128,7 +129,7 @@ internal sealed class PolicyWorld
             Now + (deadline ?? TimeSpan.FromHours(24)),
             Now,
             tasks,
-            (long)tasks * unitsPerTask,
+            units ?? (long)tasks * unitsPerTask,
             unitsPerTask,
             remaining ?? tasks,
             attempts

@@ -124,6 +124,25 @@ public sealed class PredictionTests
     }
 
     [Fact]
+    public void Copies_that_ran_after_all_do_not_make_the_next_work_dearer()
+    {
+        var world = new PolicyWorld().Knows();
+        world.Worker();
+        var before = Assert.Single(world.Planner.Forecast(world.Now).Pools).BetaNs;
+
+        for (var i = 0; i < 20; i++)
+        {
+            // All 512 are copies, so the door counts one unit; on another device than their originals most run, or all.
+            world.Chunk(tasks: 512, units: 1);
+            var dispatch = Assert.Single(world.Sends());
+            var rows = i % 2 == 0 ? 450 : 512;
+            world.Finish(dispatch, batches: [new BatchFact(rows, rows * 100L, rows * 100L, 1_000_000 + (rows * 100_000L))]);
+        }
+
+        Assert.Equal(before, Assert.Single(world.Planner.Forecast(world.Now).Pools).BetaNs, 0.05 * before);
+    }
+
+    [Fact]
     public void Work_that_is_written_slower_than_it_runs_takes_the_time_of_its_rows()
     {
         var pool = Pool(workers: 2, ahead: [0, 0, 1_000], alphaNs: 0, betaNs: 1_000, unitsPerBatch: 100) with
