@@ -20,6 +20,9 @@ internal sealed record JobOrder
 
     /// <summary>The route its tasks go along, every version fixed; null where the model is all.</summary>
     public ModelRoute? Route { get; init; }
+
+    /// <summary>The turns its tasks are expected to take along the route.</summary>
+    public Turns Turns { get; init; } = Turns.Of(null, null);
     public required LatencyClass Class { get; init; }
 
     /// <summary>The slower class its owner takes instead of a refusal.</summary>
@@ -116,6 +119,7 @@ internal sealed class Admission(
             Tenant = tenant,
             Model = chosen.Model!,
             Route = chosen.Route,
+            Turns = Turns.Of(chosen.Route, chosen.Quality),
             Class = latencyClass,
             Fallback = fallback,
             Deadline = deadline,
@@ -219,7 +223,7 @@ internal sealed class Admission(
         var route = stored.Route with { Variants = [.. variants] };
         if (qualityMin is not { } least)
         {
-            return (new Chosen(manifests[0], route), null);
+            return (new Chosen(manifests[0], route, Quality: stored.Quality), null);
         }
 
         var (choice, why) = RouteChoice.Choose(route, stored.Quality, least);
@@ -231,7 +235,7 @@ internal sealed class Admission(
             )
             : null;
         return choice == route.ToString()
-            ? (new Chosen(manifests[0], route), null)
+            ? (new Chosen(manifests[0], route, Quality: stored.Quality), null)
             : (new Chosen(manifests.Find(m => m!.Ref.ToString() == choice), null), unmet);
     }
 
@@ -371,5 +375,11 @@ internal sealed class Admission(
     private static string Show(DateTimeOffset moment) => moment.ToString("yyyy-MM-dd'T'HH:mm:ss'Z'", CultureInfo.InvariantCulture);
 
     /// <param name="Unknown">Set where what was named does not exist.</param>
-    private readonly record struct Chosen(ModelManifest? Model, ModelRoute? Route, FailureKind? Unknown = null);
+    /// <param name="Quality">What was measured of the route.</param>
+    private readonly record struct Chosen(
+        ModelManifest? Model,
+        ModelRoute? Route,
+        FailureKind? Unknown = null,
+        RouteQuality? Quality = null
+    );
 }

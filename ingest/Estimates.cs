@@ -315,7 +315,7 @@ internal sealed class Estimates(
 
         var now = Moments.Now(time);
         var quality = work.Order.Route is { } measured ? await QualityAsync(measured, stop) : null;
-        var turns = Turns.Of(work.Order.Route, quality);
+        var turns = work.Order.Turns;
         var classes = new List<ClassEstimate>();
         foreach (var latencyClass in Enum.GetValues<LatencyClass>())
         {
@@ -371,7 +371,13 @@ internal sealed class Estimates(
             (int)Math.Min(work.Tasks, int.MaxValue),
             order.DeadlineGiven ? order.Deadline : null
         );
-        var ruling = AdmissionRule.Decide(forecast, ask, LatencyClasses.Defaults, now, e => calibrator.Express(e, ask.Model, now));
+        var ruling = AdmissionRule.Decide(
+            forecast,
+            ask,
+            LatencyClasses.Defaults,
+            now,
+            e => gate.Express(forecast, order, e, ask.Units, (int)ask.Tasks, now)
+        );
         var verdict =
             !gate.Refuses(ruling.Verdict) ? "accepted"
             : ruling.Verdict == AdmissionVerdict.ExpressRefused ? "express_refused"

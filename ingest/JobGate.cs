@@ -2,6 +2,7 @@ using Microsoft.Extensions.Logging;
 using Pipeline.Contracts;
 using Pipeline.Hosting;
 using Pipeline.Ingest.Body;
+using Pipeline.Ingest.Routes;
 using Pipeline.Scheduler.Policy;
 
 namespace Pipeline.Ingest;
@@ -29,7 +30,13 @@ internal sealed partial class JobGate(Forecasts forecasts, Calibrator calibrator
     {
         var given = order.DeadlineGiven ? order.Deadline : (DateTimeOffset?)null;
         var ask = new AdmissionAsk(order.Model.Ref, order.Class, order.Fallback, units, tasks, given);
-        var ruling = AdmissionRule.Decide(forecast, ask, LatencyClasses.Defaults, now, e => calibrator.Express(e, ask.Model, now));
+        var ruling = AdmissionRule.Decide(
+            forecast,
+            ask,
+            LatencyClasses.Defaults,
+            now,
+            e => Express(forecast!, order, e, units, tasks, now)
+        );
         if (
             ask.Class == LatencyClass.Express
             && (ruling.Verdict == AdmissionVerdict.ExpressRefused || ruling.Class != ask.Class)
@@ -53,11 +60,31 @@ internal sealed partial class JobGate(Forecasts forecasts, Calibrator calibrator
         return new GateRuling(accepted with { Predicted = Predict(forecast, accepted, units, tasks, now) }, null);
     }
 
-    /// <summary>In the pool that would run it.</summary>
+    /// <summary>In the pool that would run it, with the turns that it is expected to take.</summary>
     private JobPrediction? Predict(Forecast? forecast, JobOrder order, long units, int tasks, DateTimeOffset now) =>
-        forecast is not null && Prediction.Estimate(forecast, order.Model.Ref, order.Class, units, tasks, order.Deadline) is { } estimated
+        forecast is not null && order.Turns.Estimate(forecast, order.Model.Ref, order.Class, units, tasks, order.Deadline) is { } estimated
             ? JobPrediction.Of(estimated, sort => calibrator.Of(order.Class, order.Model.Ref, sort), now)
             : null;
+
+    /// <summary>When express is really done, by what became of the last of its model, and of those of the turns it may take after.</summary>
+    public Predicted? Express(Forecast forecast, JobOrder order, in Estimated first, long units, int tasks, DateTimeOffset now)
+    {
+        if (calibrator.Express(first, order.Model.Ref, now) is not { } predicted)
+        {
+            return null;
+        }
+
+        foreach (var (model, alone, chance) in order.Turns.After(forecast, LatencyClass.Express, units, tasks, order.Deadline))
+        {
+            if (alone?.NotBefore(now) is { } turn && chance > Turns.LateShare)
+            {
+                var late = calibrator.Express(turn, model, now)?.Late ?? turn.Late;
+                predicted = predicted with { Late = predicted.Late + (late - now) };
+            }
+        }
+
+        return predicted;
+    }
 
     /// <summary>Every slower class, with the time it would have the work done.</summary>
     private List<Offer> Slower(Forecast forecast, JobOrder order, long units, int tasks, DateTimeOffset now) =>

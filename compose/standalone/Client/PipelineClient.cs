@@ -353,6 +353,9 @@ internal sealed record ApiClassEstimate
     public DateTimeOffset? StartsAt { get; init; }
     public DateTimeOffset? CompletedAt { get; init; }
     public DateTimeOffset? LateAt { get; init; }
+
+    /// <summary>From now, by the server's clock, to <see cref="CompletedAt"/>.</summary>
+    public double? Seconds { get; init; }
     public long? CostPicoUsd { get; init; }
     public long? CostHighPicoUsd { get; init; }
     public long? PricePicoUsd { get; init; }

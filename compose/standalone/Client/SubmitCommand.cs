@@ -169,15 +169,15 @@ internal static class SubmitCommand
 
         Console.WriteLine($"{estimate.Tasks:N0} tasks for {estimate.Route ?? estimate.Model}, {estimate.Units:N0} units; nothing was sent");
         PlainTable.Write(
-            ["CLASS", "NOW", "BEGINS", "DONE", "95 % BY", "COST", "AT MOST (95 %)", "PRICE"],
+            ["CLASS", "NOW", "BEGINS IN", "DONE IN", "95 % WITHIN", "COST", "AT MOST (95 %)", "PRICE"],
             estimate.Classes.Select(c =>
                 new[]
                 {
                     c.Class,
                     c.Admission.Replace('_', ' '),
-                    Moment(c.StartsAt),
-                    Moment(c.CompletedAt),
-                    Moment(c.LateAt),
+                    Time(c, c.StartsAt),
+                    Time(c, c.CompletedAt),
+                    Time(c, c.LateAt),
                     Money(c.CostPicoUsd),
                     Money(c.CostHighPicoUsd),
                     Money(c.PricePicoUsd),
@@ -202,7 +202,11 @@ internal static class SubmitCommand
             );
         }
 
-        static string Moment(DateTimeOffset? at) => at is { } then ? Listing.Moment(then) : "no worker";
+        // By the server's clock, which may not be this machine's.
+        static string Time(ApiClassEstimate of, DateTimeOffset? at) =>
+            of is { CompletedAt: { } done, Seconds: { } seconds }
+                ? JobWatch.Duration((at ?? done) - done + TimeSpan.FromSeconds(seconds))
+                : "no worker";
         static string Money(long? pico) => pico is { } amount ? Cost.Format(amount) : "-";
     }
 

@@ -179,7 +179,12 @@ internal sealed class IngestHost : IAsyncDisposable
     /// A forecast as the scheduler would send it now: two workers, a millisecond a unit of <c>words</c> and $3.60 an hour, so that express is let in.
     /// </summary>
     /// <param name="unitsAhead">Units ahead of express, standard and bulk work.</param>
-    public void Forecast(params long[] unitsAhead) =>
+    public void Forecast(params long[] unitsAhead) => ForecastOf(unitsAhead is [] ? [0, 0, 0] : unitsAhead, (new("words", "1"), 1_000_000));
+
+    /// <summary>The same of several models with nothing ahead, and the nanoseconds that a unit takes each.</summary>
+    public void ForecastOf(params (ModelRef Model, double UnitNs)[] models) => ForecastOf([0, 0, 0], models);
+
+    private void ForecastOf(long[] unitsAhead, params (ModelRef Model, double UnitNs)[] models) =>
         Get<Forecasts>()
             .Take(
                 new Forecast
@@ -187,19 +192,11 @@ internal sealed class IngestHost : IAsyncDisposable
                     At = DateTimeOffset.UtcNow,
                     Pools =
                     [
-                        new PoolForecast(
-                            "default",
-                            new ModelRef("words", "1"),
-                            2,
-                            unitsAhead is [] ? [0, 0, 0] : unitsAhead,
-                            0,
-                            1_000_000,
-                            1000
-                        )
+                        .. models.Select(of => new PoolForecast("default", of.Model, 2, unitsAhead, 0, of.UnitNs, 1000)
                         {
                             ErrorBand = 0.1,
                             PricePerHourPico = 3_600_000_000_000,
-                        },
+                        }),
                     ],
                 }
             );

@@ -138,6 +138,30 @@ public sealed class RoutesTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task A_job_is_predicted_with_the_turns_that_were_measured_of_its_route()
+    {
+        // words@2 takes a hundred times as long, and half of the tasks go on to it.
+        await PutAsync("r", Words);
+        var plain = await PredictAsync();
+        using var measured = await _operator.PutAsJsonAsync(
+            "/v1/routes/r/quality",
+            new
+            {
+                version = 1,
+                measured_at = DateTimeOffset.UtcNow,
+                tasks = 100,
+                choices = new[] { Choice("r@1", 0.94, 3, turns: 1.5) },
+            }
+        );
+        Assert.Equal(HttpStatusCode.OK, measured.StatusCode);
+        var routed = await PredictAsync();
+
+        Assert.InRange(routed.Cost / plain.Cost, 40, 60);
+        // The first turn fills two batches, for two workers, and the second one.
+        Assert.InRange(routed.Seconds / plain.Seconds, 90, 110);
+    }
+
+    [Fact]
     public async Task A_retry_takes_what_failed_on_any_variant_along_the_route_as_it_was()
     {
         await PutAsync("r", Words);
@@ -202,13 +226,27 @@ public sealed class RoutesTests : IAsyncLifetime
         return await _host.Database.ScalarAsync<int>("SELECT max(no) FROM chunks WHERE job = $1", job.Value);
     }
 
-    private static object Choice(string choice, double accuracy, double cost) =>
+    /// <summary>What a job of 200 tasks along the route is predicted to take and to cost.</summary>
+    private async Task<(double Seconds, double Cost)> PredictAsync()
+    {
+        _host.ForecastOf((new ModelRef("words", "1"), 1_000_000), (new ModelRef("words", "2"), 100_000_000));
+        var job = await _host.SubmitAsync(tasks: 200, "route=r");
+        var predicted = await _host.Database.ScalarAsync<double[]>(
+            """
+            SELECT ARRAY[extract(epoch FROM predicted_at - queued_at)::float8, predicted_cost_pico::float8] FROM jobs WHERE id = $1
+            """,
+            job.Value
+        );
+        return (predicted![0], predicted[1]);
+    }
+
+    private static object Choice(string choice, double accuracy, double cost, double turns = 1) =>
         new
         {
             choice,
             accuracy,
             cost_per_task_pico_usd = cost,
-            turns_per_task = 1,
+            turns_per_task = turns,
         };
 
     private static object Variants(object accept) =>

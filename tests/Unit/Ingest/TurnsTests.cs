@@ -37,6 +37,27 @@ public sealed class TurnsTests
     }
 
     [Fact]
+    public void A_turn_that_a_single_task_may_take_is_in_the_cost_by_its_likelihood_and_in_the_latest_time()
+    {
+        var forecast = new Forecast { At = Now, Pools = [Pool("small", 0, 1_000_000), Pool("large", 0, 10_000_000)] };
+        var small = new ModelRef("small", "1");
+        Estimated Of(double turns) =>
+            Turns
+                .Of(Route("small@1", "large@1"), Measured(turns))
+                .Estimate(forecast, small, LatencyClass.Express, 1, 1, Now.AddDays(1))!
+                .Value;
+
+        var (rare, sometimes, mostly) = (Of(1.04), Of(1.2), Of(1.6));
+        var once = Prediction.Estimate(forecast, small, LatencyClass.Express, 1, 1, Now.AddDays(1))!.Value;
+
+        Assert.Equal((once.Completion, once.Late), (rare.Completion, rare.Late));
+        Assert.Equal(once.Completion, sometimes.Completion);
+        Assert.Equal(once.Late + TimeSpan.FromMilliseconds(12), sometimes.Late);
+        Assert.Equal(once.Completion + TimeSpan.FromMilliseconds(10), mostly.Completion);
+        Assert.Equal(3.0, (double)sometimes.CostPico!.Value / once.CostPico!.Value, 0.001);
+    }
+
+    [Fact]
     public void Of_three_variants_the_same_part_goes_on_from_each()
     {
         var turns = Turns.Of(Route("small@1", "middle@1", "large@1"), Measured(1.75));
