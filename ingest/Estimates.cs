@@ -376,7 +376,7 @@ internal sealed class Estimates(
             ask,
             LatencyClasses.Defaults,
             now,
-            e => gate.Express(forecast, order, e, ask.Units, (int)ask.Tasks, now)
+            e => gate.Express(forecast, order, e, ask.Units, ask.Tasks, now)
         );
         var verdict =
             !gate.Refuses(ruling.Verdict) ? "accepted"

@@ -30,17 +30,11 @@ internal sealed partial class JobGate(Forecasts forecasts, Calibrator calibrator
     {
         var given = order.DeadlineGiven ? order.Deadline : (DateTimeOffset?)null;
         var ask = new AdmissionAsk(order.Model.Ref, order.Class, order.Fallback, units, tasks, given);
-        var ruling = AdmissionRule.Decide(
-            forecast,
-            ask,
-            LatencyClasses.Defaults,
-            now,
-            e => Express(forecast!, order, e, units, tasks, now)
-        );
+        var ruling = Decide(learned: true);
         if (
             ask.Class == LatencyClass.Express
             && (ruling.Verdict == AdmissionVerdict.ExpressRefused || ruling.Class != ask.Class)
-            && AdmissionRule.Decide(forecast, ask, LatencyClasses.Defaults, now) is { Verdict: AdmissionVerdict.Accepted } plain
+            && Decide(learned: false) is { Verdict: AdmissionVerdict.Accepted } plain
             && plain.Class == ask.Class
             && calibrator.MayTryExpress(ask.Model, now)
         )
@@ -58,6 +52,15 @@ internal sealed partial class JobGate(Forecasts forecasts, Calibrator calibrator
 
         var accepted = Under(ruling.Class, order, now);
         return new GateRuling(accepted with { Predicted = Predict(forecast, accepted, units, tasks, now) }, null);
+
+        Admitted Decide(bool learned) =>
+            AdmissionRule.Decide(
+                forecast,
+                ask,
+                LatencyClasses.Defaults,
+                now,
+                first => Express(forecast!, order, first, units, tasks, now, learned)
+            );
     }
 
     /// <summary>In the pool that would run it, with the turns that it is expected to take.</summary>
@@ -66,20 +69,27 @@ internal sealed partial class JobGate(Forecasts forecasts, Calibrator calibrator
             ? JobPrediction.Of(estimated, sort => calibrator.Of(order.Class, order.Model.Ref, sort), now)
             : null;
 
-    /// <summary>When express is really done, by what became of the last of its model, and of those of the turns it may take after.</summary>
-    public Predicted? Express(Forecast forecast, JobOrder order, in Estimated first, long units, int tasks, DateTimeOffset now)
+    /// <summary>When express is done, with the turns that it may take after the first.</summary>
+    /// <param name="learned">By what became of the last express of the models, where enough is known.</param>
+    /// <returns>Null where nothing but the forecast of the first turn tells.</returns>
+    public Predicted? Express(
+        Forecast forecast,
+        JobOrder order,
+        in Estimated first,
+        long units,
+        long tasks,
+        DateTimeOffset now,
+        bool learned = true
+    )
     {
-        if (calibrator.Express(first, order.Model.Ref, now) is not { } predicted)
-        {
-            return null;
-        }
-
+        var predicted = learned ? calibrator.Express(first, order.Model.Ref, now) : null;
         foreach (var (model, alone, chance) in order.Turns.After(forecast, LatencyClass.Express, units, tasks, order.Deadline))
         {
             if (alone?.NotBefore(now) is { } turn && chance > Turns.LateShare)
             {
-                var late = calibrator.Express(turn, model, now)?.Late ?? turn.Late;
-                predicted = predicted with { Late = predicted.Late + (late - now) };
+                var before = predicted ?? new Predicted(first.NotBefore(now).Completion, first.NotBefore(now).Late);
+                var late = (learned ? calibrator.Express(turn, model, now)?.Late : null) ?? turn.Late;
+                predicted = before with { Late = before.Late + (late - now) };
             }
         }
 

@@ -138,11 +138,13 @@ public sealed class RoutesTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task A_job_is_predicted_with_the_turns_that_were_measured_of_its_route()
+    public async Task A_job_is_predicted_and_express_let_in_with_the_turns_that_were_measured_of_its_route()
     {
         // words@2 takes a hundred times as long, and half of the tasks go on to it.
         await PutAsync("r", Words);
         var plain = await PredictAsync();
+        using var unmeasured = await _host.PostAsync("route=r&class=express", OneTask);
+        Assert.True(unmeasured.IsSuccessStatusCode, await unmeasured.Content.ReadAsStringAsync());
         using var measured = await _operator.PutAsJsonAsync(
             "/v1/routes/r/quality",
             new
@@ -157,6 +159,13 @@ public sealed class RoutesTests : IAsyncLifetime
         var routed = await PredictAsync();
 
         Assert.InRange(routed.Cost / plain.Cost, 40, 60);
+        // One that goes on would miss its target, and every second does.
+        using var express = await _host.PostAsync("route=r&class=express", OneTask);
+        Assert.Equal(
+            (HttpStatusCode.TooManyRequests, "express_unavailable"),
+            (express.StatusCode, (await express.JsonAsync()).GetProperty("code").GetString())
+        );
+
         // The first turn fills two batches, for two workers, and the second one.
         Assert.InRange(routed.Seconds / plain.Seconds, 90, 110);
     }
