@@ -34,6 +34,10 @@ internal sealed partial class SchedulerLoop(
     private DecisionLog? _decisions;
     private CancellationTokenSource _term = new();
     private long _choresAt = time.GetTimestamp();
+    private long _forecastAt = time.GetTimestamp();
+
+    /// <summary>True when something has happened that the last forecast does not know.</summary>
+    private bool _forecastIsOld;
     private Task _clocks = Task.CompletedTask;
     private bool _epochUnknownToSome;
 
@@ -92,10 +96,17 @@ internal sealed partial class SchedulerLoop(
                 executor.CarryOut(decision, _leadership.Epoch, ClockOf, _term.Token);
             }
 
+            _forecastIsOld |= decisions.Count > 0;
             if (time.GetElapsedTime(_choresAt) >= options.ChoresEvery)
             {
                 _choresAt = time.GetTimestamp();
+                _forecastIsOld = true;
                 DoChores(planner, now);
+            }
+
+            if (_forecastIsOld && ForecastIn() <= TimeSpan.Zero)
+            {
+                TellForecast(planner, now);
             }
 
             metrics.Turned(time.GetElapsedTime(began));
@@ -160,6 +171,7 @@ internal sealed partial class SchedulerLoop(
         {
             journal.Observed(fact, at);
             planner.Observe(fact, at);
+            _forecastIsOld |= fact is not WorkerSeen;
         }
     }
 
@@ -230,13 +242,21 @@ internal sealed partial class SchedulerLoop(
         await _term.CancelAsync();
     }
 
-    /// <summary>Each second: the forecast goes out, the workers' clocks are written down, and who missed the epoch is told again.</summary>
+    private void TellForecast(Planner planner, DateTimeOffset now)
+    {
+        (_forecastAt, _forecastIsOld) = (time.GetTimestamp(), false);
+        var (forecast, term) = (planner.Forecast(now), _term.Token);
+        executor.Run(() => bus.PublishAsync(forecast, options.SendTimeMax, term));
+    }
+
+    /// <summary>How long until the next forecast may go out.</summary>
+    private TimeSpan ForecastIn() => options.ForecastEvery - time.GetElapsedTime(_forecastAt);
+
+    /// <summary>Each second: the workers' clocks are written down, and who missed the epoch is told again.</summary>
     private void DoChores(Planner planner, DateTimeOffset now)
     {
         metrics.Stands(planner, now);
         var term = _term.Token;
-        var forecast = planner.Forecast(now);
-        executor.Run(() => bus.PublishAsync(forecast, options.SendTimeMax, term));
         if (_epochUnknownToSome)
         {
             _epochUnknownToSome = false;
@@ -292,8 +312,11 @@ internal sealed partial class SchedulerLoop(
         }
 
         var now = time.GetUtcNow();
-        var wake = _planner.NextWake(now) - now;
-        return wake < TurnPauseMax ? wake : TurnPauseMax;
+        var wake = Shorter(_planner.NextWake(now) - now, TurnPauseMax);
+        // A millisecond more: waits are rounded down to one, and what woke too early would turn until it is time.
+        return _forecastIsOld ? Shorter(wake, ForecastIn() + TimeSpan.FromMilliseconds(1)) : wake;
+
+        static TimeSpan Shorter(TimeSpan a, TimeSpan b) => a < b ? a : b;
     }
 
     public override void Dispose()

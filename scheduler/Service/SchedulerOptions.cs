@@ -26,8 +26,14 @@ internal sealed record SchedulerOptions
     /// <summary>An active instance that hears no tick for this long is not served any more.</summary>
     public TimeSpan TickSilenceMax { get; init; } = TimeSpan.FromSeconds(10);
 
-    /// <summary>How often a forecast goes out, and the workers' clocks are written down.</summary>
+    /// <summary>How often the workers' clocks are written down, and a forecast goes out though nothing happened.</summary>
     public TimeSpan ChoresEvery { get; init; } = TimeSpan.FromSeconds(1);
+
+    /// <summary>
+    /// How far forecasts are apart at least while things happen. Predictions are as good as their forecast is fresh
+    /// (../../ingest/README.md#predictions); each is a message to every instance of ingest and results-api.
+    /// </summary>
+    public TimeSpan ForecastEvery { get; init; } = TimeSpan.FromMilliseconds(200);
 
     /// <summary>How often open chunks are read again, for those whose message was lost.</summary>
     public TimeSpan SweepEvery { get; init; } = TimeSpan.FromMinutes(1);
@@ -77,6 +83,7 @@ internal sealed record SchedulerOptions
         Between(mistakes, nameof(TickFreshFor), TickFreshFor, 2 * TickEvery, TimeSpan.FromMinutes(5));
         Between(mistakes, nameof(TickSilenceMax), TickSilenceMax, 3 * TickEvery, TimeSpan.FromMinutes(10));
         Between(mistakes, nameof(ChoresEvery), ChoresEvery, TimeSpan.FromMilliseconds(20), TimeSpan.FromMinutes(1));
+        Between(mistakes, nameof(ForecastEvery), ForecastEvery, TimeSpan.FromMilliseconds(10), TimeSpan.FromMinutes(1));
         Between(mistakes, nameof(SweepEvery), SweepEvery, TimeSpan.FromMilliseconds(100), TimeSpan.FromHours(1));
         Between(mistakes, nameof(SendTimeMax), SendTimeMax, TimeSpan.FromMilliseconds(100), TimeSpan.FromMinutes(1));
         Between(mistakes, nameof(RetryPauseMin), RetryPauseMin, TimeSpan.FromMilliseconds(1), RetryPauseMax);

@@ -107,14 +107,7 @@ public class SchedulerTests
     public async Task A_workers_clock_is_written_down_and_a_forecast_goes_out()
     {
         await using var world = await SchedulerWorld.CreateAsync();
-        var forecasts = new Listener(
-            "forecasts",
-            static (endpoint, l) =>
-            {
-                endpoint.AsTemporary(prefetch: 1);
-                TransportTests.Hear<Forecast>(endpoint, l);
-            }
-        );
+        var forecasts = Forecasts();
         await world.StartSchedulerAsync(forecasts);
         var worker = await world.StartWorkerAsync();
         await worker.FinishAsync(await FirstOfAsync(world, worker));
@@ -127,6 +120,23 @@ public class SchedulerTests
         } while (forecast.Pools.Count == 0);
 
         Assert.Equal(("default", new ModelRef("m", "1"), 1), (forecast.Pools[0].Pool, forecast.Pools[0].Model, forecast.Pools[0].Workers));
+    }
+
+    [Fact]
+    public async Task A_forecast_goes_out_as_soon_as_something_happened()
+    {
+        await using var world = await SchedulerWorld.CreateAsync();
+        world.Settings["Scheduler:ChoresEvery"] = "00:01:00";
+        var forecasts = Forecasts();
+        await world.StartSchedulerAsync(forecasts);
+        var worker = await world.StartWorkerAsync();
+        await FirstOfAsync(world, worker);
+
+        Forecast forecast;
+        do
+        {
+            forecast = await forecasts.NextAsync<Forecast>();
+        } while (forecast.Pools.Count == 0);
     }
 
     [Fact]
@@ -328,6 +338,16 @@ public class SchedulerTests
     }
 
     /// <summary>The decision has fallen, though it cannot be carried out yet; nothing tells of that outside, so it asks the policy.</summary>
+    private static Listener Forecasts() =>
+        new(
+            "forecasts",
+            static (endpoint, l) =>
+            {
+                endpoint.AsTemporary(prefetch: 1);
+                TransportTests.Hear<Forecast>(endpoint, l);
+            }
+        );
+
     private static async Task UntilDeclaredLostAsync(SchedulerProcess scheduler, WorkerId worker)
     {
         using var patience = new CancellationTokenSource(TimeSpan.FromSeconds(20));

@@ -5,12 +5,12 @@ using Pipeline.Scheduler.Policy;
 namespace Pipeline.Tests.Unit.Simulator;
 
 /// <summary>
-/// The real policy in a simulated world, with a door that predicts each job as ingest does: from the last forecast, a second old at most, corrected
+/// The real policy in a simulated world, with a door that predicts each job as ingest does: from the last forecast, a fifth of a second old at most, corrected
 /// by what became of the jobs that ended before. What was predicted is held against what happened.
 /// </summary>
 internal sealed class PredictedLife(Planner planner) : IPolicy
 {
-    private static readonly TimeSpan Second = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan ForecastEvery = TimeSpan.FromMilliseconds(200);
     private readonly Calibration _calibration = new(jobsMax: 200);
     private readonly Dictionary<JobId, OpenJob> _open = [];
     private Forecast? _forecast;
@@ -24,7 +24,7 @@ internal sealed class PredictedLife(Planner planner) : IPolicy
 
     public void Observe(Fact fact, DateTimeOffset time)
     {
-        if (!(time - _forecast?.At < Second))
+        if (!(time - _forecast?.At < ForecastEvery))
         {
             _forecast = planner.Forecast(time);
             _calibration.Learn();
