@@ -325,7 +325,7 @@ public sealed record PoolForecast(
     public DateTimeOffset? ExpressFreeAt { get; init; }
 }
 
-/// <summary>Sent each second by the active scheduler to every ingest and results-api instance.</summary>
+/// <summary>Sent by the active scheduler to every ingest and results-api instance: each second, and sooner when something happened.</summary>
 public sealed record Forecast
 {
     public int Version { get; init; } = 1;
