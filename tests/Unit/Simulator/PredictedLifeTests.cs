@@ -8,7 +8,7 @@ using Xunit;
 namespace Pipeline.Tests.Unit.Simulator;
 
 /// <summary>
-/// The mixed load of <c>bench ledger</c> in virtual time: bulk jobs of 300 to 48,000 tasks, small standard jobs, ten express requests a second; two
+/// A load like that of <c>bench ledger</c> in virtual time: bulk jobs of 300 to 48,000 tasks, small standard jobs, ten express requests a second; two
 /// models, two workers, one of which dies every 15 s on average.
 /// </summary>
 public sealed class PredictedLifeTests(ITestOutputHelper output)
