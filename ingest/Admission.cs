@@ -21,8 +21,11 @@ internal sealed record JobOrder
     /// <summary>The route its tasks go along, every version fixed; null where the model is all.</summary>
     public ModelRoute? Route { get; init; }
 
+    /// <summary>What was measured of the route; null where nothing was.</summary>
+    public RouteQuality? Quality { get; init; }
+
     /// <summary>The turns its tasks are expected to take along the route.</summary>
-    public Turns Turns { get; init; } = Turns.Of(null, null);
+    public Turns Turns => Turns.Of(Route, Quality);
     public required LatencyClass Class { get; init; }
 
     /// <summary>The slower class its owner takes instead of a refusal.</summary>
@@ -119,7 +122,7 @@ internal sealed class Admission(
             Tenant = tenant,
             Model = chosen.Model!,
             Route = chosen.Route,
-            Turns = Turns.Of(chosen.Route, chosen.Quality),
+            Quality = chosen.Quality,
             Class = latencyClass,
             Fallback = fallback,
             Deadline = deadline,

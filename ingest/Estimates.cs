@@ -93,7 +93,6 @@ internal sealed record ClassEstimate
 /// </summary>
 internal sealed class Estimates(
     Admission admission,
-    RouteCatalog routes,
     Forecasts forecasts,
     Calibrator calibrator,
     JobGate gate,
@@ -314,13 +313,12 @@ internal sealed class Estimates(
         }
 
         var now = Moments.Now(time);
-        var quality = work.Order.Route is { } measured ? await QualityAsync(measured, stop) : null;
-        var turns = work.Order.Turns;
+        var quality = work.Order.Quality;
         var classes = new List<ClassEstimate>();
         foreach (var latencyClass in Enum.GetValues<LatencyClass>())
         {
             var (priced, _) = await prices.PriceAsync(work.Order with { Class = latencyClass }, work.Units, now, stop);
-            classes.Add(Of(forecast, work, turns, latencyClass, priced.EstimatePico!.Value, now));
+            classes.Add(Of(forecast, work, latencyClass, priced.EstimatePico!.Value, now));
         }
 
         return Results.Json(
@@ -329,7 +327,7 @@ internal sealed class Estimates(
                 Model = work.Order.Model.Ref,
                 Route = work.Order.Route?.ToString(),
                 Choices = quality is null ? null : Choices(quality, work.Tasks),
-                TurnsPerTask = quality is null ? null : Math.Round(turns.PerTask, 6),
+                TurnsPerTask = quality is null ? null : Math.Round(work.Order.Turns.PerTask, 6),
                 Tasks = work.Tasks,
                 Units = work.Units,
                 SampledTasks = work.SampledTasks,
@@ -342,13 +340,6 @@ internal sealed class Estimates(
         );
     }
 
-    /// <summary>What was measured of this version of the route; null where nothing was.</summary>
-    private async Task<RouteQuality?> QualityAsync(ModelRoute route, CancellationToken stop)
-    {
-        var stored = await routes.FindAsync(route.Name, stop);
-        return stored?.Route.Version == route.Version ? stored.Quality : null;
-    }
-
     private static IReadOnlyList<ChoiceEstimate> Choices(RouteQuality quality, long tasks) =>
         [
             .. quality.Choices.Select(c => new ChoiceEstimate(
@@ -359,7 +350,7 @@ internal sealed class Estimates(
             )),
         ];
 
-    private ClassEstimate Of(Forecast forecast, Work work, Turns turns, LatencyClass latencyClass, long price, DateTimeOffset now)
+    private ClassEstimate Of(Forecast forecast, Work work, LatencyClass latencyClass, long price, DateTimeOffset now)
     {
         var order = work.Order;
         var deadline = order.DeadlineGiven ? order.Deadline : now + LatencyClasses.Defaults[latencyClass].CompletionWindow;
@@ -382,7 +373,7 @@ internal sealed class Estimates(
             !gate.Refuses(ruling.Verdict) ? "accepted"
             : ruling.Verdict == AdmissionVerdict.ExpressRefused ? "express_refused"
             : "hopeless";
-        var estimated = turns.Estimate(forecast, order.Model.Ref, latencyClass, work.UnitsToRun, work.TasksToRun, deadline);
+        var estimated = order.Turns.Estimate(forecast, order.Model.Ref, latencyClass, work.UnitsToRun, work.TasksToRun, deadline);
         return estimated is { } e && JobPrediction.Of(e, sort => calibrator.Of(latencyClass, order.Model.Ref, sort), now) is { } predicted
             ? new ClassEstimate
             {

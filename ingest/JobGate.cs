@@ -87,13 +87,15 @@ internal sealed partial class JobGate(Forecasts forecasts, Calibrator calibrator
         {
             if (alone?.NotBefore(now) is { } turn && chance > Turns.LateShare)
             {
-                var before = predicted ?? new Predicted(first.NotBefore(now).Completion, first.NotBefore(now).Late);
+                var before = predicted ?? Plain(first.NotBefore(now));
                 var late = (learned ? calibrator.Express(turn, model, now)?.Late : null) ?? turn.Late;
                 predicted = before with { Late = before.Late + (late - now) };
             }
         }
 
         return predicted;
+
+        static Predicted Plain(in Estimated of) => new(of.Completion, of.Late);
     }
 
     /// <summary>Every slower class, with the time it would have the work done.</summary>

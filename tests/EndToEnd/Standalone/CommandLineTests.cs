@@ -172,6 +172,7 @@ public sealed partial class CommandLineTests(StandaloneHost host)
         Assert.StartsWith($"3 tasks for {Model}@1.0.0", told.Lines[0], StringComparison.Ordinal);
         Assert.Equal(["CLASS", "express", "standard", "bulk"], told.Lines[1..].Select(line => line.Split(' ')[0]));
         Assert.All(told.Lines[2..], line => Assert.Contains("$0.0", line, StringComparison.Ordinal));
+        Assert.All(told.Lines[2..], line => Assert.Matches(@"accepted +\d+ ms +[\d.]+ m?s +[\d.]+ m?s", line));
         Assert.Equal(3, JsonElement.Parse(json.Output).GetProperty("classes").GetArrayLength());
         Assert.Equal(Field(before, "id"), Field((await host.RunAsync("jobs", "--json", "-n", "1")).Ended(Ok).Lines[0], "id"));
     }

@@ -118,17 +118,7 @@ public sealed class RoutesTests : IAsyncLifetime
     public async Task The_cheapest_that_was_measured_good_enough_runs(string least, string model, string? route)
     {
         await PutAsync("r", Words);
-        using var measured = await _operator.PutAsJsonAsync(
-            "/v1/routes/r/quality",
-            new
-            {
-                version = 1,
-                measured_at = DateTimeOffset.UtcNow,
-                tasks = 100,
-                choices = new[] { Choice("words@1", 0.8, 1), Choice("words@2", 0.95, 10), Choice("r@1", 0.94, 3) },
-            }
-        );
-        Assert.Equal(HttpStatusCode.OK, measured.StatusCode);
+        await MeasureAsync(Choice("words@1", 0.8, 1), Choice("words@2", 0.95, 10), Choice("r@1", 0.94, 3));
 
         using var response = await _host.PostAsync($"route=r&min_quality={least}", OneTask);
         var job = await response.JsonAsync();
@@ -145,17 +135,7 @@ public sealed class RoutesTests : IAsyncLifetime
         var plain = await PredictAsync();
         using var unmeasured = await _host.PostAsync("route=r&class=express", OneTask);
         Assert.True(unmeasured.IsSuccessStatusCode, await unmeasured.Content.ReadAsStringAsync());
-        using var measured = await _operator.PutAsJsonAsync(
-            "/v1/routes/r/quality",
-            new
-            {
-                version = 1,
-                measured_at = DateTimeOffset.UtcNow,
-                tasks = 100,
-                choices = new[] { Choice("r@1", 0.94, 3, turns: 1.5) },
-            }
-        );
-        Assert.Equal(HttpStatusCode.OK, measured.StatusCode);
+        await MeasureAsync(Choice("r@1", 0.94, 3, turns: 1.5));
         var routed = await PredictAsync();
 
         Assert.InRange(routed.Cost / plain.Cost, 40, 60);
@@ -247,6 +227,21 @@ public sealed class RoutesTests : IAsyncLifetime
             job.Value
         );
         return (predicted![0], predicted[1]);
+    }
+
+    private async Task MeasureAsync(params object[] choices)
+    {
+        using var measured = await _operator.PutAsJsonAsync(
+            "/v1/routes/r/quality",
+            new
+            {
+                version = 1,
+                measured_at = DateTimeOffset.UtcNow,
+                tasks = 100,
+                choices,
+            }
+        );
+        Assert.Equal(HttpStatusCode.OK, measured.StatusCode);
     }
 
     private static object Choice(string choice, double accuracy, double cost, double turns = 1) =>

@@ -1,6 +1,7 @@
 using Pipeline.Contracts;
 using Pipeline.Ingest;
 using Pipeline.Scheduler.Policy;
+using Pipeline.Scheduler.Service;
 
 namespace Pipeline.Tests.Unit.Simulator;
 
@@ -10,7 +11,7 @@ namespace Pipeline.Tests.Unit.Simulator;
 /// </summary>
 internal sealed class PredictedLife(Planner planner) : IPolicy
 {
-    private static readonly TimeSpan ForecastEvery = TimeSpan.FromMilliseconds(200);
+    private static readonly TimeSpan ForecastEvery = new SchedulerOptions().ForecastEvery;
     private readonly Calibration _calibration = new(jobsMax: 200);
     private readonly Dictionary<JobId, OpenJob> _open = [];
     private Forecast? _forecast;
