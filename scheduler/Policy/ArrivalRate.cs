@@ -52,6 +52,13 @@ internal sealed class ArrivalRate
     /// </summary>
     public double? Swing => _swing.Deviation;
 
+    /// <summary>
+    /// The index of dispersion: the variance of what comes in such a stretch over its mean, 1 where arrivals are independent (Poisson) and
+    /// while nobody knows, and never less.
+    /// </summary>
+    /// <param name="mean">Arrivals in a stretch, in the mean.</param>
+    public double Dispersion(double mean) => Swing is { } swing ? Math.Max(1, swing * swing * mean) : 1;
+
     /// <summary>When the last came; 0 before the first.</summary>
     public long Newest => _count == 0 ? 0 : _at[(int)((_count - 1) % Most)];
 }

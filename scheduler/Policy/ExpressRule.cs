@@ -332,6 +332,7 @@ internal sealed class ExpressRule(Backlog backlog, CostBook costs, Fleet fleet, 
         var look = _lookahead ??= new Lookahead { Time = _time };
         look.Clear();
         (look.Rate, look.UnitsMean, look.Target) = (rate?.PerTick(now) ?? 0, rate?.UnitsMean ?? 1, Target);
+        look.Dispersion = rate?.Dispersion(look.Rate * Target) ?? 1;
         (look.RowsMax, look.UnitsMax) = (rowsMax, unitsMax);
         (look.FloorMin, look.FloorMax) = Floors(queue.Model, pool, now);
         foreach (var chunk in queue.First(ChunksSeenMax))

@@ -10,6 +10,9 @@ namespace Pipeline.Scheduler.Policy;
 /// look at one batch and drop too much when the next device is about to come free, or too little when it is not. Measured
 /// against them in the simulator (tests/simulator/REPORT.md).
 /// </para>
+/// <para>
+/// A play ends after some rounds of the devices. What waits longer at its end is worse off: <see cref="WaitCost"/> says by how many tasks.
+/// </para>
 /// </summary>
 internal sealed class Lookahead
 {
@@ -30,6 +33,7 @@ internal sealed class Lookahead
 
     private readonly long[] _free = new long[DevicesMax];
     private readonly PriorityQueue<int, long> _devices = new(DevicesMax);
+    private readonly WaitCost _waitCost = new();
     private long[] _due = new long[256];
     private double[] _unitsBefore = new double[257];
     private int _waiting;
@@ -41,6 +45,9 @@ internal sealed class Lookahead
 
     /// <summary>The target of what will come, in ticks.</summary>
     public long Target { get; set; }
+
+    /// <summary>The index of dispersion of what comes in a target's time (<see cref="ArrivalRate.Dispersion"/>).</summary>
+    public double Dispersion { get; set; } = 1;
 
     /// <summary>Units, as estimated at the door, that one batch may hold beside its time.</summary>
     public double UnitsMax { get; set; } = double.PositiveInfinity;
@@ -118,6 +125,7 @@ internal sealed class Lookahead
         var until = now + (HorizonTargets * Target);
         var highest = Math.Max(1, Math.Floor(Math.Min(RowsMax, FloorMax)));
         var lowest = Math.Clamp(Math.Floor(FloorMin), 1, highest);
+        SetWaitCost();
         var bestMissed = Missed(now, until, lowest, out var best);
         for (var floor = lowest + 1; bestMissed > 0 && floor <= highest; floor = NextFloor(floor, highest))
         {
@@ -132,6 +140,18 @@ internal sealed class Lookahead
         return best;
     }
 
+    /// <summary>Of more devices than are told apart nobody knows here how many there are: waits at the end cost nothing then.</summary>
+    private void SetWaitCost()
+    {
+        _waitCost.Clear();
+        if (_deviceCount < DevicesMax)
+        {
+            _waitCost.Set(
+                new ExpressFlow(Time, _deviceCount, Rate, UnitsMean, Math.Min(UnitsMax, RowsMax * UnitsMean), Target, Dispersion)
+            );
+        }
+    }
+
     /// <summary>The next floor to compare; the highest is one of them.</summary>
     private static double NextFloor(double floor, double highest)
     {
@@ -140,7 +160,11 @@ internal sealed class Lookahead
     }
 
     /// <summary>How many will be late, of what waits and what comes until then, when only the hopeless step aside.</summary>
-    public double Missed(long now, long until) => Missed(now, until, floor: 1, out _);
+    public double Missed(long now, long until)
+    {
+        _waitCost.Clear();
+        return Missed(now, until, floor: 1, out _);
+    }
 
     /// <param name="floor">Tasks that a batch has at least, as far as so many wait.</param>
     /// <param name="aside">How many step aside before the first batch.</param>
@@ -162,7 +186,7 @@ internal sealed class Lookahead
             aside = batch == 0 ? (int)Math.Min(position, _waiting) : aside;
             if (available - position < 1)
             {
-                return missed; // Everything was served.
+                break; // Everything was served.
             }
 
             var rows = Rows(position, available, at, now);
@@ -170,7 +194,7 @@ internal sealed class Lookahead
             position += rows;
         }
 
-        return missed;
+        return _devices.TryPeek(out _, out var next) ? missed + _waitCost.Of(next - (Due(position, now) - Target)) : missed;
     }
 
     /// <summary>The first position from which a batch can hold the floor, or all that waits, so that its head is in time.</summary>

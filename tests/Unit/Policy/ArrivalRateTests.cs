@@ -127,6 +127,7 @@ public class ArrivalRateTests
         }
 
         Assert.InRange(rate.Swing!.Value, 0.22, 0.45); // Ten bunches in the mean: 0.32.
+        Assert.InRange(rate.Dispersion(160), 8, 32); // Bunches of sixteen: 16.
     }
 
     [Fact]
@@ -139,6 +140,7 @@ public class ArrivalRateTests
         }
 
         Assert.Null(rate.Swing);
+        Assert.Equal(1, rate.Dispersion(100));
         rate.Observe(TimeSpan.TicksPerDay * 365, 1, span: 10_000);
         Assert.True(rate.Swing is null or >= 0);
     }

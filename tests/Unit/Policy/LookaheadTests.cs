@@ -60,6 +60,31 @@ public class LookaheadTests
         Assert.InRange(look.StepAside(0, out _), 5, 18);
     }
 
+    /// <summary>A batch takes 0.25 ms and 1.14 ms a task: a small one is hardly dearer.</summary>
+    private sealed class Steep : IBatchTime
+    {
+        public long Ticks(double units) => (long)((0.25 + (1.14 * units)) * Ms);
+
+        public double UnitsWithin(long ticks) => Math.Max(0, (((double)ticks / Ms) - 0.25) / 1.14);
+    }
+
+    [Fact]
+    public void Batches_that_shrink_more_slowly_than_a_play_can_show_are_kept_from_it()
+    {
+        // Eight devices serve 6.88 a millisecond in batches of ten, 6.5 in batches of three; 6.85 come. Until the horizon hardly anyone
+        // is late for it, and after it ever more.
+        var look = new Lookahead
+        {
+            Time = new Steep(),
+            Rate = 6.85 / Ms,
+            Target = 42 * Ms,
+        };
+        Enumerable.Range(0, 260).ToList().ForEach(i => look.Add((long)((4 + (i / 6.85)) * Ms), 1));
+        Enumerable.Range(0, 8).ToList().ForEach(i => look.AddDevice(i * Ms / 2));
+
+        Assert.InRange(look.StepAside(0, out _), 10, 80);
+    }
+
     [Fact]
     public void No_floor_is_higher_than_it_may_be()
     {
