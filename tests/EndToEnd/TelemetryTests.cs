@@ -5,6 +5,7 @@ using System.Text;
 using System.Text.Json;
 using Pipeline.Hosting.Telemetry;
 using Pipeline.Tests.Support;
+using Pipeline.Tests.Support.Servers;
 using Pipeline.Tests.Support.Telemetry;
 using Xunit;
 
@@ -117,6 +118,83 @@ public sealed class TelemetryTests(RunningSystem system) : IDisposable
         var missing = Metrics.All.Except(OnlySometimes).Where(metric => !shown.ContainsKey(metric.PrometheusName));
         Assert.Empty(missing.Select(metric => metric.PrometheusName));
     }
+
+    [Fact]
+    public async Task A_Prometheus_knows_every_service_and_answers_each_rule_and_each_panel_of_the_dashboards()
+    {
+        var services = system
+            .Rig.Services.All.Where(service => !service.HasExited)
+            .ToLookup(service => service.Name, service => service.Address);
+        await using var prometheus = await PrometheusServer.StartAsync(services, Stop);
+        await SettleAsync();
+
+        var targets = await prometheus.UntilAsync(
+            "api/v1/targets?state=active",
+            data => data.GetProperty("activeTargets").EnumerateArray().All(target => target.GetProperty("health").GetString() == "up"),
+            Stop
+        );
+        Assert.Equal(
+            services.SelectMany(service => service.Select(_ => service.Key)).Order(StringComparer.Ordinal),
+            targets
+                .GetProperty("activeTargets")
+                .EnumerateArray()
+                .Select(target => target.GetProperty("labels").GetProperty("service").GetString())
+                .Order(StringComparer.Ordinal)
+        );
+
+        var rules = await prometheus.UntilAsync(
+            "api/v1/rules",
+            data =>
+                RulesOf(data).All(rule => rule.GetProperty("health").GetString() != "unknown")
+                // It waits for a moment, until the scheduler was asked for the first time.
+                && RulesOf(data).Single(rule => NameOf(rule) == "NoActiveScheduler").GetProperty("state").GetString() == "inactive",
+            Stop
+        );
+        Assert.All(RulesOf(rules), rule => Assert.Equal("ok", rule.GetProperty("health").GetString()));
+
+        foreach (
+            var query in Panels()
+                .Where(query => !OnlySometimes.Any(metric => query.Contains(metric.PrometheusName, StringComparison.Ordinal)))
+        )
+        {
+            await prometheus.UntilAsync(
+                $"api/v1/query?query={Uri.EscapeDataString(query)}",
+                data => data.GetProperty("result").GetArrayLength() > 0,
+                Stop
+            );
+        }
+    }
+
+    [Fact]
+    public async Task Where_no_scheduler_plans_an_alert_says_so()
+    {
+        await using var prometheus = await PrometheusServer.StartAsync(
+            new[] { system.Ingest }.ToLookup(service => service.Name, service => service.Address),
+            Stop
+        );
+
+        var alerts = await prometheus.UntilAsync("api/v1/alerts", data => data.GetProperty("alerts").GetArrayLength() > 0, Stop);
+
+        var alert = Assert.Single(alerts.GetProperty("alerts").EnumerateArray());
+        Assert.Equal("NoActiveScheduler", alert.GetProperty("labels").GetProperty("alertname").GetString());
+        Assert.Equal(
+            ("page", "pending"),
+            (alert.GetProperty("labels").GetProperty("severity").GetString(), alert.GetProperty("state").GetString())
+        );
+    }
+
+    private static IEnumerable<JsonElement> RulesOf(JsonElement data) =>
+        data.GetProperty("groups").EnumerateArray().SelectMany(group => group.GetProperty("rules").EnumerateArray());
+
+    private static string? NameOf(JsonElement rule) => rule.GetProperty("name").GetString();
+
+    private static IEnumerable<string> Panels() =>
+        Directory
+            .EnumerateFiles(Path.Combine(PrometheusServer.Files, "grafana", "dashboards"), "*.json")
+            .SelectMany(file => JsonElement.Parse(File.ReadAllText(file)).GetProperty("panels").EnumerateArray())
+            .Where(panel => panel.TryGetProperty("targets", out _))
+            .SelectMany(panel => panel.GetProperty("targets").EnumerateArray())
+            .Select(target => target.GetProperty("expr").GetString()!);
 
     [Fact]
     public async Task Metrics_and_logs_are_sent_too()
