@@ -81,6 +81,7 @@ internal sealed class SetHolds(IBus bus, NpgsqlDataSource database, HeldWork hel
             By = by.Length > 0 ? by : "an operator",
             At = Moments.Now(time),
         };
+        await SayHowItWasAsync(known, name, http);
         if (!await HoldStore.SetAsync(database, hold, http.RequestAborted))
         {
             return Problems.Result(FailureKind.UnknownRoute, $"There is no {kind} \"{Excerpt.Of(name)}\".", "name");
@@ -99,9 +100,18 @@ internal sealed class SetHolds(IBus bus, NpgsqlDataSource database, HeldWork hel
             return Admission.Refuse(mistakes);
         }
 
+        await SayHowItWasAsync(known, name, http);
         await HoldStore.RemoveAsync(database, known, name, http.RequestAborted);
         await TellAsync(http.RequestAborted);
         return Results.NoContent();
+    }
+
+    private async Task SayHowItWasAsync(HoldKind kind, string name, HttpContext http)
+    {
+        var (was, _) = (await HoldStore.ReadAsync(database, http.RequestAborted)).FirstOrDefault(h =>
+            h.Hold.Kind == kind && h.Hold.Name == name
+        );
+        http.WasBefore(was is null ? null : new HoldView(kind.Name(), name, was.Reason, was.By, was.At, InForce: true));
     }
 
     /// <summary>True when the scheduler answered that it knows.</summary>

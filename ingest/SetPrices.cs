@@ -110,6 +110,8 @@ internal sealed class SetPrices(
             return Admission.Refuse(fields.Mistakes);
         }
 
+        var was = await TenantBudgets.FindAsync(database, tenant, http.RequestAborted);
+        http.WasBefore(was is { } budget ? new BudgetView(tenant, budget.LimitPico, budget.WarnPercents) : null);
         return await TenantBudgets.SetAsync(database, tenant, limit, warn, http.RequestAborted)
             ? Answer(new BudgetView(tenant, limit, warn))
             : UnknownTenant(tenant);
@@ -132,6 +134,7 @@ internal sealed class SetPrices(
             return Admission.Refuse(fields.Mistakes);
         }
 
+        http.WasBefore(await CacheOfAsync(tenant, http.RequestAborted));
         var known = await TenantCaches.SetAsync(database, tenant, ttl, bytesMax, entriesMax, http.RequestAborted);
         caching.Forget();
         return known ? Answer(new CacheSetView(tenant, ttl.TotalSeconds, bytesMax, entriesMax)) : UnknownTenant(tenant);
@@ -140,10 +143,16 @@ internal sealed class SetPrices(
     /// <summary><c>DELETE /v1/tenants/{name}/cache</c>: off, and emptied.</summary>
     public async Task<IResult> RemoveCacheAsync(string tenant, HttpContext http)
     {
+        http.WasBefore(await CacheOfAsync(tenant, http.RequestAborted));
         var known = await TenantCaches.RemoveAsync(database, tenant, http.RequestAborted);
         caching.Forget();
         return known ? Results.NoContent() : UnknownTenant(tenant);
     }
+
+    private async Task<CacheSetView?> CacheOfAsync(string tenant, CancellationToken stop) =>
+        await TenantCaches.FindAsync(database, tenant, stop) is { } cache
+            ? new CacheSetView(tenant, cache.Ttl.TotalSeconds, cache.BytesMax, cache.EntriesMax)
+            : null;
 
     private static ProblemResult UnknownTenant(string tenant) =>
         Problems.Result(FailureKind.UnknownRoute, $"There is no tenant \"{Excerpt.Of(tenant)}\".", "tenant");

@@ -33,6 +33,27 @@ public sealed record ApiKeyLimits(int? RatePerSecond, int? BurstMax, int? Concur
         return all;
     }
 
+    /// <summary>Those of a valid key of the tenant; null where there is no such key.</summary>
+    /// <param name="key">As for <see cref="SetAsync"/>.</param>
+    public static async Task<ApiKeyLimits?> FindAsync(
+        NpgsqlDataSource database,
+        string tenant,
+        string key,
+        CancellationToken stop = default
+    )
+    {
+        await using var command = database.CreateCommand(
+            """
+            SELECT k.rate_per_second, k.burst_max, k.concurrent_max FROM api_keys k JOIN tenants t ON t.id = k.tenant
+            WHERE t.name = $1 AND k.prefix = $2 AND k.revoked_at IS NULL
+            """
+        );
+        command.Parameters.Add(new() { Value = tenant });
+        command.Parameters.Add(new() { Value = key });
+        await using var reader = await command.ExecuteReaderAsync(stop);
+        return await reader.ReadAsync(stop) ? Read(reader, 0) : null;
+    }
+
     /// <summary>Sets all three of a valid key of the tenant, from now on. False when there is no such key.</summary>
     /// <param name="key">The characters that it is told apart by (<see cref="ApiKeyRow.Prefix"/>): its text is nobody's to send around.</param>
     public static async Task<bool> SetAsync(

@@ -35,13 +35,17 @@ public sealed class AuditTrail(NpgsqlDataSource database, TimeProvider time)
         AddAsync(operatorId, operatorName, address, deed with { Done = false, Detail = NotKnown }, stop);
 
     /// <summary>Says of what was begun how it ended.</summary>
-    public async Task CompleteAsync(Guid row, bool done, string? detail, object? after, CancellationToken stop)
+    /// <param name="before">How it was, where that was not known when it was begun.</param>
+    public async Task CompleteAsync(Guid row, bool done, string? detail, object? after, CancellationToken stop, object? before = null)
     {
-        await using var command = database.CreateCommand("UPDATE audit SET done = $2, detail = $3, after = $4 WHERE id = $1");
+        await using var command = database.CreateCommand(
+            "UPDATE audit SET done = $2, detail = $3, after = $4, before = coalesce($5, before) WHERE id = $1"
+        );
         command.Parameters.Add(new() { Value = row });
         command.Parameters.Add(new() { Value = done });
         command.Parameters.Add(Text(detail));
         command.Parameters.Add(Json(after));
+        command.Parameters.Add(Json(before));
         await command.ExecuteNonQueryAsync(stop);
     }
 

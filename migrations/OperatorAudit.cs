@@ -48,7 +48,8 @@ public sealed class OperatorAudit(AuditTrail trail) : IOperatorAudit
             problem is null
             && ((result as IStatusCodeHttpResult)?.StatusCode ?? http.Response.StatusCode) < StatusCodes.Status400BadRequest;
         var after = done && !actsFor ? (result as IValueHttpResult)?.Value : null;
-        await trail.CompleteAsync(row, done, problem?.Detail, after, CancellationToken.None);
+        var before = done && !actsFor ? http.FindBefore() : null;
+        await trail.CompleteAsync(row, done, problem?.Detail, after, CancellationToken.None, before);
         return result;
     }
 

@@ -66,6 +66,21 @@ public static class TenantBudgets
     /// <summary>What <c>reserve_budget</c> raises when the limit would be passed; nothing of the transaction stands then.</summary>
     public const string ExceededSqlState = "PB402";
 
+    /// <summary>A tenant's budget; null where it has none, or there is no such tenant.</summary>
+    public static async Task<(long LimitPico, int[] WarnPercents)?> FindAsync(
+        NpgsqlDataSource database,
+        string tenant,
+        CancellationToken stop = default
+    )
+    {
+        await using var command = database.CreateCommand(
+            "SELECT b.limit_pico, b.warn_percents FROM tenant_budgets b JOIN tenants t ON t.id = b.tenant WHERE t.name = $1"
+        );
+        command.Parameters.Add(new() { Value = tenant });
+        await using var reader = await command.ExecuteReaderAsync(stop);
+        return await reader.ReadAsync(stop) ? (reader.GetInt64(0), reader.GetFieldValue<int[]>(1)) : null;
+    }
+
     /// <summary>
     /// Sets a tenant's budget from now on. What its jobs of this month were promised for is counted when the month has no sum yet. False when
     /// there is no such tenant.

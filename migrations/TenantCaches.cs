@@ -54,6 +54,21 @@ public static class TenantCaches
     public const long EntriesMax = 10_000_000;
     public const long EntriesDefault = 1_000_000;
 
+    /// <summary>The bounds of a tenant's cache; null where it has none, or there is no such tenant.</summary>
+    public static async Task<(TimeSpan Ttl, long BytesMax, long EntriesMax)?> FindAsync(
+        NpgsqlDataSource database,
+        string tenant,
+        CancellationToken stop = default
+    )
+    {
+        await using var command = database.CreateCommand(
+            "SELECT c.ttl, c.bytes_max, c.entries_max FROM tenant_caches c JOIN tenants t ON t.id = c.tenant WHERE t.name = $1"
+        );
+        command.Parameters.Add(new() { Value = tenant });
+        await using var reader = await command.ExecuteReaderAsync(stop);
+        return await reader.ReadAsync(stop) ? (reader.GetTimeSpan(0), reader.GetInt64(1), reader.GetInt64(2)) : null;
+    }
+
     /// <summary>Turns a tenant's cache on, or sets its bounds. Entries keep the time they were made for. False when there is no such tenant.</summary>
     public static async Task<bool> SetAsync(
         NpgsqlDataSource database,

@@ -83,7 +83,9 @@ public sealed record Caller(Guid Key, TenantId Tenant, bool IsOperator)
 /// <summary>Keeps what operators do with their keys, as the dashboard keeps what they do there.</summary>
 public interface IOperatorAudit
 {
-    /// <summary>Lets the endpoint do it, and keeps who did what, to what, and what came of it.</summary>
+    /// <summary>
+    /// Lets the endpoint do it, and keeps who did what, to what, how it was (<see cref="ApiKeyAuthentication.WasBefore"/>), and what came of it.
+    /// </summary>
     /// <param name="actsFor">True for what is done in a tenant's name: the answer is the tenant's, and is not kept.</param>
     ValueTask<object?> KeepAsync(EndpointFilterInvocationContext context, EndpointFilterDelegate next, bool actsFor);
 }
@@ -93,6 +95,7 @@ public static class ApiKeyAuthentication
 {
     private static readonly object CallerItem = new();
     private static readonly object AuditItem = new();
+    private static readonly object BeforeItem = new();
 
     /// <summary>With an operator's key: the id of the tenant to act for, in place of the key's own.</summary>
     public const string TenantHeader = "Act-For-Tenant";
@@ -154,6 +157,12 @@ public static class ApiKeyAuthentication
     /// <exception cref="InvalidOperationException">The endpoint does not require a key.</exception>
     public static Caller Caller(this HttpContext http) =>
         http.FindCaller() ?? throw new InvalidOperationException("This endpoint does not require an API key.");
+
+    /// <summary>Says how it was, for the audit, before it is changed; null where there was nothing.</summary>
+    public static void WasBefore(this HttpContext http, object? view) => http.Items[BeforeItem] = view;
+
+    /// <summary>How it was before it was changed; null where there was nothing, or nobody said.</summary>
+    public static object? FindBefore(this HttpContext http) => http.Items[BeforeItem];
 
     /// <summary>Endpoints of the group, which need a key already, need an operator's. What they change is kept in the audit.</summary>
     public static TBuilder RequireOperator<TBuilder>(this TBuilder endpoints)

@@ -60,6 +60,8 @@ internal sealed class SetKeyLimits(NpgsqlDataSource database, KeyLimits limits, 
             return Admission.Refuse(fields.Mistakes);
         }
 
+        var was = await ApiKeyLimits.FindAsync(database, tenant, key, http.RequestAborted);
+        http.WasBefore(was is null ? null : View(was));
         if (!await ApiKeyLimits.SetAsync(database, tenant, key, own, http.RequestAborted))
         {
             return Problems.Result(
@@ -70,7 +72,9 @@ internal sealed class SetKeyLimits(NpgsqlDataSource database, KeyLimits limits, 
         }
 
         limits.Forget();
-        return Results.Json(new KeyLimitsView(tenant, key, own.RatePerSecond, own.BurstMax, own.ConcurrentMax), ApiJson.Options);
+        return Results.Json(View(own), ApiJson.Options);
+
+        KeyLimitsView View(ApiKeyLimits of) => new(tenant, key, of.RatePerSecond, of.BurstMax, of.ConcurrentMax);
 
         int? Limit(string name) => (int?)fields.Whole(name, 1, ApiKeyLimits.Most);
     }

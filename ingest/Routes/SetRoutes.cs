@@ -38,6 +38,8 @@ internal sealed class SetRoutes(NpgsqlDataSource database, ModelCatalog models, 
             return Problems.Result(FailureKind.InvalidState, $"There are {options.RoutesMax} routes already, as many as may be.", "name");
         }
 
+        var versions = await ModelRoutes.ReadVersionsAsync(database, name, stop);
+        http.WasBefore(versions is [var newest, ..] ? RouteView.Of(newest.Route, newest.CreatedAt, newest.Quality) : null);
         var stored = await ModelRoutes.PutAsync(database, name, variants, stop);
         routes.Forget();
         return Results.Json(RouteView.Of(stored.Route, stored.CreatedAt, stored.Quality), ApiJson.Options);
@@ -73,6 +75,8 @@ internal sealed class SetRoutes(NpgsqlDataSource database, ModelCatalog models, 
             return Admission.Refuse(mistakes);
         }
 
+        var versions = await ModelRoutes.ReadVersionsAsync(database, name, stop);
+        http.WasBefore(versions.FirstOrDefault(v => v.Route.Version == given!.Version)?.Quality);
         var quality = new RouteQuality(given!.MeasuredAt.ToUniversalTime(), given.Tasks, given.Choices);
         if (!await ModelRoutes.SetQualityAsync(database, name, given.Version, quality, stop))
         {

@@ -74,11 +74,12 @@ internal static class AlertRequests
             return refusal;
         }
 
-        if (!Guid.TryParse(id, out var value) || await store.FindAsync(value, http.RequestAborted) is null)
+        if (!Guid.TryParse(id, out var value) || await store.FindAsync(value, http.RequestAborted) is not { } was)
         {
             return Unknown("alert", id);
         }
 
+        http.WasBefore(was);
         return await act(value, note, http.RequestAborted)
             ? await GetAsync(id, http, store)
             : Problems.Result(FailureKind.InvalidState, $"The alert \"{id}\" is resolved already.");
@@ -106,6 +107,7 @@ internal static class AlertRequests
             return Unknown("alert rule", name);
         }
 
+        await SayHowItWasAsync(name, http, store);
         await store.SetAsync(name, enabled, severity, threshold, forSeconds, http.RequestAborted);
         return Answer(AlertRuleView.Of((await store.SettingsAsync(http.RequestAborted))[name]));
     }
@@ -132,9 +134,13 @@ internal static class AlertRequests
             return Unknown("alert rule", name);
         }
 
+        await SayHowItWasAsync(name, http, store);
         await store.ResetAsync(name, http.RequestAborted);
         return Answer(AlertRuleView.Of(RuleSetting.Of(rule)));
     }
+
+    private static async Task SayHowItWasAsync(string rule, HttpContext http, AlertStore store) =>
+        http.WasBefore(AlertRuleView.Of((await store.SettingsAsync(http.RequestAborted))[rule]));
 
     private static async Task<IResult> SilencesAsync(HttpContext http, AlertStore store)
     {
@@ -194,10 +200,19 @@ internal static class AlertRequests
             };
     }
 
-    private static async Task<IResult> EndSilenceAsync(string id, HttpContext http, AlertStore store) =>
-        Guid.TryParse(id, out var value) && await store.EndSilenceAsync(value, http.RequestAborted)
+    private static async Task<IResult> EndSilenceAsync(string id, HttpContext http, AlertStore store)
+    {
+        if (!Guid.TryParse(id, out var value))
+        {
+            return Unknown("silence that lasts", id);
+        }
+
+        var silences = await store.SilencesAsync(past: false, SilencesMax, http.RequestAborted);
+        http.WasBefore(silences.FirstOrDefault(silence => silence.Id == value));
+        return await store.EndSilenceAsync(value, http.RequestAborted)
             ? Answer(new SilenceEnded(value))
             : Unknown("silence that lasts", id);
+    }
 
     private static JsonHttpResult<T> Answer<T>(T view) => TypedResults.Json(view, ApiJson.Options);
 }

@@ -105,13 +105,18 @@ internal static class RecurringRequests
         var stop = http.RequestAborted;
         if (scheduler.Find(name) is not null)
         {
+            http.WasBefore(await WorkAsync(name, scheduler, stop));
             await command(name, stop);
-            return TypedResults.Json((await scheduler.ListAsync(stop)).Single(work => work.Name == name), ApiJson.Options);
+            return TypedResults.Json(await WorkAsync(name, scheduler, stop), ApiJson.Options);
         }
 
+        http.WasBefore(await LoopAsync(name, loops, stop));
         await loopCommand(name, stop);
         return await LoopAsync(name, loops, stop) is { } loop ? TypedResults.Json(loop, ApiJson.Options) : Unknown(name);
     }
+
+    private static async Task<RecurringView> WorkAsync(string name, RecurringScheduler scheduler, CancellationToken stop) =>
+        (await scheduler.ListAsync(stop)).Single(work => work.Name == name);
 
     private static async Task<RecurringView?> LoopAsync(string name, LoopStore loops, CancellationToken stop) =>
         (await loops.ReadAsync(name, stop)).SingleOrDefault();

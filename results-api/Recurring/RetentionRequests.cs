@@ -43,6 +43,7 @@ internal static class RetentionRequests
             return refusal;
         }
 
+        await SayHowItWasAsync(tenant, http, database);
         return await RetentionAges.SetAsync(database, tenant, ofClass, ages, http.RequestAborted)
             ? await AnswerAsync(tenant, http, database, options)
             : Unknown(tenant);
@@ -59,6 +60,7 @@ internal static class RetentionRequests
             return refusal;
         }
 
+        await SayHowItWasAsync(tenant, http, database);
         foreach (var one in ofClass ?? (IReadOnlyList<string?>)[null])
         {
             if (!await RetentionAges.RemoveAsync(database, tenant, one, http.RequestAborted))
@@ -83,7 +85,7 @@ internal static class RetentionRequests
             new RetentionView
             {
                 Tenant = tenant,
-                Set = set.OrderBy(s => s.Key, StringComparer.Ordinal).ToDictionary(s => s.Key, s => AgesView.Of(s.Value)),
+                Set = View(set),
                 Kept = ApiParameters.Classes.ToDictionary(
                     name => name,
                     name =>
@@ -98,6 +100,12 @@ internal static class RetentionRequests
             ApiJson.Options
         );
     }
+
+    private static async Task SayHowItWasAsync(string tenant, HttpContext http, NpgsqlDataSource database) =>
+        http.WasBefore(await RetentionAges.FindAsync(database, tenant, http.RequestAborted) is { } set ? new { set = View(set) } : null);
+
+    private static Dictionary<string, AgesView> View(Dictionary<string, KeptFor> set) =>
+        set.OrderBy(s => s.Key, StringComparer.Ordinal).ToDictionary(s => s.Key, s => AgesView.Of(s.Value));
 
     private static async Task<(bool Own, Dictionary<string, KeptFor>? Set)> FindAsync(
         NpgsqlDataSource database,

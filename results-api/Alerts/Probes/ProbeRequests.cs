@@ -43,6 +43,7 @@ internal static partial class ProbeRequests
             return problem ?? body.Refusal()!;
         }
 
+        http.WasBefore((await store.ListAsync(name, http.RequestAborted)).FirstOrDefault());
         return await store.PutAsync(probe, http.RequestAborted)
             ? await GetAsync(name, http, store)
             : Problems.Result(
@@ -104,8 +105,11 @@ internal static partial class ProbeRequests
         };
     }
 
-    private static async Task<IResult> DeleteAsync(string name, HttpContext http, ProbeStore store) =>
-        await store.DeleteAsync(name, http.RequestAborted) ? Answer(new ProbeDeleted(name)) : Unknown(name);
+    private static async Task<IResult> DeleteAsync(string name, HttpContext http, ProbeStore store)
+    {
+        http.WasBefore((await store.ListAsync(name, http.RequestAborted)).FirstOrDefault());
+        return await store.DeleteAsync(name, http.RequestAborted) ? Answer(new ProbeDeleted(name)) : Unknown(name);
+    }
 
     private static async Task<IResult> RunAsync(string name, HttpContext http, ProbeStore store, ProbeOptions options)
     {

@@ -55,6 +55,15 @@ public sealed class HoldsTests(HoldsTests.Door door) : IClassFixture<HoldsTests.
             using var gone = await Host.Client.DeleteAsync("/v1/holds/model/words");
             Assert.Equal(HttpStatusCode.NoContent, gone.StatusCode);
         }
+
+        Assert.Equal(
+            ["nothing", "one", "two", "nothing"],
+            (
+                await Host.Database.ScalarAsync<string[]>(
+                    "SELECT array_agg(coalesce(before ->> 'reason', 'nothing') ORDER BY id) FROM audit WHERE subject = '/v1/holds/model/words'"
+                )
+            )!
+        );
     }
 
     [Theory]

@@ -249,6 +249,18 @@ public sealed class ErasureTests(RecurringFixture fixture) : IClassFixture<Recur
         var removed = await _hosts.SendAsync(HttpMethod.Delete, $"{path}?class=express");
         Assert.Equal(2_592_000, Kept(removed, "express", "inputs_seconds"));
         Assert.Empty((await _hosts.SendAsync(HttpMethod.Delete, path)).GetProperty("set").EnumerateObject());
+        Assert.Equal(
+            ["", "all", "all express", "all"],
+            (
+                await Db.ScalarAsync<string[]>(
+                    """
+                    SELECT array_agg((SELECT coalesce(string_agg(k, ' ' ORDER BY k), '') FROM jsonb_object_keys(before -> 'set') k) ORDER BY id)
+                    FROM audit WHERE done AND subject = $1
+                    """,
+                    path
+                )
+            )!
+        );
 
         static double Kept(JsonElement view, string of, string kind) =>
             view.GetProperty("kept").GetProperty(of).GetProperty(kind).GetDouble();

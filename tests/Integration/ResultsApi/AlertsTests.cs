@@ -194,6 +194,17 @@ public sealed class AlertsTests(AlertsFixture fixture) : IClassFixture<AlertsFix
             AlertRules.All.Select(r => r.Name),
             all.GetProperty("data").EnumerateArray().Select(r => r.GetProperty("name").GetString())
         );
+        var first = AlertRules.Find("cache_share_low")!;
+        Assert.Equal(
+            [$"{first.Threshold} {first.Severity}", $"0.3 {first.Severity}", "0.3 critical"],
+            (
+                await fixture.Host.Database.ScalarAsync<string[]>(
+                    "SELECT array_agg(concat_ws(' ', before ->> 'threshold', before ->> 'severity') ORDER BY id) FROM audit WHERE subject = $1",
+                    Path
+                )
+            )!,
+            StringComparer.OrdinalIgnoreCase
+        );
     }
 
     [Theory]
