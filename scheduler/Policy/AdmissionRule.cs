@@ -130,13 +130,8 @@ public static class AdmissionRule
         );
     }
 
-    /// <summary>A forecast a few seconds old may place the end before now; nothing ends before it has begun.</summary>
     private static Predicted? Predict(Forecast? forecast, AdmissionAsk ask, LatencyClass latencyClass, DateTimeOffset now) =>
-        forecast is not null && Prediction.Of(forecast, ask.Model, latencyClass, ask.Units, ask.Tasks) is { } at
-            ? new Predicted(Later(at.Completion, now), Later(at.Late, now))
-            : null;
+        forecast is null ? null : Prediction.Of(forecast, ask.Model, latencyClass, ask.Units, ask.Tasks, now);
 
     private static DateTimeOffset Earlier(DateTimeOffset a, DateTimeOffset? b) => b < a ? b.Value : a;
-
-    private static DateTimeOffset Later(DateTimeOffset a, DateTimeOffset b) => a > b ? a : b;
 }

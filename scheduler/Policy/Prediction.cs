@@ -57,18 +57,23 @@ public static class Prediction
     /// </summary>
     /// <param name="units">Units of the new work, as estimated at the door.</param>
     /// <param name="tasks">Its tasks: it never spreads over more workers than it has tasks, nor than it fills batches.</param>
-    public static Predicted? Of(Forecast forecast, ModelRef model, LatencyClass latencyClass, long units, long tasks)
+    /// <param name="now">When it is asked, where that is later than the forecast (<see cref="Estimated.NotBefore"/>).</param>
+    public static Predicted? Of(
+        Forecast forecast,
+        ModelRef model,
+        LatencyClass latencyClass,
+        long units,
+        long tasks,
+        DateTimeOffset? now = null
+    )
     {
         Predicted? earliest = null;
         foreach (var pool in forecast.Pools)
         {
-            if (
-                pool.Model == model
-                && Of(forecast.At, pool, latencyClass, units, tasks) is { } at
-                && !(at.Completion >= earliest?.Completion)
-            )
+            if (pool.Model == model && Estimate(forecast.At, pool, latencyClass, units, tasks) is { } estimated)
             {
-                earliest = at;
+                var at = estimated.NotBefore(now ?? forecast.At);
+                earliest = at.Completion >= earliest?.Completion ? earliest : new(at.Completion, at.Late);
             }
         }
 

@@ -148,12 +148,16 @@ public sealed class AdmissionTests
     }
 
     [Fact]
-    public void Nothing_is_predicted_to_end_before_now()
+    public void What_an_old_forecast_has_starting_before_now_starts_now()
     {
         var forecast = new Forecast { At = Now.AddSeconds(-4), Pools = [Pool(0, 0, 0)] };
-        var admitted = AdmissionRule.Decide(forecast, Ask(LatencyClass.Bulk, 10), LatencyClasses.Defaults, Now);
 
-        Assert.Equal(new Predicted(Now, Now), admitted.Predicted);
+        Assert.Equal(new Predicted(Now.AddMilliseconds(10), Now.AddMilliseconds(11)), Of(LatencyClass.Bulk, 10).Predicted);
+        Assert.Equal(AdmissionVerdict.Accepted, Of(LatencyClass.Express, 440).Verdict);
+        Assert.Equal(AdmissionVerdict.ExpressRefused, Of(LatencyClass.Express, 480).Verdict); // 528 ms at most, of 500.
+
+        Admitted Of(LatencyClass latencyClass, long units) =>
+            AdmissionRule.Decide(forecast, Ask(latencyClass, units), LatencyClasses.Defaults, Now);
     }
 
     private static Admitted Decide(PoolForecast pool, AdmissionAsk ask) =>
