@@ -42,9 +42,15 @@ internal sealed class WaitCost
         var longest = (double)flow.Target - flow.Time.Ticks(flow.UnitsMean);
         _safe = Math.Max(SafeShare * flow.Target, flow.Devices > 0 && flow.Rate > 0 ? flow.WaitToFill(longest) : longest);
         var step = (longest - _safe) / Steps;
-        if (step > 0)
+        if (step <= 0)
         {
-            Sum(flow, step);
+            return;
+        }
+
+        Sum(flow, step);
+        // Where a batch holds any number in the same time, no wait is dangerous.
+        if (double.IsFinite(_sums[Steps]))
+        {
             Add(Bound(), step * flow.Rate);
             (_step, _rate) = (step, flow.Rate);
         }

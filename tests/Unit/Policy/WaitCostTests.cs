@@ -87,6 +87,23 @@ public class WaitCostTests
         Assert.Equal(0, cost.Of(Ms));
     }
 
+    /// <summary>A batch takes 2 ms, whatever it holds.</summary>
+    private sealed class Flat : IBatchTime
+    {
+        public long Ticks(double units) => 2 * Ms;
+
+        public double UnitsWithin(long ticks) => ticks >= 2 * Ms ? double.PositiveInfinity : 0;
+    }
+
+    [Fact]
+    public void Where_a_batch_holds_any_number_no_wait_costs()
+    {
+        var cost = new WaitCost();
+        cost.Set(new ExpressFlow(new Flat(), 1, 5.0 / Ms, 1, double.PositiveInfinity, Target, Dispersion: 1));
+
+        Assert.Equal(0, cost.Of(Target));
+    }
+
     [Fact]
     public void It_forgets_the_last_load()
     {
