@@ -183,19 +183,6 @@ public sealed class TelemetryTests(RunningSystem system) : IDisposable
         );
     }
 
-    private static IEnumerable<JsonElement> RulesOf(JsonElement data) =>
-        data.GetProperty("groups").EnumerateArray().SelectMany(group => group.GetProperty("rules").EnumerateArray());
-
-    private static string? NameOf(JsonElement rule) => rule.GetProperty("name").GetString();
-
-    private static IEnumerable<string> Panels() =>
-        Directory
-            .EnumerateFiles(Path.Combine(PrometheusServer.Files, "grafana", "dashboards"), "*.json")
-            .SelectMany(file => JsonElement.Parse(File.ReadAllText(file)).GetProperty("panels").EnumerateArray())
-            .Where(panel => panel.TryGetProperty("targets", out _))
-            .SelectMany(panel => panel.GetProperty("targets").EnumerateArray())
-            .Select(target => target.GetProperty("expr").GetString()!);
-
     [Fact]
     public async Task Metrics_and_logs_are_sent_too()
     {
@@ -247,6 +234,15 @@ public sealed class TelemetryTests(RunningSystem system) : IDisposable
         Assert.Equal(HttpStatusCode.NotFound, refused.StatusCode);
         await receiver.UntilAsync(1);
     }
+
+    private static IEnumerable<JsonElement> RulesOf(JsonElement data) =>
+        data.GetProperty("groups").EnumerateArray().SelectMany(group => group.GetProperty("rules").EnumerateArray());
+
+    private static string? NameOf(JsonElement rule) => rule.GetProperty("name").GetString();
+
+    /// <summary>The queries of all panels.</summary>
+    private static IEnumerable<string> Panels() =>
+        GrafanaDashboards.ReadAll().SelectMany(GrafanaDashboards.Targets).Select(target => target.GetProperty("expr").GetString()!);
 
     private static void AssertLabels(Exposition scrape)
     {

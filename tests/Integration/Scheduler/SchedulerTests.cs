@@ -337,7 +337,6 @@ public class SchedulerTests
         await world.UntilAsync("the worker is lost", "SELECT state = 'lost' FROM workers WHERE id = $1", worker.Id.Value);
     }
 
-    /// <summary>The decision has fallen, though it cannot be carried out yet; nothing tells of that outside, so it asks the policy.</summary>
     private static Listener Forecasts() =>
         new(
             "forecasts",
@@ -348,6 +347,7 @@ public class SchedulerTests
             }
         );
 
+    /// <summary>The decision has fallen, though it cannot be carried out yet; nothing tells of that outside, so it asks the policy.</summary>
     private static async Task UntilDeclaredLostAsync(SchedulerProcess scheduler, WorkerId worker)
     {
         using var patience = new CancellationTokenSource(TimeSpan.FromSeconds(20));

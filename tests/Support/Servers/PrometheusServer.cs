@@ -18,6 +18,7 @@ internal sealed partial class PrometheusServer : IAsyncDisposable
     private const string Program = "/usr/bin/prometheus";
     private static readonly TimeSpan WaitMax = TimeSpan.FromSeconds(30);
     private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(100);
+    private static readonly string Files = FilesFolder();
     private readonly Watchdog _watchdog;
     private readonly HttpClient _http;
     private readonly string _log;
@@ -26,9 +27,6 @@ internal sealed partial class PrometheusServer : IAsyncDisposable
     {
         (_http, _log, _watchdog) = (new HttpClient { BaseAddress = address }, log, watchdog);
     }
-
-    /// <summary>Where the configuration, the rules and the dashboards are.</summary>
-    public static string Files { get; } = FilesFolder();
 
     /// <summary>Starts it on a free port. Skips the test where there is no Prometheus.</summary>
     /// <param name="services">Addresses to ask for <c>/metrics</c>, by service; the others are nowhere.</param>

@@ -77,12 +77,9 @@ public sealed partial class CatalogueTests
     [InlineData("pipeline-services.json")]
     public void Dashboards_ask_for_metrics_and_labels_that_there_are(string file)
     {
-        var dashboard = JsonElement.Parse(File.ReadAllText(Path.Combine(Observability, "grafana", "dashboards", file)));
+        var dashboard = GrafanaDashboards.Read(file);
         var (recorded, panels) = (Recorded(), dashboard.GetProperty("panels").EnumerateArray().ToList());
-        var targets = panels
-            .Where(panel => panel.TryGetProperty("targets", out _))
-            .SelectMany(p => p.GetProperty("targets").EnumerateArray())
-            .ToList();
+        var targets = GrafanaDashboards.Targets(dashboard);
 
         Assert.NotEmpty(targets);
         Assert.Equal(panels.Count, panels.Select(panel => panel.GetProperty("id").GetInt32()).Distinct().Count());
