@@ -380,7 +380,7 @@ internal sealed class Estimates(
                 Class = latencyClass,
                 Admission = verdict,
                 Pool = e.Pool,
-                StartsAt = e.NotBefore(now).Start,
+                StartsAt = predicted.Start,
                 CompletedAt = predicted.At,
                 LateAt = predicted.Late,
                 Seconds = Math.Round((predicted.At - now).TotalSeconds, 6),

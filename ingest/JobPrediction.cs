@@ -3,6 +3,7 @@ using Pipeline.Scheduler.Policy;
 namespace Pipeline.Ingest;
 
 /// <summary>What a job is predicted to take when it is accepted, to be held against what it took.</summary>
+/// <param name="Start">When its first batch should begin; not after <paramref name="At"/>.</param>
 /// <param name="At">When it should be done.</param>
 /// <param name="Early">Not before that in 19 of 20 cases.</param>
 /// <param name="Late">Not after that in 19 of 20 cases.</param>
@@ -10,6 +11,7 @@ namespace Pipeline.Ingest;
 /// <param name="Forecast">The same by the forecast alone.</param>
 /// <param name="ForecastCostPico">The forecast's cost.</param>
 internal sealed record JobPrediction(
+    DateTimeOffset Start,
     DateTimeOffset At,
     DateTimeOffset Early,
     DateTimeOffset Late,
@@ -29,15 +31,16 @@ internal sealed record JobPrediction(
         var current = estimated.NotBefore(now);
         var forecast = ForecastTime.Of(current, now);
         var corrections = learned(forecast.Sort);
-        var (at, early, late) = corrections.Time is { } time
-            ? (forecast.By(time), forecast.By(time) * time.Low, forecast.By(time) * time.High)
-            : (forecast.Us, ForecastTime.UsOf(current.Early - now), ForecastTime.UsOf(current.Late - now));
+        var wait = ForecastTime.UsOf(current.Start - now);
+        var (start, at, early, late) = corrections.Time is { } time
+            ? (wait * time.WaitFactor, forecast.By(time), forecast.By(time) * time.Low, forecast.By(time) * time.High)
+            : (wait, forecast.Us, ForecastTime.UsOf(current.Early - now), ForecastTime.UsOf(current.Late - now));
         var cost =
             estimated.TaskCostPico is { } pico && corrections.Cost is { } known
                 ? (long)Math.Min(known.At(0, pico), long.MaxValue / 2.0)
                 : estimated.TaskCostPico;
         return late < (DateTimeOffset.MaxValue - now).TotalMicroseconds
-            ? new JobPrediction(After(at), After(early), After(late), cost, forecast, estimated.TaskCostPico)
+            ? new JobPrediction(After(Math.Min(start, at)), After(at), After(early), After(late), cost, forecast, estimated.TaskCostPico)
             : null;
 
         DateTimeOffset After(double us) => now.AddTicks((long)us * TimeSpan.TicksPerMicrosecond);

@@ -205,7 +205,7 @@ internal static class SubmitCommand
         // By the server's clock, which may not be this machine's.
         static string Time(ApiClassEstimate of, DateTimeOffset? at) =>
             of is { CompletedAt: { } done, Seconds: { } seconds }
-                ? JobWatch.Duration((at ?? done) - done + TimeSpan.FromSeconds(seconds))
+                ? JobWatch.Duration((at ?? done) - done + TimeSpan.FromTicks((long)Math.Round(seconds * TimeSpan.TicksPerSecond)))
                 : "no worker";
         static string Money(long? pico) => pico is { } amount ? Cost.Format(amount) : "-";
     }

@@ -141,6 +141,13 @@ public sealed class CorrectionTests
         Assert.Equal((new ForecastTime(0, 10_000_000), 400), (learned.Forecast, learned.ForecastCostPico));
         Assert.Null(JobPrediction.Of(estimated with { IsIdle = true }, _ => default, Now)!.Forecast.WaitUs);
 
+        // The wait is corrected as in the whole, of which the start is a part.
+        var behind = estimated with { Start = Now.AddSeconds(6) };
+        var overtaking = new Corrections(new Correction(1_000_000, 0.5, 1, 1, 1), null);
+        var first = JobPrediction.Of(behind, _ => overtaking, Now)!;
+        Assert.Equal((Now.AddSeconds(6), Now), (JobPrediction.Of(behind, _ => default, Now)!.Start, learned.Start));
+        Assert.Equal((Now.AddSeconds(3), Now.AddSeconds(8)), (first.Start, first.At));
+
         // An old forecast may place the start before now.
         var aged = JobPrediction.Of(estimated, _ => default, Now.AddSeconds(60))!;
         Assert.Equal((Now.AddSeconds(68), Now.AddSeconds(70), Now.AddSeconds(72)), (aged.Early, aged.At, aged.Late));
