@@ -61,6 +61,13 @@ internal sealed class DeliveryQueue(NpgsqlDataSource database, WebhookOptions op
         CancellationToken stop
     )
     {
+        // Mostly nothing is pending, and to plan the claim takes a new connection 50 ms.
+        await using var look = database.CreateCommand("SELECT EXISTS (SELECT FROM webhook_deliveries WHERE state = 'pending')");
+        if (await look.ExecuteScalarAsync(stop) is false)
+        {
+            return [];
+        }
+
         var now = time.GetUtcNow();
         var until = now + options.ClaimTime;
         await using var command = database.CreateCommand(ClaimSql);

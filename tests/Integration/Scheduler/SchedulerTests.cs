@@ -184,7 +184,7 @@ public class SchedulerTests
         await using var world = await SchedulerWorld.CreateAsync();
         await world.StartSchedulerAsync();
         var job = await world.SubmitAsync(chunkTasks: [5]);
-        await world.PublishAsync(new JobChanged { Job = job, Change = JobChange.Paused });
+        await world.AskAsync<JobChanged, JobChangeObserved>(new() { Job = job, Change = JobChange.Paused });
         var other = await world.SubmitAsync(chunkTasks: [5]);
         var worker = await world.StartWorkerAsync();
 
@@ -220,7 +220,7 @@ public class SchedulerTests
         await world.SubmitAsync(chunkTasks: [5]);
         var moved = await world.SubmitAsync(chunkTasks: [5]);
         var (now, deadline) = (DateTimeOffset.UtcNow, DateTimeOffset.UtcNow.AddHours(1));
-        await world.PublishAsync(
+        await world.AskAsync<JobChanged, JobChangeObserved>(
             new JobChanged
             {
                 Job = moved,

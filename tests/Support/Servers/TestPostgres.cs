@@ -1,5 +1,6 @@
 using Microsoft.Extensions.Logging.Abstractions;
 using Npgsql;
+using Pipeline.Hosting;
 using Pipeline.Migrations;
 using Pipeline.Standalone;
 using Xunit;
@@ -123,7 +124,7 @@ public sealed class TestDatabase : IAsyncDisposable
     {
         _name = name;
         ConnectionString = connectionString;
-        DataSource = NpgsqlDataSource.Create(connectionString);
+        DataSource = Storage.Create(connectionString, name);
     }
 
     public string ConnectionString { get; }

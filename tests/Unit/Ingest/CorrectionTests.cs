@@ -142,7 +142,10 @@ public sealed class CorrectionTests
         Assert.Null(JobPrediction.Of(estimated with { IsIdle = true }, _ => default, Now)!.Forecast.WaitUs);
 
         // The wait is corrected as in the whole, of which the start is a part.
-        var behind = estimated with { Start = Now.AddSeconds(6) };
+        var behind = estimated with
+        {
+            Start = Now.AddSeconds(6),
+        };
         var overtaking = new Corrections(new Correction(1_000_000, 0.5, 1, 1, 1), null);
         var first = JobPrediction.Of(behind, _ => overtaking, Now)!;
         Assert.Equal((Now.AddSeconds(6), Now), (JobPrediction.Of(behind, _ => default, Now)!.Start, learned.Start));
