@@ -183,9 +183,16 @@ internal sealed partial class SubmitJob(
     private static async Task<IResult> ReplayAsync(Stream body, IncrementalHash hash, KeptAnswer answer, CancellationToken stop)
     {
         var buffer = new byte[BufferBytesMax];
-        while (await body.ReadAsync(buffer, stop) is var read and > 0)
+        try
         {
-            hash.AppendData(buffer.AsSpan(0, read));
+            while (await body.ReadAsync(buffer, stop) is var read and > 0)
+            {
+                hash.AppendData(buffer.AsSpan(0, read));
+            }
+        }
+        catch (InvalidDataException e)
+        {
+            return Problems.Result(FailureKind.InvalidRequest, $"The packed body cannot be read: {e.Message}");
         }
 
         return Replay(hash.GetHashAndReset(), answer);

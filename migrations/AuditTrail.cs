@@ -63,10 +63,10 @@ public sealed class AuditTrail(NpgsqlDataSource database, TimeProvider time)
         command.Parameters.Add(new() { Value = id });
         command.Parameters.Add(new() { Value = now });
         command.Parameters.Add(new() { Value = (object?)operatorId ?? DBNull.Value, NpgsqlDbType = NpgsqlDbType.Uuid });
-        command.Parameters.Add(new() { Value = operatorName });
-        command.Parameters.Add(new() { Value = deed.Action });
-        command.Parameters.Add(new() { Value = deed.SubjectKind });
-        command.Parameters.Add(new() { Value = deed.Subject });
+        command.Parameters.Add(Text(operatorName));
+        command.Parameters.Add(Text(deed.Action));
+        command.Parameters.Add(Text(deed.SubjectKind));
+        command.Parameters.Add(Text(deed.Subject));
         command.Parameters.Add(new() { Value = (object?)deed.Tenant?.Value ?? DBNull.Value, NpgsqlDbType = NpgsqlDbType.Uuid });
         command.Parameters.Add(Text(deed.Reason));
         command.Parameters.Add(new() { Value = deed.Done });
@@ -78,8 +78,9 @@ public sealed class AuditTrail(NpgsqlDataSource database, TimeProvider time)
         return id;
     }
 
+    /// <summary>What is refused is kept, too, and may hold what PostgreSQL's texts cannot: a NUL is shown as U+FFFD.</summary>
     private static NpgsqlParameter Text(string? value) =>
-        new() { Value = (object?)value ?? DBNull.Value, NpgsqlDbType = NpgsqlDbType.Text };
+        new() { Value = (object?)value?.Replace('\0', '\uFFFD') ?? DBNull.Value, NpgsqlDbType = NpgsqlDbType.Text };
 
     private static NpgsqlParameter Json(object? value) =>
         new()

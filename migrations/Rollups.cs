@@ -69,10 +69,14 @@ public static class Rollups
                 Windowed(DevicesSql, after, through),
                 Windowed(GroupsSql, after, through),
                 Windowed(CalibrationSql, after, through),
-                Windowed(SlaRollup.BreachesSql, after, through, SlaRollup.Classes, SlaRollup.TargetsUs),
-                Windowed(MoveSql, after, through),
             },
         };
+        if (ended.HasBreaches)
+        {
+            batch.BatchCommands.Add(Windowed(SlaRollup.BreachesSql, after, through, SlaRollup.Classes, SlaRollup.TargetsUs));
+        }
+
+        batch.BatchCommands.Add(Windowed(MoveSql, after, through));
         await batch.ExecuteNonQueryAsync(cancellationToken);
         if (batch.BatchCommands[^1].RecordsAffected != 1)
         {
@@ -96,7 +100,10 @@ public static class Rollups
         await using var command = new NpgsqlCommand(WindowSql, connection, transaction);
         command.Parameters.Add(new NpgsqlParameter<int> { TypedValue = rowsMax - 1 });
         await using (
-            var lockIt = new NpgsqlCommand("SELECT pg_try_advisory_xact_lock(hashtextextended('rollups', 0))", connection, transaction)
+            var lockIt = new NpgsqlBatch(connection, transaction)
+            {
+                BatchCommands = { new("SELECT pg_try_advisory_xact_lock(hashtextextended('rollups', 0))"), new(TaskEnds.KeepPlansSql) },
+            }
         )
         {
             if (await lockIt.ExecuteScalarAsync(cancellationToken) is not true)

@@ -13,6 +13,9 @@ internal sealed class SlaRollup
 
     public IReadOnlyDictionary<(DateTimeOffset Minute, SlaKey Key), SlaSums> Added => _added;
 
+    /// <summary>True when some of the jobs read took longer than their class's target, or expired: <see cref="BreachesSql"/> has something to note.</summary>
+    public bool HasBreaches { get; private set; }
+
     /// <summary>Reads tasks: a row for each chunk's tasks of a batch, with the times of those that succeeded as arrays beside how many have them.</summary>
     public async Task ReadTasksAsync(NpgsqlDataReader reader, CancellationToken stop)
     {
@@ -42,7 +45,9 @@ internal sealed class SlaRollup
         {
             var (key, sums) = SumsOf(reader);
             long? firstUs = reader.IsDBNull(FirstCount + 1) ? null : reader.GetInt64(FirstCount + 1);
-            sums.AddJob(key.Class, reader.GetBoolean(FirstCount), firstUs, reader.GetInt64(FirstCount + 2));
+            var (completed, totalUs) = (reader.GetBoolean(FirstCount), reader.GetInt64(FirstCount + 2));
+            sums.AddJob(key.Class, completed, firstUs, totalUs);
+            HasBreaches |= !completed || totalUs > SlaSums.TargetUs(key.Class);
         }
     }
 

@@ -26,7 +26,7 @@ internal static class BodyStream
             case "deflate":
                 return new ZLibStream(body, CompressionMode.Decompress);
             case "br":
-                return new BrotliStream(body, CompressionMode.Decompress);
+                return new BrotliBody(body);
             case var other:
                 mistakes.Add("Content-Encoding", "gzip, deflate, br or none", $"\"{Excerpt.Of(other)}\"");
                 return null;

@@ -100,15 +100,21 @@ internal sealed record ReportWindow(
     {
         if (DateOnly.TryParseExact(text, "yyyy-MM-dd", CultureInfo.InvariantCulture, DateTimeStyles.None, out var day))
         {
-            return day == DateOnly.MaxValue || day == DateOnly.MinValue ? null : ReportCalendar.StartOf(isEnd ? day.AddDays(1) : day, zone);
+            return IsSane(day.Year) ? ReportCalendar.StartOf(isEnd ? day.AddDays(1) : day, zone) : null;
         }
 
         // Without an offset it would be read in this server's zone.
         var hasOffset = text.EndsWith('Z') || (text.Length > 6 && text[^6] is '+' or '-' && text[^3] == ':');
-        return hasOffset && DateTimeOffset.TryParse(text, CultureInfo.InvariantCulture, DateTimeStyles.None, out var moment)
+        return
+            hasOffset
+            && DateTimeOffset.TryParse(text, CultureInfo.InvariantCulture, DateTimeStyles.None, out var moment)
+            && IsSane(moment.Year)
             ? moment.ToUniversalTime()
             : null;
     }
+
+    /// <summary>Days and months are reckoned from moments, which must not leave the calendar.</summary>
+    private static bool IsSane(int year) => year is > 1900 and < 9999;
 
     private readonly record struct ZoneChoice(TimeZoneInfo Zone);
 }

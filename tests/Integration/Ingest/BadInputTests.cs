@@ -390,9 +390,18 @@ public sealed class BadInputTests(BadInputHost shared) : IClassFixture<BadInputH
         var packed = IngestHost.Gzip(
             string.Concat(Enumerable.Range(0, 500).Select(i => $$"""{"custom_id":"{{i}}","input":"{{i * i}}"}""" + "\n"))
         );
-        foreach (var body in new[] { packed[..(packed.Length / 2)], "plain"u8.ToArray() })
+        foreach (
+            var (encoding, body) in new[]
+            {
+                ("gzip", packed[..(packed.Length / 2)]),
+                ("gzip", "plain"u8.ToArray()),
+                ("deflate", "plain"u8.ToArray()),
+                ("br", "plain"u8.ToArray()),
+                ("br", [0xff, 0xff, 0xff, 0xff]),
+            }
+        )
         {
-            using var response = await Host.PostAsync("model=words", body, ("Content-Encoding", "gzip"));
+            using var response = await Host.PostAsync("model=words", body, ("Content-Encoding", encoding));
             Assert.Equal(HttpStatusCode.BadRequest, response.StatusCode);
             Assert.Contains("The packed body cannot be read", await response.Content.ReadAsStringAsync(), StringComparison.Ordinal);
         }

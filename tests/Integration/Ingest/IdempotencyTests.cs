@@ -54,6 +54,22 @@ public sealed class IdempotencyTests(IngestDoor door) : IClassFixture<IngestDoor
     }
 
     [Fact]
+    public async Task A_packed_body_that_cannot_be_read_is_refused_though_the_key_has_an_answer()
+    {
+        using var first = await PostAsync("model=words", Body);
+        using var broken = await Host.PostAsync(
+            "model=words",
+            "plain"u8.ToArray(),
+            ("Idempotency-Key", "\"key-1\""),
+            ("Content-Encoding", "br")
+        );
+
+        Assert.Equal(HttpStatusCode.BadRequest, broken.StatusCode);
+        Assert.Contains("The packed body cannot be read", await broken.Content.ReadAsStringAsync(), StringComparison.Ordinal);
+        Assert.Equal(1, await JobsAsync());
+    }
+
+    [Fact]
     public async Task A_request_whose_first_is_still_coming_in_is_told_so()
     {
         using var body = new HeldContent(Encoding.UTF8.GetBytes(Body + "\n"), """{"custom_id":"b","input":"y"}"""u8.ToArray());

@@ -1,3 +1,4 @@
+using System.Net;
 using System.Net.Http.Json;
 using Xunit;
 
@@ -86,6 +87,19 @@ public sealed class OperatorAuditTests(IngestDoor door) : IClassFixture<IngestDo
     }
 
     /// <summary>Sets it to one and to the other: there was nothing before the first (of limits: none), and the first before the other.</summary>
+    [Fact]
+    public async Task What_was_refused_for_a_character_that_no_text_may_have()
+    {
+        using var response = await Host.Client.PutAsJsonAsync("/v1/prices", new { @class = "bulk", model = "\0" });
+
+        Assert.Equal(HttpStatusCode.BadRequest, response.StatusCode);
+        Assert.True(
+            await Host.Database.ScalarAsync<bool>(
+                "SELECT bool_or(NOT done AND detail LIKE '%\uFFFD%') FROM audit WHERE subject = '/v1/prices'"
+            )
+        );
+    }
+
     private async Task AssertAsync(string path, string field, object first, object then, string before)
     {
         await SendAsync(HttpMethod.Put, path, first);
