@@ -178,7 +178,11 @@ internal sealed class Estimates(
         try
         {
             var json = JsonDocument.Parse(bytes);
-            if (json.RootElement.ValueKind == JsonValueKind.Object && json.RootElement.TryGetProperty(Shape, out _))
+            if (
+                !SurrogatePairs.HasHalfPair(bytes.Span)
+                && json.RootElement.ValueKind == JsonValueKind.Object
+                && json.RootElement.TryGetProperty(Shape, out _)
+            )
             {
                 return json;
             }

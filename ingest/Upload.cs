@@ -168,6 +168,12 @@ internal sealed class Upload(
             }
 
             using var part = JsonDocument.Parse(line.ToArray());
+            if (SurrogatePairs.HasHalfPair(line))
+            {
+                mistakes.Add("job", SurrogatePairs.Paired, SurrogatePairs.HalfPair, new TaskPlace(Line));
+                return true;
+            }
+
             foreach (var member in part.RootElement.EnumerateObject())
             {
                 if (member.Name == "job")

@@ -38,12 +38,18 @@ public sealed class JsonBody
         try
         {
             var json = JsonElement.Parse(bytes.AsSpan(0, length));
-            if (json.ValueKind == JsonValueKind.Object)
+            if (SurrogatePairs.HasHalfPair(json))
+            {
+                empty.Refuse(null, SurrogatePairs.Paired, SurrogatePairs.HalfPair);
+            }
+            else if (json.ValueKind == JsonValueKind.Object)
             {
                 return (new JsonBody(json), null);
             }
-
-            empty.Refuse(null, "a JSON object", json.ValueKind.ToString().ToLowerInvariant());
+            else
+            {
+                empty.Refuse(null, "a JSON object", json.ValueKind.ToString().ToLowerInvariant());
+            }
         }
         catch (JsonException e)
         {
@@ -167,16 +173,21 @@ public sealed class JsonBody
             return null;
         }
 
+        var labels = new Dictionary<string, string>(StringComparer.Ordinal);
         if (
             value.ValueKind == JsonValueKind.Object
             && value.GetPropertyCount() <= countMax
-            && value.EnumerateObject().All(m => m.Value.ValueKind == JsonValueKind.String && m.Value.GetString()!.Length <= GivenMax)
+            && value
+                .EnumerateObject()
+                .All(m => IsShort(m.Name) && m.Value.ValueKind == JsonValueKind.String && Take(m.Name, m.Value.GetString()!))
         )
         {
-            return value.EnumerateObject().ToDictionary(m => m.Name, m => m.Value.GetString()!, StringComparer.Ordinal);
+            return labels;
         }
 
-        Refuse(name, $"an object of at most {countMax} strings of at most {GivenMax} characters", value);
+        bool Take(string label, string text) => IsShort(text) && labels.TryAdd(label, text);
+        static bool IsShort(string text) => text.Length <= GivenMax && !text.Contains('\0', StringComparison.Ordinal);
+        Refuse(name, $"an object of at most {countMax} strings of at most {GivenMax} characters, each name once", value);
         return null;
     }
 

@@ -218,6 +218,19 @@ public static partial class Problems
                         );
                     }
 
+                    if (
+                        error is PostgresException
+                        {
+                            SqlState: PostgresErrorCodes.CharacterNotInRepertoire or PostgresErrorCodes.UntranslatableCharacter
+                        }
+                    )
+                    {
+                        return WriteAsync(
+                            http,
+                            From(FailureKind.InvalidRequest, "A text of the request has U+0000, which cannot be kept. Nothing was stored.")
+                        );
+                    }
+
                     LogUnhandled(log, error, http.Request.Path);
                     return WriteAsync(http, From(FailureKind.Internal, "The request failed here; the log has the reason."));
                 },

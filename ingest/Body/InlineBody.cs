@@ -1,6 +1,7 @@
 using System.Text;
 using System.Text.Json;
 using System.Text.Unicode;
+using Pipeline.Contracts;
 using Pipeline.Ingest.Tasks;
 
 namespace Pipeline.Ingest.Body;
@@ -32,6 +33,10 @@ internal static class InlineBody
         {
             var hint = tasks.Count == 0 && mistakes.Any ? " (one task a line is sent as application/x-ndjson)" : "";
             mistakes.Add(null, Form, $"not JSON at byte {e.BytePositionInLine} of the line{hint}", new TaskPlace(e.LineNumber + 1));
+        }
+        catch (InvalidOperationException) when (SurrogatePairs.HasHalfPair(body))
+        {
+            mistakes.Add(null, SurrogatePairs.Paired, SurrogatePairs.HalfPair);
         }
 
         return tasks;

@@ -3,6 +3,7 @@ using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
 using Microsoft.AspNetCore.Http;
+using Pipeline.Contracts;
 using Pipeline.Hosting;
 using Pipeline.Ingest.Tasks;
 
@@ -137,7 +138,11 @@ internal sealed class JobParameters(IReadOnlyList<string> names)
     /// <summary>Reads one member of such an object.</summary>
     public void Take(string name, JsonElement value, TaskPlace place, Mistakes mistakes)
     {
-        if (name == Metadata)
+        if (SurrogatePairs.HasHalfPair(value))
+        {
+            mistakes.Add(name, SurrogatePairs.Paired, SurrogatePairs.HalfPair, place);
+        }
+        else if (name == Metadata)
         {
             TakeMetadata(Metadata, value, place, mistakes);
         }

@@ -22,12 +22,18 @@ internal static class ObjectBody
         try
         {
             var json = JsonElement.Parse(bytes.Span);
-            if (json.ValueKind == JsonValueKind.Object)
+            if (SurrogatePairs.HasHalfPair(json))
+            {
+                mistakes.Add(null, SurrogatePairs.Paired, SurrogatePairs.HalfPair);
+            }
+            else if (json.ValueKind == JsonValueKind.Object)
             {
                 return (json, null);
             }
-
-            mistakes.Add(null, "a JSON object", json.ValueKind.ToString().ToLowerInvariant());
+            else
+            {
+                mistakes.Add(null, "a JSON object", json.ValueKind.ToString().ToLowerInvariant());
+            }
         }
         catch (JsonException e)
         {

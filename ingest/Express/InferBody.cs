@@ -1,6 +1,7 @@
 using System.Text;
 using System.Text.Json;
 using System.Text.Unicode;
+using Pipeline.Contracts;
 using Pipeline.Ingest.Body;
 using Pipeline.Ingest.Tasks;
 
@@ -42,6 +43,10 @@ internal sealed class InferBody
         {
             var given = body.IsEmpty ? "an empty body" : $"not JSON at byte {e.BytePositionInLine} of line {e.LineNumber + 1}";
             mistakes.Add(null, Form, given);
+        }
+        catch (InvalidOperationException) when (SurrogatePairs.HasHalfPair(body))
+        {
+            mistakes.Add(null, SurrogatePairs.Paired, SurrogatePairs.HalfPair);
         }
 
         return read;

@@ -207,7 +207,18 @@ internal sealed class AnswerInputs(
         problem = null;
         try
         {
-            return JsonDocument.Parse(bytes);
+            var body = JsonDocument.Parse(bytes);
+            if (!SurrogatePairs.HasHalfPair(bytes.Span))
+            {
+                return body;
+            }
+
+            body.Dispose();
+            problem = Problems.Result(
+                FailureKind.InvalidRequest,
+                $"The body expects {SurrogatePairs.Paired}, given {SurrogatePairs.HalfPair}."
+            );
+            return null;
         }
         catch (JsonException e)
         {

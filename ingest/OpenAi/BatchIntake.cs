@@ -277,6 +277,8 @@ internal sealed partial class BatchIntake(
 
     private async Task FailAsync(WaitingBatch batch, IReadOnlyList<BatchError> errors, long total, CancellationToken stop)
     {
+        // They quote the file, and PostgreSQL keeps no U+0000.
+        errors = [.. errors.Select(e => e with { Message = e.Message.Replace('\0', '\uFFFD'), Param = e.Param?.Replace('\0', '\uFFFD') })];
         await using var command = database.CreateCommand(
             BatchStore.Ending(
                 "UPDATE openai_batches SET errors = $2, finished_at = $3 WHERE job = $1 AND finished_at IS NULL AND cancelling_at IS NULL",

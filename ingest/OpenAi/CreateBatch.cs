@@ -149,12 +149,18 @@ internal sealed class CreateBatch(
         try
         {
             var body = JsonDocument.Parse(bytes);
-            if (body.RootElement.ValueKind == JsonValueKind.Object)
+            var hasHalfPair = SurrogatePairs.HasHalfPair(bytes.Span);
+            if (body.RootElement.ValueKind == JsonValueKind.Object && !hasHalfPair)
             {
                 return body;
             }
 
             body.Dispose();
+            if (hasHalfPair)
+            {
+                mistakes.Add("body", SurrogatePairs.Paired, SurrogatePairs.HalfPair);
+                return null;
+            }
         }
         catch (JsonException)
         {

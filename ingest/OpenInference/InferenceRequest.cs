@@ -98,7 +98,7 @@ internal sealed class InferenceRequest
         catch (InvalidOperationException)
         {
             // Only the text of names and values can be at fault: half of a surrogate pair.
-            mistakes.Add("parameters", "text whose surrogates come in pairs", "half of a pair");
+            mistakes.Add("parameters", SurrogatePairs.Paired, SurrogatePairs.HalfPair);
         }
 
         return request;

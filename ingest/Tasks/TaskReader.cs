@@ -71,6 +71,10 @@ internal sealed class TaskReader(TaskInput input, Mistakes mistakes)
         {
             AddInvalidJson(line, e, place, cutOff);
         }
+        catch (InvalidOperationException) when (SurrogatePairs.HasHalfPair(line))
+        {
+            mistakes.Add(null, SurrogatePairs.Paired, SurrogatePairs.HalfPair, place);
+        }
     }
 
     private void ReadObject(scoped ref Utf8JsonReader json, TaskPlace place, ITaskSink sink)
@@ -166,7 +170,7 @@ internal sealed class TaskReader(TaskInput input, Mistakes mistakes)
 
         if (!_customId.TryRead(ref json, out customId))
         {
-            mistakes.Add("custom_id", "text whose surrogates come in pairs", $"\"{Excerpt.Of(json.ValueSpan)}\"", place);
+            mistakes.Add("custom_id", SurrogatePairs.Paired, $"\"{Excerpt.Of(json.ValueSpan)}\"", place);
             return false;
         }
 

@@ -26,7 +26,7 @@ internal sealed class TextInput(TokenizerSpec? tokenizer, int bytesMax) : TaskIn
 
         if (!_text.TryRead(ref json, out input))
         {
-            mistakes.Add("input", "text whose surrogates come in pairs", Given(in json), place);
+            mistakes.Add("input", SurrogatePairs.Paired, Given(in json), place);
             return false;
         }
 

@@ -1,6 +1,7 @@
 using System.Text;
 using System.Text.Json;
 using System.Text.Unicode;
+using Pipeline.Contracts;
 
 namespace Pipeline.OpenAi.Batches;
 
@@ -30,6 +31,12 @@ internal sealed class BatchLine : IDisposable
         if (!Utf8.IsValid(line))
         {
             tell("invalid_json_line", null, "The line expects UTF-8, given bytes that are not.");
+            return null;
+        }
+
+        if (SurrogatePairs.HasHalfPair(line))
+        {
+            tell("invalid_json_line", null, $"The line expects {SurrogatePairs.Paired}, given {SurrogatePairs.HalfPair}.");
             return null;
         }
 
@@ -119,7 +126,7 @@ internal sealed class BatchLine : IDisposable
             return null;
         }
 
-        var text = value.ValueKind == JsonValueKind.String ? TextOf(value) : null;
+        var text = value.ValueKind == JsonValueKind.String ? value.GetString() : null;
         if (text is { Length: > 0 } && !text.Contains('\0') && Encoding.UTF8.GetByteCount(text) <= CustomIdBytesMax)
         {
             return text;
@@ -127,19 +134,6 @@ internal sealed class BatchLine : IDisposable
 
         tell("invalid_custom_id", "custom_id", $"custom_id: expected {Form}, given {RequestBody.Kind(value)}.");
         return null;
-    }
-
-    /// <summary>Null for text that has half of a surrogate pair.</summary>
-    private static string? TextOf(JsonElement value)
-    {
-        try
-        {
-            return value.GetString();
-        }
-        catch (InvalidOperationException)
-        {
-            return null;
-        }
     }
 
     private static void Expect(JsonElement root, string name, string expected, string code, TellMistake tell)

@@ -48,6 +48,15 @@ public sealed class BadInputTests(BadInputHost shared) : IClassFixture<BadInputH
             },
             {
                 "model=words",
+                Good + "\n" + """{"\ud800":1,"custom_id":"a","input":"x"}""",
+                2,
+                null,
+                "text whose surrogates come in pairs",
+                "half of a pair",
+                "a"
+            },
+            {
+                "model=words",
                 Good + "\n\n" + Good + "\n",
                 3,
                 "custom_id",
@@ -385,6 +394,15 @@ public sealed class BadInputTests(BadInputHost shared) : IClassFixture<BadInputH
     }
 
     [Fact]
+    public async Task A_job_line_with_half_of_a_surrogate_pair_is_refused()
+    {
+        using var response = await Host.PostAsync("", """{"job":{"model":"\ud800"}}""" + "\n" + Good);
+
+        Assert.Equal(HttpStatusCode.BadRequest, response.StatusCode);
+        Assert.Equal((1, "job"), ((await response.JsonAsync()).FirstMistake() is var m ? (m.Line, m.Field) : default));
+    }
+
+    [Fact]
     public async Task A_packed_body_that_is_cut_off_or_not_packed_is_refused()
     {
         var packed = IngestHost.Gzip(
@@ -421,6 +439,9 @@ public sealed class BadInputTests(BadInputHost shared) : IClassFixture<BadInputH
     )]
     [InlineData("""{"model":"words","tasks":[{"custom_id":"a","input":3}]}""", null, "tasks[0].input", "the number 3")]
     [InlineData("""{"model":"words","task":[]}""", null, "task", "the unknown name \"task\"")]
+    [InlineData("""{"model":"words","\ud800":1,"tasks":[]}""", null, null, "half of a pair")]
+    [InlineData("""{"model":"words","group":"\ud800","tasks":[]}""", null, "group", "half of a pair")]
+    [InlineData("""{"model":"words","tasks":[{"\ud800":1,"custom_id":"a","input":"x"}]}""", null, "tasks[0]", "half of a pair")]
     [InlineData("{\"model\":\"words\",\n\"tasks\":[}", 2L, null, "not JSON at byte 9 of the line")]
     public async Task A_bad_inline_body_is_refused(string body, long? line, string? field, string given)
     {

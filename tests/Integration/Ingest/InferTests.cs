@@ -43,6 +43,8 @@ public sealed class InferTests(InferTests.Door door) : IClassFixture<InferTests.
     [InlineData("{\"model\":\"words\",\"inputs\":[]}", "inputs", "1 to 2048 inputs", "0")]
     [InlineData("{\"model\":\"words\",\"inputs\":[\"a\",7]}", "inputs[1]", "a string", "the number 7")]
     [InlineData("{\"model\":\"words\",\"inputs\":\"a\"}", "inputs", "an array of inputs", "the string \"a\"")]
+    [InlineData("""{"model":"words","\ud800":1,"input":"a"}""", null, "text whose surrogates come in pairs", "half of a pair")]
+    [InlineData("""{"model":"\ud800","input":"a"}""", "model", "text whose surrogates come in pairs", "half of a pair")]
     [InlineData("{\"model\":\"words\",\"input\":\"a\",\"timeout\":-1}", "timeout", "more than 0 seconds", "\"-1\"")]
     [InlineData("{\"model\":\"words\",\"input\":\"a\",\"timeout\":0}", "timeout", "more than 0 seconds", "\"0\"")]
     [InlineData("{\"model\":\"words\",\"input\":\"a\",\"timeout\":1,\"deadline\":\"1s\"}", "timeout", "timeout or deadline", "both")]

@@ -212,6 +212,9 @@ public sealed class AlertsTests(AlertsFixture fixture) : IClassFixture<AlertsFix
     [InlineData("PATCH", "/v1/alert_rules/error_budget_burn", """{"threshold": 1}""", 400, "threshold")]
     [InlineData("PATCH", "/v1/alert_rules/nonsense", """{"enabled": true}""", 404, "id")]
     [InlineData("POST", "/v1/alert_silences", """{"reason": "x"}""", 400, "ends_at")]
+    [InlineData("POST", "/v1/alert_silences", """{"ends_at": "2999-01-01T00:00:00Z", "reason": "\ud800"}""", 400, null)]
+    [InlineData("POST", "/v1/alert_silences", """{"labels": {"a": "x", "a": "y"}, "reason": "x"}""", 400, "labels")]
+    [InlineData("POST", "/v1/alert_silences", """{"labels": {"a": "\u0000"}, "reason": "x"}""", 400, "labels")]
     [InlineData("POST", "/v1/alert_silences", """{"ends_at": "2999-01-01T00:00:00Z"}""", 400, "reason")]
     [InlineData("POST", "/v1/alert_silences", """{"ends_at": "2020-01-01T00:00:00Z", "reason": "x"}""", 400, "ends_at")]
     [InlineData("PUT", "/v1/probes/x", """{"model": "m", "input": "a", "expect": {}}""", 400, "expect")]
@@ -219,7 +222,13 @@ public sealed class AlertsTests(AlertsFixture fixture) : IClassFixture<AlertsFix
     [InlineData("PUT", "/v1/probes/No%20Name", """{"model": "m", "input": "a", "expect": {"label": "de"}}""", 400, "name")]
     [InlineData("DELETE", "/v1/probes/nobody", null, 404, "name")]
     [InlineData("POST", "/v1/alerts/nobody/resolve", null, 404, "id")]
-    public async Task What_cannot_be_is_refused_by_the_name_of_its_field(string method, string path, string? body, int status, string field)
+    public async Task What_cannot_be_is_refused_by_the_name_of_its_field(
+        string method,
+        string path,
+        string? body,
+        int status,
+        string? field
+    )
     {
         var api = await fixture.OperatorAsync();
 

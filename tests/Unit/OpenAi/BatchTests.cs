@@ -74,6 +74,18 @@ public sealed class BatchTests
         Assert.Equal("three", lines[^1].Text);
     }
 
+    [Theory]
+    [InlineData("""{"custom_id":"\ud800","method":"POST","url":"/v1/embeddings","body":{"model":"m","input":"x"}}""")]
+    [InlineData("""{"\udc00":1,"custom_id":"a","method":"POST","url":"/v1/embeddings","body":{"model":"m","input":"x"}}""")]
+    [InlineData("""{"custom_id":"a","method":"POST","url":"/v1/embeddings","body":{"model":"\ud800","input":"x"}}""")]
+    public void A_line_with_half_of_a_surrogate_pair_is_a_mistake_and_not_a_failure(string line)
+    {
+        var told = new List<(string Code, string Message)>();
+
+        Assert.Null(BatchLine.Read(Encoding.UTF8.GetBytes(line), Endpoints.Embeddings, (code, _, message) => told.Add((code, message))));
+        Assert.Equal([("invalid_json_line", "The line expects text whose surrogates come in pairs, given half of a pair.")], told);
+    }
+
     [Fact]
     public void Every_mistake_of_a_line_is_told()
     {
