@@ -3,6 +3,7 @@ using System.Net;
 using System.Text.Json;
 using Pipeline.Contracts;
 using Pipeline.Ingest;
+using Pipeline.Tests.Integration.Migrations;
 using Xunit;
 
 namespace Pipeline.Tests.Integration.Ingest;
@@ -108,6 +109,7 @@ public sealed class AdmissionTests(AdmissionTests.Door door) : IClassFixture<Adm
                 jobs,
                 took
             );
+            await RolledUp.NothingIsOpenAsync(Host.Database);
             await Host.Get<Calibrator>().TurnAsync(TestContext.Current.CancellationToken);
         }
     }
