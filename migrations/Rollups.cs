@@ -100,10 +100,7 @@ public static class Rollups
         await using var command = new NpgsqlCommand(WindowSql, connection, transaction);
         command.Parameters.Add(new NpgsqlParameter<int> { TypedValue = rowsMax - 1 });
         await using (
-            var lockIt = new NpgsqlBatch(connection, transaction)
-            {
-                BatchCommands = { new("SELECT pg_try_advisory_xact_lock(hashtextextended('rollups', 0))"), new(TaskEnds.KeepPlansSql) },
-            }
+            var lockIt = new NpgsqlCommand("SELECT pg_try_advisory_xact_lock(hashtextextended('rollups', 0))", connection, transaction)
         )
         {
             if (await lockIt.ExecuteScalarAsync(cancellationToken) is not true)

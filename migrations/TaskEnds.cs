@@ -26,10 +26,10 @@ public static class TaskEnds
     private const int LargeWriteMin = 256;
 
     /// <summary>
-    /// Until the transaction ends, statements are planned for any values, once a connection. PostgreSQL plans statements whose arrays turn out short anew at every execution, and that takes
+    /// Planned for any values, once a connection. PostgreSQL plans statements whose arrays turn out short anew at every execution, and that takes
     /// longer than these do: 2 ms for an express request. Such a plan may be of a time when the tables were empty, so it may only be by index.
     /// </summary>
-    internal const string KeepPlansSql = """
+    private const string KeepPlansSql = """
         SELECT set_config('plan_cache_mode', 'force_generic_plan', true), set_config('enable_seqscan', 'off', true),
                set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)
         """;
