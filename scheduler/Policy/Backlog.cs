@@ -83,7 +83,7 @@ internal sealed class Backlog
     public Func<ClassQueue, double> NsPerUnit { get; set; }
 
     /// <summary>Chunks that wait or are in flight.</summary>
-    public int ChunksOpen => _chunksByKey.Count;
+    public int ChunksOpen { get; private set; }
 
     /// <summary>Jobs that are not to end, in order of their deadlines.</summary>
     public IEnumerable<WaitingJob> JobsByDeadline =>
@@ -105,7 +105,9 @@ internal sealed class Backlog
     {
         for (var job = _jobsById.Find(key.Job); job != 0; job = SiblingOf(job))
         {
-            if (_chunksByKey.Find((job, key.No)) is var chunk and not 0)
+            var own = _jobs[job].Own;
+            var chunk = own != 0 && _chunks[own].No == key.No ? own : _chunksByKey.Find((job, key.No));
+            if (chunk != 0)
             {
                 return Handle(chunk);
             }
@@ -140,8 +142,7 @@ internal sealed class Backlog
         };
         var number = _chunks.Add();
         _chunks[number] = record with { Generation = _chunks[number].Generation };
-        _chunksByKey.Add(number);
-        _jobs[job].ChunksOpen++;
+        Enlist(job, number);
         var chunk = Handle(number);
         Return(chunk, new TaskRange(0, header.Tasks));
         return chunk;
@@ -219,7 +220,7 @@ internal sealed class Backlog
 
         var job = record.Job;
         Withdraw(chunk);
-        _chunksByKey.Remove(chunk.Number);
+        Strike(job, chunk.Number);
         if (record.Flags.HasFlag(ChunkFlags.Queued))
         {
             record.Flags |= ChunkFlags.Gone;
@@ -229,7 +230,7 @@ internal sealed class Backlog
             FreeChunk(chunk.Number);
         }
 
-        if (--_jobs[job].ChunksOpen == 0)
+        if (_jobs[job].ChunksOpen == 0)
         {
             Forget(job);
         }
@@ -640,6 +641,12 @@ internal sealed class Backlog
     /// <summary>The record is not found any more; the others of its job are.</summary>
     private void Unlink(int job)
     {
+        if (_siblings.Count == 0)
+        {
+            _jobsById.Remove(job);
+            return;
+        }
+
         var id = _jobs[job].Id;
         var (first, next) = (_jobsById.Find(id), SiblingOf(job));
         _siblings.Remove(job);
@@ -755,6 +762,41 @@ internal sealed class Backlog
     {
         _chunks[chunk] = new ChunkRecord { Generation = (byte)(_chunks[chunk].Generation + 1) };
         _chunks.Free(chunk);
+    }
+
+    /// <summary>
+    /// The chunk is found by its key from now on: one of a job's chunks by the job itself, so that the many jobs of one chunk need no
+    /// place in the index of chunks.
+    /// </summary>
+    private void Enlist(int job, int chunk)
+    {
+        ref var record = ref _jobs[job];
+        record.ChunksOpen++;
+        ChunksOpen++;
+        if (record.Own == 0)
+        {
+            record.Own = chunk;
+        }
+        else
+        {
+            _chunksByKey.Add(chunk);
+        }
+    }
+
+    /// <summary>The chunk is not found any more.</summary>
+    private void Strike(int job, int chunk)
+    {
+        ref var record = ref _jobs[job];
+        record.ChunksOpen--;
+        ChunksOpen--;
+        if (record.Own == chunk)
+        {
+            record.Own = 0;
+        }
+        else
+        {
+            _chunksByKey.Remove(chunk);
+        }
     }
 
     private WaitingChunk Handle(int chunk) => new(this, chunk, _chunks[chunk].Generation);

@@ -25,17 +25,13 @@ internal enum JobFlags
     Closed = Paused | Ending | Held,
 }
 
-/// <summary>A job in the index: 120 bytes. Times are UTC ticks; the accessors of <see cref="WaitingJob"/> say what each field means.</summary>
+/// <summary>A job in the index: 128 bytes. Times are UTC ticks; the accessors of <see cref="WaitingJob"/> say what each field means.</summary>
 internal struct JobRecord
 {
     public JobId Id;
     public int Tenant;
     public int Queue;
-    public long Deadline;
     public long QueuedAt;
-    public long Arrival;
-    public long Due;
-    public long LatestStart;
     public long UnitsTaken;
     public long UnitsWaiting;
 
@@ -48,6 +44,16 @@ internal struct JobRecord
     public int Head;
     public int Tail;
     public int Aside;
+
+    /// <summary>The one chunk that is found by the job itself, or 0; the others stand in an index.</summary>
+    public int Own;
+
+    // What the heaps read and write stands together: on a large backlog every other cache line is a wait for memory.
+
+    public long Deadline;
+    public long Arrival;
+    public long Due;
+    public long LatestStart;
 
     /// <summary>Its places in its queue, among the deadlines and among the latest starts; 0 where it does not stand.</summary>
     public int PlaceInQueue;
