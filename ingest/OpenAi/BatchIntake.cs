@@ -33,11 +33,15 @@ internal sealed partial class BatchIntake(
 {
     private const int LookMax = 100;
 
+    /// <summary>What stops the reading of a batch this often, and is no server's absence, stops it always.</summary>
+    private const int TriesMax = 3;
+
     /// <summary>Tells the lease of a batch from that of its job's upload.</summary>
     private const long LeaseMark = 0x0B47C4;
 
     private readonly SemaphoreSlim _wake = new(0, 1);
     private readonly ConcurrentDictionary<JobId, Task> _taken = new();
+    private readonly ConcurrentDictionary<JobId, int> _failures = new();
 
     /// <summary>Says that there is something to do.</summary>
     public void Wake()
@@ -103,23 +107,22 @@ internal sealed partial class BatchIntake(
         var done = false;
         try
         {
-            await using var lease = await leases.TakeAsync(UploadLeases.KeyOf(batch.Job) ^ LeaseMark, stop);
-            if (lease is not null && await StillWaitsAsync(batch, stop))
-            {
-                await MoveOnAsync(batch, stop);
-                done = true;
-            }
+            done = await TryMoveOnAsync(batch, stop);
         }
         catch (OperationCanceledException) when (stop.IsCancellationRequested)
         {
             // Another instance takes it up, or this one when it is back.
         }
-        catch (Exception e) when (Problems.IsLostServer(e) || e is TimeoutException or IOException or JobGoneException)
+        catch (Exception e)
+            when (Problems.IsLostServer(e)
+                || e is TimeoutException or IOException or JobGoneException or PostgresException { IsTransient: true }
+            )
         {
             LogAgain(log, batch.Job, e.Message);
         }
         catch (Exception e)
         {
+            _failures.AddOrUpdate(batch.Job, 1, static (_, failures) => failures + 1);
             LogFailed(log, e, batch.Job);
         }
         finally
@@ -130,6 +133,38 @@ internal sealed partial class BatchIntake(
                 Wake();
             }
         }
+    }
+
+    /// <returns>False when another instance works on it, or has moved it on.</returns>
+    private async Task<bool> TryMoveOnAsync(WaitingBatch batch, CancellationToken stop)
+    {
+        await using var lease = await leases.TakeAsync(UploadLeases.KeyOf(batch.Job) ^ LeaseMark, stop);
+        if (lease is null)
+        {
+            return false;
+        }
+
+        var waits = await StillWaitsAsync(batch, stop);
+        if (waits && !batch.Cancelled && _failures.GetValueOrDefault(batch.Job) >= TriesMax)
+        {
+            await GiveUpAsync(batch, stop);
+        }
+        else if (waits)
+        {
+            await MoveOnAsync(batch, stop);
+        }
+
+        _failures.TryRemove(batch.Job, out _);
+        return waits;
+    }
+
+    /// <summary>Else it would be read again and again, and stay <c>validating</c> until it expires.</summary>
+    private async Task GiveUpAsync(WaitingBatch batch, CancellationToken stop)
+    {
+        var info = FailureKind.Internal.Info();
+        var error =
+            $"Reading the input file failed {TriesMax} times, and not by a mistake in it; nothing of it ran. Create the batch again once; if it fails again, report its id.";
+        await FailAsync(batch, [new BatchError(info.Code, error, null, null)], 1, stop);
     }
 
     private async Task MoveOnAsync(WaitingBatch batch, CancellationToken stop)
