@@ -11,7 +11,10 @@ internal static class SubmitCommand
 {
     public static Command Create(Connection connection)
     {
-        var file = new Argument<string>("file") { Description = "NDJSON, CSV or plain text, one task a line; - reads standard input" };
+        var file = new Argument<string>("file")
+        {
+            Description = "NDJSON, CSV or plain text, one task a line, also packed (.gz); - reads standard input",
+        };
         var model = new Option<string>("--model", "-m") { Description = "Model, as name or name@version" };
         var route = new Option<string?>("--route", "-r") { Description = "Route, in place of a model: its variants take turns" };
         var minQuality = new Option<string?>("--min-quality")
@@ -95,7 +98,9 @@ internal static class SubmitCommand
                 var path = parsed.GetValue(file)!;
                 if (path != "-" && !File.Exists(path))
                 {
-                    throw new CommandException($"There is no file {path}.");
+                    throw new CommandException(
+                        Directory.Exists(path) ? $"{path} is a folder; give one of its files." : $"There is no file {path}."
+                    );
                 }
 
                 List<KeyValuePair<string, string>> parameters = [new("class", parsed.GetValue(latencyClass)!)];

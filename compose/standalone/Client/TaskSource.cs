@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.Globalization;
+using System.IO.Compression;
 using System.IO.Pipelines;
 using System.Net;
 using System.Text;
@@ -30,6 +31,9 @@ internal sealed class TaskSource(string path, TaskFormat format, string? inputCo
 {
     private const int FlushBytes = 64 * 1024;
 
+    /// <summary>How the name of a file ends that is gzip (RFC 1952) of what the rest of its name says.</summary>
+    private const string Packed = ".gz";
+
     private static ReadOnlySpan<byte> ByteOrderMark => [0xEF, 0xBB, 0xBF];
 
     /// <summary>A record that does not fit its header ends the upload: guessing would pair inputs with the wrong ids.</summary>
@@ -43,9 +47,11 @@ internal sealed class TaskSource(string path, TaskFormat format, string? inputCo
         MissingField = CsvMissingFieldHandling.Throw,
     };
 
-    /// <summary>Guesses from the file's name: <c>.csv</c>, <c>.ndjson</c>/<c>.jsonl</c>/<c>.json</c>, else plain text. "-" is NDJSON.</summary>
+    /// <summary>
+    /// Guesses from the file's name, without <c>.gz</c>: <c>.csv</c>, <c>.ndjson</c>/<c>.jsonl</c>/<c>.json</c>, else plain text. "-" is NDJSON.
+    /// </summary>
     public static TaskFormat Guess(string path) =>
-        Path.GetExtension(path).ToLowerInvariant() switch
+        Path.GetExtension(IsPacked(path) ? path[..^Packed.Length] : path).ToLowerInvariant() switch
         {
             ".csv" => TaskFormat.Csv,
             ".ndjson" or ".jsonl" or ".json" => TaskFormat.Ndjson,
@@ -59,19 +65,32 @@ internal sealed class TaskSource(string path, TaskFormat format, string? inputCo
     {
         await using var file = path == "-" ? Console.OpenStandardInput() : File.OpenRead(path);
         await using var counted = new CountedStream(file, sent);
-        switch (format)
+        if (!IsPacked(path))
         {
-            case TaskFormat.Ndjson:
-                await counted.CopyToAsync(to, FlushBytes, stop);
-                break;
-            case TaskFormat.Csv:
-                await WriteCsvAsync(counted, to, stop);
-                break;
-            default:
-                await WriteTextAsync(counted, to, stop);
-                break;
+            await WriteLinesAsync(counted, to, stop);
+            return;
+        }
+
+        await using var unpacked = new GZipStream(counted, CompressionMode.Decompress);
+        try
+        {
+            await WriteLinesAsync(unpacked, to, stop);
+        }
+        catch (InvalidDataException e)
+        {
+            throw new TaskSourceException($"{path}: expected gzip, as its name says, given: {e.Message}");
         }
     }
+
+    private static bool IsPacked(string path) => path.EndsWith(Packed, StringComparison.OrdinalIgnoreCase);
+
+    private Task WriteLinesAsync(Stream file, Stream to, CancellationToken stop) =>
+        format switch
+        {
+            TaskFormat.Ndjson => file.CopyToAsync(to, FlushBytes, stop),
+            TaskFormat.Csv => WriteCsvAsync(file, to, stop),
+            _ => WriteTextAsync(file, to, stop),
+        };
 
     private async Task WriteTextAsync(Stream file, Stream to, CancellationToken stop)
     {

@@ -1,3 +1,4 @@
+using System.IO.Compression;
 using System.Text;
 using System.Text.Json;
 using Pipeline.Standalone.Client;
@@ -17,6 +18,9 @@ public sealed class TaskSourceTests : IDisposable
     [InlineData("a.json", TaskFormat.Ndjson)]
     [InlineData("a.txt", TaskFormat.Text)]
     [InlineData("a", TaskFormat.Text)]
+    [InlineData("a.csv.gz", TaskFormat.Csv)]
+    [InlineData("a.jsonl.GZ", TaskFormat.Ndjson)]
+    [InlineData("a.gz", TaskFormat.Text)]
     [InlineData("-", TaskFormat.Ndjson)]
     public void Guesses_the_format_from_the_name(string path, object format) => Assert.Equal(format, TaskSource.Guess(path));
 
@@ -105,7 +109,50 @@ public sealed class TaskSourceTests : IDisposable
         Assert.Contains("expected UTF-8 text", refusal.Message, StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData(TaskFormat.Ndjson, "{\"custom_id\":\"1\",\"input\":\"a\"}\n")]
+    [InlineData(TaskFormat.Csv, "input\na\n")]
+    [InlineData(TaskFormat.Text, "a\n")]
+    public async Task Unpacks_what_is_called_gz(object format, string content)
+    {
+        using var to = new MemoryStream();
+
+        await CopyPackedAsync(Pack(content), (TaskFormat)format, to);
+
+        Assert.Equal("a", JsonElement.Parse(Encoding.UTF8.GetString(to.ToArray()).Trim()).GetProperty("input").GetString());
+    }
+
+    [Fact]
+    public async Task Refuses_a_gz_that_was_cut_off_or_is_none()
+    {
+        var packed = Pack(string.Join('\n', Enumerable.Range(0, 10_000)));
+        foreach (var bytes in new[] { packed[..^10], packed[..(packed.Length / 2)], "no gzip"u8.ToArray() })
+        {
+            var refusal = await Assert.ThrowsAsync<TaskSourceException>(() => CopyPackedAsync(bytes, TaskFormat.Text, Stream.Null));
+            Assert.Contains("expected gzip, as its name says", refusal.Message, StringComparison.Ordinal);
+        }
+    }
+
     public void Dispose() => Directory.Delete(_folder, recursive: true);
+
+    private static byte[] Pack(string content)
+    {
+        using var packed = new MemoryStream();
+        using (var gzip = new GZipStream(packed, CompressionLevel.Fastest))
+        {
+            gzip.Write(Encoding.UTF8.GetBytes(content));
+        }
+
+        return packed.ToArray();
+    }
+
+    private async Task CopyPackedAsync(byte[] packed, TaskFormat format, Stream to)
+    {
+        var path = Path.Combine(_folder, $"{Guid.NewGuid():N}.gz");
+        await File.WriteAllBytesAsync(path, packed, TestContext.Current.CancellationToken);
+        using var body = new TaskSource(path, format, null, null).Body(null, TestContext.Current.CancellationToken);
+        await body.CopyToAsync(to, TestContext.Current.CancellationToken);
+    }
 
     private async Task<(string Id, string Input)[]> TasksAsync(
         string content,
