@@ -1,4 +1,6 @@
+using System.Reflection;
 using Microsoft.EntityFrameworkCore;
+using Microsoft.EntityFrameworkCore.Migrations;
 using Microsoft.Extensions.Logging;
 using Npgsql;
 using Pipeline.Hosting;
@@ -29,7 +31,11 @@ public static partial class Migrator
         await ExecuteAsync(gate, "SELECT pg_advisory_lock(hashtextextended('pipeline migrations', 0))", cancellationToken);
         try
         {
-            await ApplyAsync(dataSource, logger, cancellationToken);
+            if (!await IsNewestAsync(gate, cancellationToken))
+            {
+                await ApplyAsync(dataSource, logger, cancellationToken);
+            }
+
             var yesterday = DateOnly.FromDateTime(DateTime.UtcNow).AddDays(-1);
             var made = await Partitions.EnsureAheadAsync(dataSource, yesterday, Partitions.DaysAhead + 2, cancellationToken);
             LogReady(logger, gate.Database, made.Count);
@@ -38,6 +44,34 @@ public static partial class Migrator
         {
             await ExecuteAsync(gate, "SELECT pg_advisory_unlock(hashtextextended('pipeline migrations', 0))", CancellationToken.None);
         }
+    }
+
+    /// <summary>
+    /// True when the database has every migration of this program. Entity Framework finds that out as well, but makes itself ready for
+    /// more first, which takes longer than all else that a start does.
+    /// </summary>
+    private static async Task<bool> IsNewestAsync(NpgsqlConnection gate, CancellationToken cancellationToken)
+    {
+        const string History = $"\"{HistoryRepository.DefaultTableName}\"";
+        await using var known = new NpgsqlCommand($"SELECT to_regclass('{History}') IS NOT NULL", gate);
+        if (await known.ExecuteScalarAsync(cancellationToken) is not true)
+        {
+            return false;
+        }
+
+        await using var command = new NpgsqlCommand($"SELECT \"MigrationId\" FROM {History}", gate);
+        await using var reader = await command.ExecuteReaderAsync(cancellationToken);
+        var applied = new HashSet<string>();
+        while (await reader.ReadAsync(cancellationToken))
+        {
+            applied.Add(reader.GetString(0));
+        }
+
+        return typeof(PipelineDb)
+            .Assembly.GetTypes()
+            .Select(type => type.GetCustomAttribute<MigrationAttribute>()?.Id)
+            .OfType<string>()
+            .All(applied.Contains);
     }
 
     private static async Task ApplyAsync(NpgsqlDataSource dataSource, ILogger logger, CancellationToken cancellationToken)
