@@ -11,7 +11,7 @@ internal sealed class IngestMetrics : IDisposable
     public const string MeterName = "Pipeline.Ingest";
 
     private readonly ModelLabels _models;
-    private readonly Meter _meter = new(MeterName);
+    private readonly Meter _meter;
     private readonly Counter<long> _jobs;
     private readonly Counter<long> _tasks;
     private readonly Histogram<double> _answered;
@@ -22,6 +22,7 @@ internal sealed class IngestMetrics : IDisposable
     public IngestMetrics(ModelLabels models, Waiters waiters)
     {
         _models = models;
+        _meter = new Meter(new MeterOptions(MeterName) { Scope = this });
         _jobs = _meter.Counter<long>(Metrics.JobsAccepted);
         _tasks = _meter.Counter<long>(Metrics.TasksAccepted);
         _answered = _meter.Histogram<double>(Metrics.RequestDuration);

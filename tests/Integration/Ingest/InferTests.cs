@@ -317,7 +317,7 @@ public sealed class InferTests(InferTests.Door door) : IClassFixture<InferTests.
     {
         await using var host = await IngestHost.StartAsync(("Ingest:ExpressWriters", "1"));
         host.Forecast();
-        using var groups = new Measured<int>(Metrics.ExpressGroup.Name);
+        using var groups = new Measured<int>(host, Metrics.ExpressGroup);
         await using var holder = await host.Database.DataSource.OpenConnectionAsync();
         await using var transaction = await holder.BeginTransactionAsync();
         await using (var hold = new NpgsqlCommand("LOCK TABLE jobs IN EXCLUSIVE MODE", holder, transaction))
@@ -340,7 +340,7 @@ public sealed class InferTests(InferTests.Door door) : IClassFixture<InferTests.
     [Fact]
     public async Task A_client_that_leaves_is_counted_by_how_long_it_waited()
     {
-        using var left = new Measured<double>(Metrics.Disconnects.Name);
+        using var left = new Measured<double>(Host, Metrics.Disconnects);
         using var leave = new CancellationTokenSource();
         var waiting = Host.Client.SendAsync(Request(One), leave.Token);
         await Host.Scheduler.NextChunkAsync();
@@ -520,17 +520,18 @@ public sealed class InferTests(InferTests.Door door) : IClassFixture<InferTests.
         throw new InvalidOperationException("The stream ended.");
     }
 
-    /// <summary>What an instrument of the door measures.</summary>
+    /// <summary>What an instrument of this door measures; others in this process have one of the same name.</summary>
     private sealed class Measured<T> : IDisposable
         where T : struct
     {
         private readonly MeterListener _listener = new();
 
-        public Measured(string instrument)
+        public Measured(IngestHost door, Metric metric)
         {
+            var metrics = door.Get<IngestMetrics>();
             _listener.InstrumentPublished = (published, listener) =>
             {
-                if (published.Meter.Name == "Pipeline.Ingest" && published.Name == instrument)
+                if (ReferenceEquals(published.Meter.Scope, metrics) && published.Name == metric.Name)
                 {
                     listener.EnableMeasurementEvents(published);
                 }
