@@ -64,7 +64,7 @@ internal sealed class TaskSource(string path, TaskFormat format, string? inputCo
     private async Task WriteAsync(Stream to, Action<long>? sent, CancellationToken stop)
     {
         await using var file = path == "-" ? Console.OpenStandardInput() : File.OpenRead(path);
-        await using var counted = new CountedStream(file, sent);
+        await using var counted = new WatchedStream(file, bytes => sent?.Invoke(bytes.Length));
         if (!IsPacked(path))
         {
             await WriteLinesAsync(counted, to, stop);
@@ -138,7 +138,7 @@ internal sealed class TaskSource(string path, TaskFormat format, string? inputCo
         text = text.EndsWith("\r"u8) ? text[..^1] : text;
         if (!Utf8.IsValid(text))
         {
-            throw new TaskSourceException($"{path}: line {number}: expected UTF-8 text, given other bytes");
+            throw NotUtf8(number);
         }
 
         if (text.Length > 0)
@@ -149,9 +149,15 @@ internal sealed class TaskSource(string path, TaskFormat format, string? inputCo
         }
     }
 
+    private TaskSourceException NotUtf8(long line) =>
+        new(
+            $"{path}: line {line}: expected UTF-8 text, given other bytes; a spreadsheet's: iconv -f WINDOWS-1252 (or UTF-16) -t UTF-8 makes it that"
+        );
+
     private async Task WriteCsvAsync(Stream file, Stream to, CancellationToken stop)
     {
-        await using var csv = CsvReader.Create(file, Csv, leaveOpen: true);
+        await using var utf8 = new WatchedStream(file, new Utf8Check(NotUtf8).See);
+        await using var csv = CsvReader.Create(utf8, Csv, leaveOpen: true);
         var lines = new TaskLines(to);
         try
         {
@@ -250,8 +256,35 @@ internal sealed class TaskSource(string path, TaskFormat format, string? inputCo
         }
     }
 
-    /// <summary>Reports bytes as they are read.</summary>
-    private sealed class CountedStream(Stream inner, Action<long>? read) : Stream
+    /// <summary>Refuses what is not UTF-8 by its line; a reader of text would put U+FFFD in its place.</summary>
+    private sealed class Utf8Check(Func<long, TaskSourceException> refusal)
+    {
+        private readonly Decoder _decoder = new UTF8Encoding(false, throwOnInvalidBytes: true).GetDecoder();
+        private long _line = 1;
+
+        /// <param name="bytes">The next of the file; none at its end.</param>
+        public void See(ReadOnlySpan<byte> bytes)
+        {
+            var text = ArrayPool<char>.Shared.Rent(bytes.Length + 1);
+            try
+            {
+                _decoder.GetChars(bytes, text, flush: bytes.IsEmpty);
+            }
+            catch (DecoderFallbackException e)
+            {
+                throw refusal(_line + bytes[..Math.Max(0, e.Index)].Count((byte)'\n'));
+            }
+            finally
+            {
+                ArrayPool<char>.Shared.Return(text);
+            }
+
+            _line += bytes.Count((byte)'\n');
+        }
+    }
+
+    /// <summary>Shows bytes as they are read, and none at the end.</summary>
+    private sealed class WatchedStream(Stream inner, Action<ReadOnlySpan<byte>> seen) : Stream
     {
         public override bool CanRead => true;
         public override bool CanSeek => false;
@@ -263,10 +296,19 @@ internal sealed class TaskSource(string path, TaskFormat format, string? inputCo
             set => throw new NotSupportedException();
         }
 
-        public override int Read(byte[] buffer, int offset, int count) => Count(inner.Read(buffer, offset, count));
+        public override int Read(byte[] buffer, int offset, int count)
+        {
+            var read = inner.Read(buffer, offset, count);
+            seen(buffer.AsSpan(offset, read));
+            return read;
+        }
 
-        public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default) =>
-            Count(await inner.ReadAsync(buffer, cancellationToken));
+        public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
+        {
+            var read = await inner.ReadAsync(buffer, cancellationToken);
+            seen(buffer.Span[..read]);
+            return read;
+        }
 
         public override void Flush() { }
 
@@ -275,12 +317,6 @@ internal sealed class TaskSource(string path, TaskFormat format, string? inputCo
         public override void SetLength(long value) => throw new NotSupportedException();
 
         public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
-
-        private int Count(int bytes)
-        {
-            read?.Invoke(bytes);
-            return bytes;
-        }
     }
 }
 

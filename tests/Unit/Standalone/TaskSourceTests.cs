@@ -97,16 +97,31 @@ public sealed class TaskSourceTests : IDisposable
         Assert.StartsWith(_folder, refusal.Message, StringComparison.Ordinal);
     }
 
-    [Fact]
-    public async Task Refuses_text_that_is_not_utf8()
+    [Theory]
+    [InlineData(TaskFormat.Text, "latin1", "one\ntwo\nthird é\nfour\n", 3)]
+    [InlineData(TaskFormat.Csv, "latin1", "input\ntwo\nthird é\nfour\n", 3)]
+    [InlineData(TaskFormat.Csv, "latin1", "input\ntwo\nthird é", 3)]
+    [InlineData(TaskFormat.Csv, "utf-16", "input\ntwo\n", 1)]
+    [InlineData(TaskFormat.Text, "utf-16", "one\ntwo\n", 1)]
+    public async Task Refuses_what_is_not_utf8(object format, string encoding, string content, int line)
     {
-        var path = Path.Combine(_folder, "file");
-        await File.WriteAllBytesAsync(path, [.. "good\nb"u8, 0xFF, .. "d\n"u8], TestContext.Current.CancellationToken);
-        using var body = new TaskSource(path, TaskFormat.Text, null, null).Body(null, TestContext.Current.CancellationToken);
+        var path = Path.Combine(_folder, Guid.NewGuid().ToString("N"));
+        await File.WriteAllTextAsync(path, content, Encoding.GetEncoding(encoding), TestContext.Current.CancellationToken);
+        using var body = new TaskSource(path, (TaskFormat)format, null, null).Body(null, TestContext.Current.CancellationToken);
 
         var refusal = await Assert.ThrowsAsync<TaskSourceException>(() => body.CopyToAsync(Stream.Null));
 
-        Assert.Contains("expected UTF-8 text", refusal.Message, StringComparison.Ordinal);
+        Assert.StartsWith($"{path}: line {line}: expected UTF-8 text", refusal.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Takes_a_csv_whose_letters_lie_across_what_is_read_at_once()
+    {
+        var lines = Enumerable.Range(0, 50_000).Select(i => $"{i}é€𝄞").ToArray();
+
+        var tasks = await TasksAsync($"text\n{string.Join('\n', lines)}", TaskFormat.Csv);
+
+        Assert.Equal(lines, tasks.Select(task => task.Input));
     }
 
     [Theory]
