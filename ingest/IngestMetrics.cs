@@ -22,6 +22,7 @@ internal sealed class IngestMetrics : IDisposable
     public IngestMetrics(ModelLabels models, Waiters waiters)
     {
         _models = models;
+        // Of several doors in one process it tells which one measured.
         _meter = new Meter(new MeterOptions(MeterName) { Scope = this });
         _jobs = _meter.Counter<long>(Metrics.JobsAccepted);
         _tasks = _meter.Counter<long>(Metrics.TasksAccepted);

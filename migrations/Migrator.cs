@@ -48,7 +48,7 @@ public static partial class Migrator
 
     /// <summary>
     /// True when the database has every migration of this program. Entity Framework finds that out as well, but makes itself ready for
-    /// more first, which takes longer than all else that a start does.
+    /// more first, which takes a start three seconds.
     /// </summary>
     private static async Task<bool> IsNewestAsync(NpgsqlConnection gate, CancellationToken cancellationToken)
     {

@@ -161,10 +161,9 @@ internal sealed partial class BatchIntake(
     /// <summary>Else it would be read again and again, and stay <c>validating</c> until it expires.</summary>
     private async Task GiveUpAsync(WaitingBatch batch, CancellationToken stop)
     {
-        var info = FailureKind.Internal.Info();
         var error =
             $"Reading the input file failed {TriesMax} times, and not by a mistake in it; nothing of it ran. Create the batch again once; if it fails again, report its id.";
-        await FailAsync(batch, [new BatchError(info.Code, error, null, null)], 1, stop);
+        await FailAsync(batch, [new BatchError(FailureKind.Internal.Info().Code, error, null, null)], 1, stop);
     }
 
     private async Task MoveOnAsync(WaitingBatch batch, CancellationToken stop)

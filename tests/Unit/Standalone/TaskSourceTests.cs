@@ -105,13 +105,13 @@ public sealed class TaskSourceTests : IDisposable
     [InlineData(TaskFormat.Text, "utf-16", "one\ntwo\n", 1)]
     public async Task Refuses_what_is_not_utf8(object format, string encoding, string content, int line)
     {
-        var path = Path.Combine(_folder, Guid.NewGuid().ToString("N"));
-        await File.WriteAllTextAsync(path, content, Encoding.GetEncoding(encoding), TestContext.Current.CancellationToken);
-        using var body = new TaskSource(path, (TaskFormat)format, null, null).Body(null, TestContext.Current.CancellationToken);
+        var encoded = Encoding.GetEncoding(encoding);
 
-        var refusal = await Assert.ThrowsAsync<TaskSourceException>(() => body.CopyToAsync(Stream.Null));
+        var refusal = await Assert.ThrowsAsync<TaskSourceException>(() =>
+            BodyAsync([.. encoded.GetPreamble(), .. encoded.GetBytes(content)], "file", (TaskFormat)format)
+        );
 
-        Assert.StartsWith($"{path}: line {line}: expected UTF-8 text", refusal.Message, StringComparison.Ordinal);
+        Assert.StartsWith($"{Path.Combine(_folder, "file")}: line {line}: expected UTF-8 text", refusal.Message, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -130,11 +130,9 @@ public sealed class TaskSourceTests : IDisposable
     [InlineData(TaskFormat.Text, "a\n")]
     public async Task Unpacks_what_is_called_gz(object format, string content)
     {
-        using var to = new MemoryStream();
+        var body = await BodyAsync(Pack(content), "file.gz", (TaskFormat)format);
 
-        await CopyPackedAsync(Pack(content), (TaskFormat)format, to);
-
-        Assert.Equal("a", JsonElement.Parse(Encoding.UTF8.GetString(to.ToArray()).Trim()).GetProperty("input").GetString());
+        Assert.Equal("a", JsonElement.Parse(body.Trim()).GetProperty("input").GetString());
     }
 
     [Fact]
@@ -143,7 +141,7 @@ public sealed class TaskSourceTests : IDisposable
         var packed = Pack(string.Join('\n', Enumerable.Range(0, 10_000)));
         foreach (var bytes in new[] { packed[..^10], packed[..(packed.Length / 2)], "no gzip"u8.ToArray() })
         {
-            var refusal = await Assert.ThrowsAsync<TaskSourceException>(() => CopyPackedAsync(bytes, TaskFormat.Text, Stream.Null));
+            var refusal = await Assert.ThrowsAsync<TaskSourceException>(() => BodyAsync(bytes, "file.gz", TaskFormat.Text));
             Assert.Contains("expected gzip, as its name says", refusal.Message, StringComparison.Ordinal);
         }
     }
@@ -161,14 +159,6 @@ public sealed class TaskSourceTests : IDisposable
         return packed.ToArray();
     }
 
-    private async Task CopyPackedAsync(byte[] packed, TaskFormat format, Stream to)
-    {
-        var path = Path.Combine(_folder, $"{Guid.NewGuid():N}.gz");
-        await File.WriteAllBytesAsync(path, packed, TestContext.Current.CancellationToken);
-        using var body = new TaskSource(path, format, null, null).Body(null, TestContext.Current.CancellationToken);
-        await body.CopyToAsync(to, TestContext.Current.CancellationToken);
-    }
-
     private async Task<(string Id, string Input)[]> TasksAsync(
         string content,
         TaskFormat format,
@@ -182,16 +172,25 @@ public sealed class TaskSourceTests : IDisposable
                 .Select(task => (task.GetProperty("custom_id").GetString()!, task.GetProperty("input").GetString()!)),
         ];
 
-    private async Task<string> BodyAsync(
+    private Task<string> BodyAsync(
         string content,
+        TaskFormat format,
+        string? column = null,
+        string? idColumn = null,
+        Action<long>? sent = null
+    ) => BodyAsync(Encoding.UTF8.GetBytes(content), "file", format, column, idColumn, sent);
+
+    private async Task<string> BodyAsync(
+        byte[] content,
+        string name,
         TaskFormat format,
         string? column = null,
         string? idColumn = null,
         Action<long>? sent = null
     )
     {
-        var path = Path.Combine(_folder, Guid.NewGuid().ToString("N"));
-        await File.WriteAllTextAsync(path, content, TestContext.Current.CancellationToken);
+        var path = Path.Combine(_folder, name);
+        await File.WriteAllBytesAsync(path, content, TestContext.Current.CancellationToken);
         using var body = new TaskSource(path, format, column, idColumn).Body(sent, TestContext.Current.CancellationToken);
         using var to = new MemoryStream();
         await body.CopyToAsync(to, TestContext.Current.CancellationToken);
