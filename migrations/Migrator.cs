@@ -1,5 +1,6 @@
 using System.Reflection;
 using Microsoft.EntityFrameworkCore;
+using Microsoft.EntityFrameworkCore.Infrastructure;
 using Microsoft.EntityFrameworkCore.Migrations;
 using Microsoft.Extensions.Logging;
 using Npgsql;
@@ -31,7 +32,12 @@ public static partial class Migrator
         await ExecuteAsync(gate, "SELECT pg_advisory_lock(hashtextextended('pipeline migrations', 0))", cancellationToken);
         try
         {
-            if (!await IsNewestAsync(gate, cancellationToken))
+            var applied = await AppliedAsync(gate, cancellationToken);
+            if (applied is null)
+            {
+                await MakeAsync(gate, logger, cancellationToken);
+            }
+            else if (!All().All(applied.Contains))
             {
                 await ApplyAsync(dataSource, logger, cancellationToken);
             }
@@ -47,16 +53,25 @@ public static partial class Migrator
     }
 
     /// <summary>
-    /// True when the database has every migration of this program. Entity Framework finds that out as well, but makes itself ready for
-    /// more first, which takes a start three seconds.
+    /// All migrations as SQL, for an empty database and one transaction; <c>schema.sql</c> is this text. What a release builds
+    /// <c>CONCURRENTLY</c>, so that others go on, is here built as the transaction wants it: there are no others.
     /// </summary>
-    private static async Task<bool> IsNewestAsync(NpgsqlConnection gate, CancellationToken cancellationToken)
+    public static string Script()
+    {
+        using var db = new PipelineDb(new DbContextOptionsBuilder<PipelineDb>().UseNpgsql("Host=nowhere").Options);
+        var sql = db.GetService<IMigrator>().GenerateScript(options: MigrationsSqlGenerationOptions.NoTransactions);
+        return "-- Made from the migrations by `migrate script > schema.sql`: the newest schema, for an empty database and one transaction.\n\n"
+            + sql.Replace(" CONCURRENTLY", "", StringComparison.Ordinal);
+    }
+
+    /// <summary>The migrations that the database has; null when it has never had one.</summary>
+    private static async Task<HashSet<string>?> AppliedAsync(NpgsqlConnection gate, CancellationToken cancellationToken)
     {
         const string History = $"\"{HistoryRepository.DefaultTableName}\"";
         await using var known = new NpgsqlCommand($"SELECT to_regclass('{History}') IS NOT NULL", gate);
         if (await known.ExecuteScalarAsync(cancellationToken) is not true)
         {
-            return false;
+            return null;
         }
 
         await using var command = new NpgsqlCommand($"SELECT \"MigrationId\" FROM {History}", gate);
@@ -67,11 +82,25 @@ public static partial class Migrator
             applied.Add(reader.GetString(0));
         }
 
-        return typeof(PipelineDb)
-            .Assembly.GetTypes()
-            .Select(type => type.GetCustomAttribute<MigrationAttribute>()?.Id)
-            .OfType<string>()
-            .All(applied.Contains);
+        return applied;
+    }
+
+    private static IEnumerable<string> All() =>
+        typeof(PipelineDb).Assembly.GetTypes().Select(type => type.GetCustomAttribute<MigrationAttribute>()?.Id).OfType<string>();
+
+    /// <summary>
+    /// Makes the newest schema where there is none. Entity Framework would run the same statements, once it had compiled the models of all
+    /// releases, which takes the first start of a host five seconds.
+    /// </summary>
+    private static async Task MakeAsync(NpgsqlConnection gate, ILogger logger, CancellationToken cancellationToken)
+    {
+        LogMaking(logger);
+        await using var stream = typeof(Migrator).Assembly.GetManifestResourceStream("schema.sql")!;
+        using var reader = new StreamReader(stream);
+        var schema = await reader.ReadToEndAsync(cancellationToken);
+        await using var transaction = await gate.BeginTransactionAsync(cancellationToken);
+        await ExecuteAsync(gate, schema, cancellationToken);
+        await transaction.CommitAsync(cancellationToken);
     }
 
     private static async Task ApplyAsync(NpgsqlDataSource dataSource, ILogger logger, CancellationToken cancellationToken)
@@ -139,6 +168,9 @@ public static partial class Migrator
 
     [LoggerMessage(2, LogLevel.Information, "Applying migration {Migration}")]
     private static partial void LogApplying(ILogger logger, string migration);
+
+    [LoggerMessage(4, LogLevel.Information, "Making the schema")]
+    private static partial void LogMaking(ILogger logger);
 
     [LoggerMessage(3, LogLevel.Information, "The database {Database} is at the newest schema; made {Partitions} result partitions")]
     private static partial void LogReady(ILogger logger, string database, int partitions);

@@ -1,5 +1,6 @@
 // migrate: brings a database to the newest schema.
 //   migrate [--database "Host=…;Database=…"] [--wait SECONDS]       (or the environment: PIPELINE__DATABASE, PIPELINE__WAIT)
+//   migrate script                                                  prints the SQL that makes the schema in an empty database
 // Ends with 0 when the database is ready, 1 when it could not be made so, 2 when the arguments are wrong.
 
 using System.Globalization;
@@ -8,6 +9,12 @@ using Microsoft.Extensions.Logging;
 using Npgsql;
 using Pipeline.Hosting;
 using Pipeline.Migrations;
+
+if (args is [.., "script"])
+{
+    Console.Write(Migrator.Script());
+    return 0;
+}
 
 var configuration = new ConfigurationBuilder()
     .AddInMemoryCollection(new Dictionary<string, string?> { ["wait"] = "60" })

@@ -419,11 +419,11 @@ namespace Pipeline.Migrations.Versions
                 filter: "ended_at IS NULL");
 
             // Payloads are compressed already: PostgreSQL should not try once more.
-            migrationBuilder.Sql("ALTER TABLE chunks ALTER COLUMN payload SET STORAGE EXTERNAL");
+            migrationBuilder.Sql("ALTER TABLE chunks ALTER COLUMN payload SET STORAGE EXTERNAL;");
 
             // The one row, before any scheduler, so that taking over is always an UPDATE.
             migrationBuilder.Sql(
-                "INSERT INTO scheduler_epoch (epoch, instance, taken_at) VALUES (0, '00000000-0000-0000-0000-000000000000', now())");
+                "INSERT INTO scheduler_epoch (epoch, instance, taken_at) VALUES (0, '00000000-0000-0000-0000-000000000000', now());");
         }
 
         /// <inheritdoc />

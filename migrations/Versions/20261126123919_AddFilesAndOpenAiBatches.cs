@@ -138,7 +138,7 @@ namespace Pipeline.Migrations.Versions
                 descending: new[] { false, true });
 
             // Parts are read by range and written once; most of what comes is text, but packing it here would cost more than it saves.
-            migrationBuilder.Sql("ALTER TABLE file_parts ALTER COLUMN data SET STORAGE EXTERNAL");
+            migrationBuilder.Sql("ALTER TABLE file_parts ALTER COLUMN data SET STORAGE EXTERNAL;");
         }
 
         /// <inheritdoc />

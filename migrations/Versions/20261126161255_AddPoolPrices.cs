@@ -59,7 +59,7 @@ namespace Pipeline.Migrations.Versions
                   UNION ALL
                   SELECT (extract(epoch FROM p.valid_from - $2) * 1000000000)::bigint, p.price_per_hour_pico FROM pool_prices p
                   WHERE p.pool = $1 AND p.valid_from > $2
-                $$
+                $$;
                 """);
 
             // What an interval of such a clock costs: between two steps the difference of two running totals, each rounded down.
@@ -75,7 +75,7 @@ namespace Pipeline.Migrations.Versions
                     FROM device_prices($1, $2, $3) AS d
                   ) AS s
                   WHERE s.from_ns < $5 AND s.until_ns > $4
-                $$
+                $$;
                 """);
 
             // The invariant. For every worker (or one): nanoseconds and pico-USD by which its accounts differ from its accounted time and
@@ -102,7 +102,7 @@ namespace Pipeline.Migrations.Versions
                          coalesce(s.broken, 0)
                   FROM workers w LEFT JOIN sums s ON s.worker = w.id
                   WHERE $1 IS NULL OR w.id = $1
-                $$
+                $$;
                 """);
         }
 

@@ -195,7 +195,7 @@ namespace Pipeline.Migrations.Versions
                   WHERE m.tenant = of_tenant AND m.month = first;
                   RETURN amount;
                 END
-                $$
+                $$;
                 """);
         }
 

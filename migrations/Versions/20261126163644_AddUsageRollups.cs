@@ -12,7 +12,7 @@ namespace Pipeline.Migrations.Versions
         protected override void Up(MigrationBuilder migrationBuilder)
         {
             // There already where prices and budgets were added before. A constant default rewrites no partition.
-            migrationBuilder.Sql("ALTER TABLE results ADD COLUMN IF NOT EXISTS units integer NOT NULL DEFAULT 0");
+            migrationBuilder.Sql("ALTER TABLE results ADD COLUMN IF NOT EXISTS units integer NOT NULL DEFAULT 0;");
 
             // Rows from before have the first number of a transaction there is, which is long over; for a constant no row is rewritten.
             migrationBuilder.Sql(
@@ -96,7 +96,7 @@ namespace Pipeline.Migrations.Versions
                     table.CheckConstraint("ck_usage_days_class", "class IN ('express', 'standard', 'bulk')");
                 });
 
-            migrationBuilder.Sql("INSERT INTO rollups (xid, at) VALUES ('0', now())");
+            migrationBuilder.Sql("INSERT INTO rollups (xid, at) VALUES ('0', now());");
 
             migrationBuilder.CreateIndex(
                 name: "ix_ledger_xid",

@@ -74,8 +74,8 @@ namespace Pipeline.Migrations.Versions
                 });
 
             // What was told of has been since it fired; of a pause is known only that there was one.
-            migrationBuilder.Sql("UPDATE alerts SET told_at = raised_at WHERE told");
-            migrationBuilder.Sql("UPDATE sla_breaches SET paused_us = total_us WHERE paused");
+            migrationBuilder.Sql("UPDATE alerts SET told_at = raised_at WHERE told;");
+            migrationBuilder.Sql("UPDATE sla_breaches SET paused_us = total_us WHERE paused;");
 
             migrationBuilder.DropColumn(
                 name: "told",

@@ -25,6 +25,14 @@ public sealed class MigratorTests
     }
 
     [Fact]
+    public void The_schema_of_an_empty_database_is_what_the_migrations_say()
+    {
+        using var schema = new StreamReader(typeof(Migrator).Assembly.GetManifestResourceStream("schema.sql")!);
+
+        Assert.Equal(Migrator.Script(), schema.ReadToEnd());
+    }
+
+    [Fact]
     public async Task The_model_has_no_change_that_a_migration_lacks()
     {
         await using var database = await TestPostgres.CreateDatabaseAsync();

@@ -4,12 +4,14 @@ using MassTransit;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
 using Npgsql;
 using Pipeline.Contracts;
 using Pipeline.Hosting;
 using Pipeline.Scheduler.Service;
 using Pipeline.Tests.Integration.Transport;
 using Pipeline.Tests.Support.Servers;
+using Pipeline.Tests.Support.Worker;
 using Xunit;
 
 namespace Pipeline.Tests.Integration.Scheduler;
@@ -44,8 +46,8 @@ internal sealed class SchedulerWorld : IAsyncDisposable
             ["Scheduler:ChoresEvery"] = "00:00:00.1",
             ["Scheduler:SweepEvery"] = "00:01:00",
             ["Scheduler:RetryPauseMax"] = "00:00:00.5",
-            ["Scheduler:Policy:WorkerLostAfter"] = "00:00:02",
-            ["Scheduler:Policy:DispatchUnlistedAfter"] = "00:00:03",
+            ["Scheduler:Policy:WorkerLostAfter"] = "00:00:03",
+            ["Scheduler:Policy:DispatchUnlistedAfter"] = "00:00:04",
             ["Scheduler:Policy:EndingRetryAfter"] = "00:00:00.2",
             ["Scheduler:Policy:DispatchesPerLaneMax"] = "1",
             // However busy the machine is, express is not late: it would go the way of standard work.
@@ -286,6 +288,11 @@ internal sealed class SchedulerProcess : IAsyncDisposable
         foreach (var part in parts)
         {
             builder.Services.AddSingleton(part);
+        }
+
+        if (TestContext.Current.TestOutputHelper is { } output)
+        {
+            builder.Logging.AddProvider(new TestLog(output));
         }
 
         var host = builder.Build();
