@@ -20,7 +20,8 @@ internal readonly record struct EndedJob(
 
 /// <summary>
 /// What became of the last jobs, by class and model, and of these by sort where enough are known: what holds for a job that begins at once
-/// does not for one that waits for minutes.
+/// does not for one that waits for minutes. Of a class and model of which too little is known, what became of others whose forecast was about as
+/// long is the best guess.
 /// </summary>
 internal sealed class Calibration(int jobsMax)
 {
@@ -31,20 +32,30 @@ internal sealed class Calibration(int jobsMax)
     /// <summary>Read while the next ones are learned: replaced, never changed.</summary>
     private volatile IReadOnlyDictionary<Key, Corrections> _corrections = new Dictionary<Key, Corrections>();
 
-    /// <summary>What is known of such jobs; null members where too few have ended.</summary>
-    public Corrections Of(LatencyClass latencyClass, ModelRef model, int sort)
+    /// <summary>What is known of such jobs.</summary>
+    public Corrections Of(LatencyClass latencyClass, ModelRef model, ForecastTime forecast)
     {
         var known = _corrections;
         var all = known.GetValueOrDefault(new Key(latencyClass, model, EverySort));
-        var own = known.GetValueOrDefault(new Key(latencyClass, model, sort));
-        return new Corrections(own.Time ?? all.Time, own.Cost ?? all.Cost, all.NewestAt);
+        var own = known.GetValueOrDefault(new Key(latencyClass, model, forecast.Sort));
+        return new Corrections(
+            own.Time ?? all.Time,
+            own.Cost ?? all.Cost,
+            all.NewestAt,
+            known.GetValueOrDefault(Key.OfLength(forecast)).Time
+        );
     }
 
     public void Observe(in EndedJob ended)
     {
-        foreach (var sort in (ReadOnlySpan<int>)[EverySort, ended.Forecast.Sort])
+        ReadOnlySpan<Key> kinds =
+        [
+            new(ended.Class, ended.Model, EverySort),
+            new(ended.Class, ended.Model, ended.Forecast.Sort),
+            Key.OfLength(ended.Forecast),
+        ];
+        foreach (var key in kinds)
         {
-            var key = new Key(ended.Class, ended.Model, sort);
             if (!_samples.TryGetValue(key, out var samples))
             {
                 _samples[key] = samples = new Samples(jobsMax);
@@ -69,7 +80,11 @@ internal sealed class Calibration(int jobsMax)
         }
     }
 
-    private readonly record struct Key(LatencyClass Class, ModelRef Model, int Sort);
+    private readonly record struct Key(LatencyClass? Class, ModelRef Model, int Sort)
+    {
+        /// <summary>Jobs of all classes and models whose forecast was about that long.</summary>
+        public static Key OfLength(ForecastTime forecast) => new(null, default, forecast.Length);
+    }
 
     /// <summary>The last jobs of a kind.</summary>
     private sealed class Samples(int most)
@@ -109,6 +124,12 @@ internal sealed class Calibration(int jobsMax)
     }
 }
 
-/// <summary>What forecasts of a kind leave out: of the time, in microseconds, and of the cost, in pico-USD.</summary>
+/// <summary>What forecasts of a kind leave out: of the time, in microseconds, and of the cost, in pico-USD; null where too few have ended.</summary>
 /// <param name="NewestAt">When the last of the jobs ended that it was learned from.</param>
-internal readonly record struct Corrections(Correction? Time, Correction? Cost, DateTimeOffset NewestAt = default);
+/// <param name="OthersTime">The same as <paramref name="Time"/>, of jobs of all classes and models with a forecast about as long.</param>
+internal readonly record struct Corrections(
+    Correction? Time,
+    Correction? Cost,
+    DateTimeOffset NewestAt = default,
+    Correction? OthersTime = null
+);

@@ -28,13 +28,14 @@ internal sealed partial class Calibrator(NpgsqlDataSource database, IngestOption
     private ulong _after;
 
     /// <summary>What is known of jobs of that kind; null members where too few have ended.</summary>
-    public Corrections Of(LatencyClass latencyClass, ModelRef model, int sort) => _calibration.Of(latencyClass, model, sort);
+    public Corrections Of(LatencyClass latencyClass, ModelRef model, ForecastTime forecast) =>
+        _calibration.Of(latencyClass, model, forecast);
 
     /// <summary>When express that was estimated so is really done, and by when in 19 of 20 cases; null where too little tells.</summary>
     public Predicted? Express(in Estimated estimated, ModelRef model, DateTimeOffset now)
     {
         var forecast = ForecastTime.Of(estimated, now);
-        var known = Of(LatencyClass.Express, model, forecast.Sort);
+        var known = Of(LatencyClass.Express, model, forecast);
         if (known.Time is not { Samples: >= ExpressJobsMin } learned || now - known.NewestAt > ExpressAgeMax)
         {
             return null;

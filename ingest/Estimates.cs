@@ -378,7 +378,9 @@ internal sealed class Estimates(
             : ruling.Verdict == AdmissionVerdict.ExpressRefused ? "express_refused"
             : "hopeless";
         var estimated = order.Turns.Estimate(forecast, order.Model.Ref, latencyClass, work.UnitsToRun, work.TasksToRun, deadline);
-        return estimated is { } e && JobPrediction.Of(e, sort => calibrator.Of(latencyClass, order.Model.Ref, sort), now) is { } predicted
+        return
+            estimated is { } e
+            && JobPrediction.Of(e, forecast => calibrator.Of(latencyClass, order.Model.Ref, forecast), now) is { } predicted
             ? new ClassEstimate
             {
                 Class = latencyClass,

@@ -20,21 +20,30 @@ internal sealed record JobPrediction(
     long? ForecastCostPico
 )
 {
+    /// <summary>What is assumed before anything has ended: some milliseconds for commits and messages, and that little is known of how many.</summary>
+    private static readonly Correction Assumed = new(Fixed: 20_000, WaitFactor: 1, OwnFactor: 1, Low: 0.25, High: 4);
+
     /// <summary>
-    /// The forecast's estimate, corrected by what became of the last jobs of its kind. What a forecast a few seconds old
-    /// has starting before now, starts now.
+    /// The forecast's estimate, corrected by what became of the last jobs of its kind; else by what became of others, or by what is assumed, and
+    /// then the band is no narrower than the forecast's own. What a forecast a few seconds old has starting before now, starts now.
     /// </summary>
-    /// <param name="learned">What is known of a sort of jobs.</param>
+    /// <param name="learned">What is known of jobs with such a forecast.</param>
     /// <returns>Null beyond the end of time.</returns>
-    public static JobPrediction? Of(in Estimated estimated, Func<int, Corrections> learned, DateTimeOffset now)
+    public static JobPrediction? Of(in Estimated estimated, Func<ForecastTime, Corrections> learned, DateTimeOffset now)
     {
         var current = estimated.NotBefore(now);
         var forecast = ForecastTime.Of(current, now);
-        var corrections = learned(forecast.Sort);
+        var corrections = learned(forecast);
         var wait = ForecastTime.UsOf(current.Start - now);
-        var (start, at, early, late) = corrections.Time is { } time
-            ? (wait * time.WaitFactor, forecast.By(time), forecast.By(time) * time.Low, forecast.By(time) * time.High)
-            : (wait, forecast.Us, ForecastTime.UsOf(current.Early - now), ForecastTime.UsOf(current.Late - now));
+        var time = corrections.Time ?? corrections.OthersTime ?? Assumed;
+        var (start, at) = (wait * time.WaitFactor, forecast.By(time));
+        var (early, late) = (at * time.Low, at * time.High);
+        if (corrections.Time is null)
+        {
+            early = Math.Min(early, ForecastTime.UsOf(current.Early - now));
+            late = Math.Max(late, ForecastTime.UsOf(current.Late - now));
+        }
+
         var cost =
             estimated.TaskCostPico is { } pico && corrections.Cost is { } known
                 ? (long)Math.Min(known.At(0, pico), long.MaxValue / 2.0)
@@ -61,7 +70,10 @@ internal readonly record struct ForecastTime(long? WaitUs, long Us)
     public long OwnUs => Us - (WaitUs ?? 0);
 
     /// <summary>Forecasts of a sort are alike in how far they are off: 0 where nothing is ahead, else by their length.</summary>
-    public int Sort => WaitUs is null ? 0 : 1 + (int)Math.Clamp(Math.Ceiling(Math.Log(Math.Max(1, Us) / ShortUs, Octave)), 0, SortsMax - 1);
+    public int Sort => WaitUs is null ? 0 : 1 + Length;
+
+    /// <summary>Which of the lengths of <see cref="Sort"/>, whether anything is ahead or not.</summary>
+    public int Length => (int)Math.Clamp(Math.Ceiling(Math.Log(Math.Max(1, Us) / ShortUs, Octave)), 0, SortsMax - 1);
 
     public static ForecastTime Of(in Estimated estimated, DateTimeOffset now)
     {

@@ -228,14 +228,15 @@ public sealed class GroupsTests(IngestDoor door) : IClassFixture<IngestDoor>
             Assert.True(await row.ReadAsync());
             var seconds = 5 + (row.GetInt64(0) / 1000.0 / 2);
             Assert.Equal(seconds, row.GetDouble(1), 2.0);
-            Assert.Equal(seconds * 0.8, row.GetDouble(2), 2.0);
-            Assert.Equal(seconds * 1.1, row.GetDouble(3), 2.0);
+            // The forecast has 0.8 to 1.1 times that. Nothing has ended yet, so little is known.
+            Assert.InRange(row.GetDouble(2), 0.2 * seconds, 0.5 * seconds);
+            Assert.InRange(row.GetDouble(3), 2 * seconds, 5 * seconds);
             Assert.Equal(row.GetInt64(0) * 1_000_000, row.GetInt64(4));
         }
     }
 
     [Fact]
-    public async Task Predictions_learn_from_what_became_of_jobs_of_their_kind()
+    public async Task Predictions_learn_from_what_became_of_jobs_of_their_kind_and_else_of_others_as_long()
     {
         await using var host = await IngestHost.StartAsync(("Ingest:CalibrationEvery", "00:00:00.020"));
         host.Forecast();
@@ -255,23 +256,23 @@ public sealed class GroupsTests(IngestDoor door) : IClassFixture<IngestDoor>
             "INSERT INTO events (tenant, job, type, data, created_at) SELECT tenant, id, 'job.completed', '{}', now() FROM jobs"
         );
         await Waits.UntilAsync(
-            () => Task.FromResult(host.Get<Calibrator>().Of(LatencyClass.Bulk, new ModelRef("words", "1"), sort: 0).Cost is not null),
+            () => Task.FromResult(host.Get<Calibrator>().Of(LatencyClass.Bulk, new ModelRef("words", "1"), default).Cost is not null),
             "predictions have learned"
         );
 
         var learned = await host.SubmitAsync(2, "model=words&class=bulk");
         var other = await host.SubmitAsync(2, "model=words&class=standard");
+        var longer = await host.SubmitAsync(1_500, "model=words&class=standard");
 
         const string Took = "SELECT extract(epoch FROM predicted_at - queued_at)::float8 FROM jobs WHERE id = $1";
         Assert.Equal(30, await host.Database.ScalarAsync<double>(Took, learned.Value), 0.5);
-        Assert.Equal(0, await host.Database.ScalarAsync<double>(Took, other.Value), 0.5);
-        Assert.Equal(
-            "t",
-            await host.Database.ScalarAsync<string>(
-                "SELECT left((predicted_cost_pico BETWEEN forecast_cost_pico * 0.49 AND forecast_cost_pico * 0.51)::text, 1) FROM jobs WHERE id = $1",
-                learned.Value
-            )
-        );
+        Assert.Equal(30, await host.Database.ScalarAsync<double>(Took, other.Value), 0.5);
+        Assert.InRange(await host.Database.ScalarAsync<double>(Took, longer.Value), 0.1, 20);
+
+        // What others cost is of their models.
+        const string Cost = "SELECT predicted_cost_pico::float8 / forecast_cost_pico FROM jobs WHERE id = $1";
+        Assert.Equal(0.5, await host.Database.ScalarAsync<double>(Cost, learned.Value), 0.01);
+        Assert.Equal(1.0, await host.Database.ScalarAsync<double>(Cost, other.Value), 0.01);
     }
 
     private static async Task<(HttpStatusCode Status, JsonElement Body)> ReportAsync(IngestHost host, string group, string body)

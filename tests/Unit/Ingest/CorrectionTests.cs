@@ -129,9 +129,6 @@ public sealed class CorrectionTests
     {
         var estimated = new Estimated("gpu", Now, Now.AddSeconds(10), Now.AddSeconds(8), Now.AddSeconds(12), 500, 600, 400);
 
-        var plain = JobPrediction.Of(estimated, _ => default, Now)!;
-        Assert.Equal((Now.AddSeconds(8), Now.AddSeconds(10), Now.AddSeconds(12), 400), (plain.Early, plain.At, plain.Late, plain.CostPico));
-
         var corrections = new Corrections(new Correction(2_000_000, 1, 1, 0.5, 2), new Correction(0, 1, 0.5, 1, 1));
         var learned = JobPrediction.Of(estimated, _ => corrections, Now)!;
         Assert.Equal(
@@ -152,13 +149,29 @@ public sealed class CorrectionTests
         Assert.Equal((Now.AddSeconds(3), Now.AddSeconds(8)), (first.Start, first.At));
 
         // An old forecast may place the start before now.
-        var aged = JobPrediction.Of(estimated, _ => default, Now.AddSeconds(60))!;
-        Assert.Equal((Now.AddSeconds(68), Now.AddSeconds(70), Now.AddSeconds(72)), (aged.Early, aged.At, aged.Late));
-        Assert.Null(JobPrediction.Of(estimated with { Late = DateTimeOffset.MaxValue }, _ => default, Now));
+        var aged = JobPrediction.Of(estimated, _ => corrections, Now.AddSeconds(60))!;
+        Assert.Equal((Now.AddSeconds(66), Now.AddSeconds(72), Now.AddSeconds(84)), (aged.Early, aged.At, aged.Late));
     }
 
     [Fact]
-    public void Jobs_of_a_sort_go_before_all_of_their_class_and_model()
+    public void Where_nothing_is_known_of_its_kind_others_tell_and_the_band_is_no_narrower_than_the_forecasts()
+    {
+        var estimated = new Estimated("gpu", Now, Now.AddSeconds(10), Now.AddSeconds(1), Now.AddSeconds(90), 500, 600, 400);
+        var others = new Corrections(null, null, OthersTime: new Correction(2_000_000, 1, 1, 0.05, 2));
+
+        var guessed = JobPrediction.Of(estimated, _ => others, Now)!;
+        Assert.Equal((Now.AddSeconds(0.6), Now.AddSeconds(12), Now.AddSeconds(90)), (guessed.Early, guessed.At, guessed.Late));
+        Assert.Equal(400, guessed.CostPico);
+        Assert.Null(JobPrediction.Of(estimated with { Late = DateTimeOffset.MaxValue }, _ => others, Now));
+
+        // And before anything has ended, some milliseconds are added.
+        var first = JobPrediction.Of(estimated, _ => default, Now)!;
+        Assert.InRange(first.At - Now.AddSeconds(10), TimeSpan.FromMilliseconds(5), TimeSpan.FromMilliseconds(100));
+        Assert.Equal((Now.AddSeconds(1), Now.AddSeconds(90)), (first.Early, first.Late));
+    }
+
+    [Fact]
+    public void Jobs_of_a_sort_go_before_all_of_their_class_and_model_and_these_before_all_others()
     {
         var calibration = new Calibration(200);
         var (brief, lengthy) = (new ForecastTime(0, 1_000), new ForecastTime(5_000_000, 6_000_000));
@@ -179,9 +192,12 @@ public sealed class CorrectionTests
         calibration.Learn();
         Assert.Equal(15_000, brief.By(Known(brief)), 150.0);
         Assert.Equal(12e6, lengthy.By(Known(lengthy)), 1e5);
-        Assert.Equal(default, calibration.Of(LatencyClass.Bulk, Model, brief.Sort).Time);
 
-        Correction Known(ForecastTime forecast) => calibration.Of(LatencyClass.Express, Model, forecast.Sort).Time!.Value;
+        var bulk = calibration.Of(LatencyClass.Bulk, Model, brief);
+        Assert.Null(bulk.Time);
+        Assert.Equal(15_000, brief.By(bulk.OthersTime!.Value), 150.0);
+
+        Correction Known(ForecastTime forecast) => calibration.Of(LatencyClass.Express, Model, forecast).Time!.Value;
     }
 
     private static readonly ModelRef Model = new("m", "1");

@@ -16,8 +16,8 @@ internal sealed class PredictedLife(Planner planner) : IPolicy
     private readonly Dictionary<JobId, OpenJob> _open = [];
     private Forecast? _forecast;
 
-    /// <summary>Every job that has ended and had a prediction.</summary>
-    public List<(LatencyClass Class, ModelRef Model, double Error, bool Covered)> Scored { get; } = [];
+    /// <summary>Every job that has ended and had a prediction; the first of a class and model were predicted before anything was known of these.</summary>
+    public List<(LatencyClass Class, ModelRef Model, double Error, bool Covered, bool IsFirst)> Scored { get; } = [];
 
     public double Coverage(Func<LatencyClass, bool> of) => Scored.Where(s => of(s.Class)).Average(s => s.Covered ? 1.0 : 0.0);
 
@@ -62,7 +62,10 @@ internal sealed class PredictedLife(Planner planner) : IPolicy
 
         (job.Units, job.Tasks, job.Left) = (job.Units + chunk.Units, job.Tasks + chunk.Tasks, job.Left + chunk.Tasks);
         var estimated = Prediction.Estimate(job.Forecast, job.Model, job.Class, job.Units, job.Tasks, DateTimeOffset.MaxValue);
-        job.Predicted = estimated is { } e ? JobPrediction.Of(e, sort => _calibration.Of(job.Class, job.Model, sort), job.QueuedAt) : null;
+        job.IsFirst = _calibration.Of(job.Class, job.Model, default).Time is null;
+        job.Predicted = estimated is { } e
+            ? JobPrediction.Of(e, forecast => _calibration.Of(job.Class, job.Model, forecast), job.QueuedAt)
+            : null;
     }
 
     private void End(SliceReport slice, DateTimeOffset time)
@@ -76,7 +79,13 @@ internal sealed class PredictedLife(Planner planner) : IPolicy
 
         var took = (time - job.QueuedAt).TotalMicroseconds;
         Scored.Add(
-            (job.Class, job.Model, ((told.At - job.QueuedAt).TotalMicroseconds / took) - 1, time >= told.Early && time <= told.Late)
+            (
+                job.Class,
+                job.Model,
+                ((told.At - job.QueuedAt).TotalMicroseconds / took) - 1,
+                time >= told.Early && time <= told.Late,
+                job.IsFirst
+            )
         );
         _calibration.Observe(
             new EndedJob(job.Class, job.Model, told.Forecast, took, time < told.Early, time > told.Late, null, null, time)
@@ -92,6 +101,7 @@ internal sealed class PredictedLife(Planner planner) : IPolicy
         public long Units { get; set; }
         public long Tasks { get; set; }
         public long Left { get; set; }
+        public bool IsFirst { get; set; }
         public JobPrediction? Predicted { get; set; }
     }
 }

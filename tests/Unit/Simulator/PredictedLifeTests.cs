@@ -31,8 +31,14 @@ public sealed class PredictedLifeTests(ITestOutputHelper output)
             );
         }
 
+        var first = life.Scored.Where(s => s.IsFirst).ToList();
+        var firstCovered = first.Average(s => s.Covered ? 1.0 : 0);
+        output.WriteLine(
+            $"The first {first.Count}: covered {100 * firstCovered:0.0} %, MAPE {first.Average(s => 100 * Math.Abs(s.Error)):0.0} %"
+        );
         output.WriteLine($"All: covered {100 * life.Coverage(_ => true):0.0} %, MAPE {100 * life.Mape(_ => true):0.0} %");
         Assert.InRange(life.Coverage(_ => true), 0.885, 0.97);
+        Assert.InRange(firstCovered, 0.8, 1);
         Assert.InRange(life.Coverage(c => c != LatencyClass.Express), 0.82, 1);
     }
 
