@@ -10,13 +10,28 @@ namespace Pipeline.ResultsApi.Results;
 /// </summary>
 internal sealed class ResultBody(HttpContext http) : IAsyncDisposable
 {
+    /// <summary>
+    /// Nothing, packed (RFC 1952). Of a <see cref="GZipStream"/> to which nothing was written comes nothing at all, or a beginning without an end if
+    /// it was flushed; who unpacks either finds it cut off.
+    /// </summary>
+    private static readonly byte[] NothingPacked = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
     private Stream? _stream;
+    private bool _hasBytes;
     private bool _finished;
 
-    public ValueTask WriteAsync(ReadOnlyMemory<byte> bytes, CancellationToken stop) => Begin().WriteAsync(bytes, stop);
+    public ValueTask WriteAsync(ReadOnlyMemory<byte> bytes, CancellationToken stop)
+    {
+        _hasBytes |= bytes.Length > 0;
+        return Begin().WriteAsync(bytes, stop);
+    }
 
     /// <summary>Lets the reader have everything up to here, before a pause.</summary>
-    public Task FlushAsync(CancellationToken stop) => Begin().FlushAsync(stop);
+    public Task FlushAsync(CancellationToken stop)
+    {
+        var begun = Begin();
+        return (_hasBytes ? begun : http.Response.Body).FlushAsync(stop);
+    }
 
     public async Task FinishAsync(CancellationToken stop)
     {
@@ -25,6 +40,10 @@ internal sealed class ResultBody(HttpContext http) : IAsyncDisposable
         if (_stream is GZipStream gzip)
         {
             await gzip.DisposeAsync();
+            if (!_hasBytes)
+            {
+                await http.Response.Body.WriteAsync(NothingPacked, stop);
+            }
         }
     }
 

@@ -63,6 +63,7 @@ internal static class CommandRun
                 or ServerUnavailableException
                 or HttpRequestException
                 or IOException
+                or InvalidDataException
                 or UnauthorizedAccessException
                 or InvalidOperationException { Source: "pipeline" }
                 or Npgsql.NpgsqlException

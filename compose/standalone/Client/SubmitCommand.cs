@@ -31,11 +31,17 @@ internal static class SubmitCommand
         {
             Description = "When unfinished work expires: RFC 3339, or a duration like 90s, 30m, 2h, 7d",
         };
-        var format = new Option<TaskFormat?>("--format") { Description = "ndjson, csv or text (default: by the file's name)" };
-        var column = new Option<string?>("--column") { Description = "CSV: the column that holds the input" };
+        var format = new Option<TaskFormat?>("--format")
+        {
+            Description = "ndjson, csv or text (default: by the file's name; of standard input ndjson)",
+        };
+        var column = new Option<string?>("--column")
+        {
+            Description = "CSV: the column that holds the input (default: the only one, or input)",
+        };
         var idColumn = new Option<string?>("--id-column")
         {
-            Description = "CSV: the column that holds the custom_id (default: the line's number)",
+            Description = "CSV: the column that holds the custom_id (default: custom_id where there is one, else the line's number)",
         };
         var maxCost = new Option<string?>("--max-cost")
         {
@@ -134,9 +140,10 @@ internal static class SubmitCommand
 
                     job = await client.SubmitAsync(body, parameters, parsed.GetValue(idempotencyKey), stop);
                 }
-                catch (ApiException e) when (path != "-")
+                catch (ApiException e)
                 {
-                    e.File = path;
+                    var guessed = path == "-" && parsed.GetValue(format) is null;
+                    e.File = TaskSource.Name(path) + (guessed ? " (taken for NDJSON; see --format)" : "");
                     throw;
                 }
 

@@ -31,8 +31,14 @@ internal sealed class TaskSource(string path, TaskFormat format, string? inputCo
 {
     private const int FlushBytes = 64 * 1024;
 
-    /// <summary>How the name of a file ends that is gzip (RFC 1952) of what the rest of its name says.</summary>
+    /// <summary>How the name of a file ends that is gzip of what the rest of its name says.</summary>
     private const string Packed = ".gz";
+
+    /// <summary>As many as tell what a file holds.</summary>
+    private const int BeginningBytes = 5;
+
+    /// <summary>How gzip begins (RFC 1952), and no text in UTF-8.</summary>
+    private static ReadOnlySpan<byte> Gzip => [0x1F, 0x8B];
 
     private static ReadOnlySpan<byte> ByteOrderMark => [0xEF, 0xBB, 0xBF];
 
@@ -65,22 +71,47 @@ internal sealed class TaskSource(string path, TaskFormat format, string? inputCo
     {
         await using var file = path == "-" ? Console.OpenStandardInput() : File.OpenRead(path);
         await using var counted = new WatchedStream(file, bytes => sent?.Invoke(bytes.Length));
-        if (!IsPacked(path))
+        var reader = PipeReader.Create(counted, new StreamPipeReaderOptions(bufferSize: FlushBytes, leaveOpen: true));
+        var begins = (await reader.ReadAtLeastAsync(BeginningBytes, stop)).Buffer;
+        var beginning = begins.Slice(0, Math.Min(begins.Length, BeginningBytes)).ToArray();
+        reader.AdvanceTo(begins.Start);
+        await using var bytes = reader.AsStream();
+        if (!beginning.AsSpan().StartsWith(Gzip))
         {
-            await WriteLinesAsync(counted, to, stop);
+            ThrowIfNoLines(beginning);
+            await WriteLinesAsync(bytes, to, stop);
             return;
         }
 
-        await using var unpacked = new GZipStream(counted, CompressionMode.Decompress);
+        await using var unpacked = new GZipStream(bytes, CompressionMode.Decompress);
         try
         {
             await WriteLinesAsync(unpacked, to, stop);
         }
         catch (InvalidDataException e)
         {
-            throw new TaskSourceException($"{path}: expected gzip, as its name says, given: {e.Message}");
+            throw new TaskSourceException($"{Name(path)}: expected gzip, as it begins, given: {e.Message}");
         }
     }
+
+    /// <summary>What begins so is no UTF-8, or has bytes that no text has.</summary>
+    private void ThrowIfNoLines(ReadOnlySpan<byte> beginning)
+    {
+        var given =
+            beginning.StartsWith((ReadOnlySpan<byte>)[0x28, 0xB5, 0x2F, 0xFD]) ? "zstd; \"zstd -d\" unpacks it, and gzip is unpacked here"
+            : beginning.StartsWith((ReadOnlySpan<byte>)[0xFD, 0x37, 0x7A, 0x58, 0x5A])
+                ? "xz; \"xz -d\" unpacks it, and gzip is unpacked here"
+            : beginning.StartsWith("PK\u0003\u0004"u8) ? "a zip archive, as a spreadsheet's .xlsx is; save that as CSV, or unpack it"
+            : IsPacked(path) ? "other bytes than its name says, which is gzip"
+            : null;
+        if (given is not null)
+        {
+            throw new TaskSourceException($"{Name(path)}: expected lines of text, perhaps packed by gzip, given {given}");
+        }
+    }
+
+    /// <summary>What messages call it.</summary>
+    public static string Name(string path) => path == "-" ? "standard input" : path;
 
     private static bool IsPacked(string path) => path.EndsWith(Packed, StringComparison.OrdinalIgnoreCase);
 
@@ -151,7 +182,7 @@ internal sealed class TaskSource(string path, TaskFormat format, string? inputCo
 
     private TaskSourceException NotUtf8(long line) =>
         new(
-            $"{path}: line {line}: expected UTF-8 text, given other bytes; a spreadsheet's: iconv -f WINDOWS-1252 (or UTF-16) -t UTF-8 makes it that"
+            $"{Name(path)}: line {line}: expected UTF-8 text, given other bytes; a spreadsheet's: iconv -f WINDOWS-1252 (or UTF-16) -t UTF-8 makes it that"
         );
 
     private async Task WriteCsvAsync(Stream file, Stream to, CancellationToken stop)
@@ -165,11 +196,11 @@ internal sealed class TaskSource(string path, TaskFormat format, string? inputCo
             var header = csv.Headers.ToArray();
             if (header.Length == 0)
             {
-                throw new TaskSourceException($"{path}: line 1: expected a header line with column names, given an empty file");
+                throw new TaskSourceException($"{Name(path)}: line 1: expected a header line with column names, given an empty file");
             }
 
-            var input = Column(header, inputColumn ?? (header.Length == 1 ? header[0] : null), "--column", "the input");
-            var id = idColumn is null ? -1 : Column(header, idColumn, "--id-column", "the id");
+            var input = Column(header, inputColumn ?? (header.Length == 1 ? header[0] : Named(header, "input")), "--column", "the input");
+            var id = (idColumn ?? Named(header, "custom_id")) is { } name ? Column(header, name, "--id-column", "the id") : -1;
             while (await csv.ReadAsync(stop))
             {
                 var customId = id < 0 ? csv.LineNumber.ToString(CultureInfo.InvariantCulture) : csv.GetString(id);
@@ -179,23 +210,28 @@ internal sealed class TaskSource(string path, TaskFormat format, string? inputCo
         }
         catch (CsvFormatException e)
         {
-            throw new TaskSourceException($"{path}: line {e.LineNumber}: expected a CSV record (RFC 4180), given: {e.Message}");
+            throw new TaskSourceException($"{Name(path)}: line {e.LineNumber}: expected a CSV record (RFC 4180), given: {e.Message}");
         }
 
         await lines.FlushAsync(stop);
     }
 
+    /// <summary>A column that is called as NDJSON calls what it holds.</summary>
+    private static string? Named(string[] header, string field) => header.Contains(field) ? field : null;
+
     private int Column(string[] header, string? name, string option, string what)
     {
         if (name is null)
         {
-            throw new TaskSourceException($"{path}: which column holds {what}? Give {option} one of: {string.Join(", ", header)}");
+            throw new TaskSourceException($"{Name(path)}: which column holds {what}? Give {option} one of: {string.Join(", ", header)}");
         }
 
         var at = Array.IndexOf(header, name);
         return at >= 0
             ? at
-            : throw new TaskSourceException($"{path}: line 1: expected a column \"{name}\" ({option}), given {string.Join(", ", header)}");
+            : throw new TaskSourceException(
+                $"{Name(path)}: line 1: expected a column \"{name}\" ({option}), given {string.Join(", ", header)}"
+            );
     }
 
     /// <summary>Writes task lines in pieces.</summary>

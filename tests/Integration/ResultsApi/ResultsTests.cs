@@ -236,18 +236,25 @@ public sealed class ResultsTests(ResultsTests.SmallPages fixture) : IClassFixtur
     }
 
     [Fact]
-    public async Task A_client_that_takes_gzip_gets_it()
+    public async Task A_client_that_takes_gzip_gets_it_also_where_there_is_nothing_more()
     {
         var job = await CreateAsync(tasks: 30);
         await job.EndAllAsync(_api.Database);
-        using var request = new HttpRequestMessage(HttpMethod.Get, $"/v1/jobs/{job.Id}/results");
-        request.Headers.TryAddWithoutValidation("Accept-Encoding", "br, gzip;q=0.5");
-        using var response = await _api.Http.SendAsync(request);
-        await using var unpacked = new GZipStream(await response.Content.ReadAsStreamAsync(), CompressionMode.Decompress);
-        using var reader = new StreamReader(unpacked);
 
-        Assert.Equal(["gzip"], response.Content.Headers.ContentEncoding);
-        Assert.Equal(await ReadAsync(job, ""), await reader.ReadToEndAsync());
+        Assert.Equal(await ReadAsync(job, ""), await ReadPackedAsync(""));
+        Assert.Equal("", await ReadPackedAsync("?cursor=29"));
+        Assert.Equal("", await ReadPackedAsync("?cursor=29&follow=true"));
+
+        async Task<string> ReadPackedAsync(string query)
+        {
+            using var request = new HttpRequestMessage(HttpMethod.Get, $"/v1/jobs/{job.Id}/results{query}");
+            request.Headers.TryAddWithoutValidation("Accept-Encoding", "br, gzip;q=0.5");
+            using var response = await _api.Http.SendAsync(request);
+            Assert.Equal(["gzip"], response.Content.Headers.ContentEncoding);
+            await using var unpacked = new GZipStream(await response.Content.ReadAsStreamAsync(), CompressionMode.Decompress);
+            using var reader = new StreamReader(unpacked);
+            return await reader.ReadToEndAsync();
+        }
     }
 
     [Fact]

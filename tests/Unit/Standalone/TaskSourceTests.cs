@@ -67,6 +67,15 @@ public sealed class TaskSourceTests : IDisposable
             await TasksAsync("key,text,more\nk1,one,x\nk2,\"two\nlines\",y\n", TaskFormat.Csv, "text", "key")
         );
 
+    [Fact]
+    public async Task Takes_the_columns_that_are_called_as_in_ndjson()
+    {
+        const string Lines = "key,custom_id,input\nk1,one,x\n";
+
+        Assert.Equal([("one", "x")], await TasksAsync(Lines, TaskFormat.Csv));
+        Assert.Equal([("k1", "one")], await TasksAsync(Lines, TaskFormat.Csv, "custom_id", "key"));
+    }
+
     [Theory]
     [InlineData("one\n\n\nfour\nfive", TaskFormat.Text, "one - - four five")]
     [InlineData("text\ntwo\n\"three\nand four\"\n\nsix\n", TaskFormat.Csv, "- two three_and_four - - six")]
@@ -128,22 +137,39 @@ public sealed class TaskSourceTests : IDisposable
     [InlineData(TaskFormat.Ndjson, "{\"custom_id\":\"1\",\"input\":\"a\"}\n")]
     [InlineData(TaskFormat.Csv, "input\na\n")]
     [InlineData(TaskFormat.Text, "a\n")]
-    public async Task Unpacks_what_is_called_gz(object format, string content)
+    public async Task Unpacks_gzip_whatever_it_is_called(object format, string content)
     {
-        var body = await BodyAsync(Pack(content), "file.gz", (TaskFormat)format);
-
-        Assert.Equal("a", JsonElement.Parse(body.Trim()).GetProperty("input").GetString());
+        foreach (var name in new[] { "file.gz", "file" })
+        {
+            var body = await BodyAsync(Pack(content), name, (TaskFormat)format);
+            Assert.Equal("a", JsonElement.Parse(body.Trim()).GetProperty("input").GetString());
+        }
     }
 
     [Fact]
-    public async Task Refuses_a_gz_that_was_cut_off_or_is_none()
+    public async Task Refuses_gzip_that_was_cut_off()
     {
         var packed = Pack(string.Join('\n', Enumerable.Range(0, 10_000)));
-        foreach (var bytes in new[] { packed[..^10], packed[..(packed.Length / 2)], "no gzip"u8.ToArray() })
+        foreach (var bytes in new[] { packed[..^10], packed[..(packed.Length / 2)] })
         {
             var refusal = await Assert.ThrowsAsync<TaskSourceException>(() => BodyAsync(bytes, "file.gz", TaskFormat.Text));
-            Assert.Contains("expected gzip, as its name says", refusal.Message, StringComparison.Ordinal);
+            Assert.Contains("expected gzip, as it begins", refusal.Message, StringComparison.Ordinal);
         }
+    }
+
+    [Theory]
+    [InlineData("file.gz", "no gzip", "other bytes than its name says")]
+    [InlineData("file.txt", "PK\u0003\u0004...", "save that as CSV")]
+    [InlineData("file.csv", "(\u00b5/\u00fd...", "zstd -d")]
+    [InlineData("file.ndjson", "\u00fd7zXZ\0", "xz -d")]
+    public async Task Says_what_a_file_is_that_holds_no_lines(string name, string latin1, string message)
+    {
+        var bytes = Encoding.Latin1.GetBytes(latin1);
+
+        var refusal = await Assert.ThrowsAsync<TaskSourceException>(() => BodyAsync(bytes, name, TaskSource.Guess(name)));
+
+        Assert.StartsWith($"{Path.Combine(_folder, name)}: expected lines of text", refusal.Message, StringComparison.Ordinal);
+        Assert.Contains(message, refusal.Message, StringComparison.Ordinal);
     }
 
     public void Dispose() => Directory.Delete(_folder, recursive: true);
