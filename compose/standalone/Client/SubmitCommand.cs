@@ -143,7 +143,7 @@ internal static class SubmitCommand
                 catch (ApiException e)
                 {
                     var guessed = path == "-" && parsed.GetValue(format) is null;
-                    e.File = TaskSource.Name(path) + (guessed ? " (taken for NDJSON; see --format)" : "");
+                    e.File = LineFile.Name(path) + (guessed ? " (taken for NDJSON; see --format)" : "");
                     throw;
                 }
 

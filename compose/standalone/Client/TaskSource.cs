@@ -1,6 +1,5 @@
 using System.Buffers;
 using System.Globalization;
-using System.IO.Compression;
 using System.IO.Pipelines;
 using System.Net;
 using System.Text;
@@ -31,15 +30,6 @@ internal sealed class TaskSource(string path, TaskFormat format, string? inputCo
 {
     private const int FlushBytes = 64 * 1024;
 
-    /// <summary>How the name of a file ends that is gzip of what the rest of its name says.</summary>
-    private const string Packed = ".gz";
-
-    /// <summary>As many as tell what a file holds.</summary>
-    private const int BeginningBytes = 5;
-
-    /// <summary>How gzip begins (RFC 1952), and no text in UTF-8.</summary>
-    private static ReadOnlySpan<byte> Gzip => [0x1F, 0x8B];
-
     private static ReadOnlySpan<byte> ByteOrderMark => [0xEF, 0xBB, 0xBF];
 
     /// <summary>A record that does not fit its header ends the upload: guessing would pair inputs with the wrong ids.</summary>
@@ -57,7 +47,7 @@ internal sealed class TaskSource(string path, TaskFormat format, string? inputCo
     /// Guesses from the file's name, without <c>.gz</c>: <c>.csv</c>, <c>.ndjson</c>/<c>.jsonl</c>/<c>.json</c>, else plain text. "-" is NDJSON.
     /// </summary>
     public static TaskFormat Guess(string path) =>
-        Path.GetExtension(IsPacked(path) ? path[..^Packed.Length] : path).ToLowerInvariant() switch
+        Path.GetExtension(LineFile.Plain(path)).ToLowerInvariant() switch
         {
             ".csv" => TaskFormat.Csv,
             ".ndjson" or ".jsonl" or ".json" => TaskFormat.Ndjson,
@@ -69,51 +59,9 @@ internal sealed class TaskSource(string path, TaskFormat format, string? inputCo
 
     private async Task WriteAsync(Stream to, Action<long>? sent, CancellationToken stop)
     {
-        await using var file = path == "-" ? Console.OpenStandardInput() : File.OpenRead(path);
-        await using var counted = new WatchedStream(file, bytes => sent?.Invoke(bytes.Length));
-        var reader = PipeReader.Create(counted, new StreamPipeReaderOptions(bufferSize: FlushBytes, leaveOpen: true));
-        var begins = (await reader.ReadAtLeastAsync(BeginningBytes, stop)).Buffer;
-        var beginning = begins.Slice(0, Math.Min(begins.Length, BeginningBytes)).ToArray();
-        reader.AdvanceTo(begins.Start);
-        await using var bytes = reader.AsStream();
-        if (!beginning.AsSpan().StartsWith(Gzip))
-        {
-            ThrowIfNoLines(beginning);
-            await WriteLinesAsync(bytes, to, stop);
-            return;
-        }
-
-        await using var unpacked = new GZipStream(bytes, CompressionMode.Decompress);
-        try
-        {
-            await WriteLinesAsync(unpacked, to, stop);
-        }
-        catch (InvalidDataException e)
-        {
-            throw new TaskSourceException($"{Name(path)}: expected gzip, as it begins, given: {e.Message}");
-        }
+        await using var file = await LineFile.OpenAsync(path, sent, stop);
+        await WriteLinesAsync(file, to, stop);
     }
-
-    /// <summary>What begins so is no UTF-8, or has bytes that no text has.</summary>
-    private void ThrowIfNoLines(ReadOnlySpan<byte> beginning)
-    {
-        var given =
-            beginning.StartsWith((ReadOnlySpan<byte>)[0x28, 0xB5, 0x2F, 0xFD]) ? "zstd; \"zstd -d\" unpacks it, and gzip is unpacked here"
-            : beginning.StartsWith((ReadOnlySpan<byte>)[0xFD, 0x37, 0x7A, 0x58, 0x5A])
-                ? "xz; \"xz -d\" unpacks it, and gzip is unpacked here"
-            : beginning.StartsWith("PK\u0003\u0004"u8) ? "a zip archive, as a spreadsheet's .xlsx is; save that as CSV, or unpack it"
-            : IsPacked(path) ? "other bytes than its name says, which is gzip"
-            : null;
-        if (given is not null)
-        {
-            throw new TaskSourceException($"{Name(path)}: expected lines of text, perhaps packed by gzip, given {given}");
-        }
-    }
-
-    /// <summary>What messages call it.</summary>
-    public static string Name(string path) => path == "-" ? "standard input" : path;
-
-    private static bool IsPacked(string path) => path.EndsWith(Packed, StringComparison.OrdinalIgnoreCase);
 
     private Task WriteLinesAsync(Stream file, Stream to, CancellationToken stop) =>
         format switch
@@ -169,7 +117,7 @@ internal sealed class TaskSource(string path, TaskFormat format, string? inputCo
         text = text.EndsWith("\r"u8) ? text[..^1] : text;
         if (!Utf8.IsValid(text))
         {
-            throw NotUtf8(number);
+            throw LineFile.NotUtf8(path, number);
         }
 
         if (text.Length > 0)
@@ -180,14 +128,9 @@ internal sealed class TaskSource(string path, TaskFormat format, string? inputCo
         }
     }
 
-    private TaskSourceException NotUtf8(long line) =>
-        new(
-            $"{Name(path)}: line {line}: expected UTF-8 text, given other bytes; a spreadsheet's: iconv -f WINDOWS-1252 (or UTF-16) -t UTF-8 makes it that"
-        );
-
     private async Task WriteCsvAsync(Stream file, Stream to, CancellationToken stop)
     {
-        await using var utf8 = new WatchedStream(file, new Utf8Check(NotUtf8).See);
+        await using var utf8 = LineFile.Utf8(file, path);
         await using var csv = CsvReader.Create(utf8, Csv, leaveOpen: true);
         var lines = new TaskLines(to);
         try
@@ -196,7 +139,9 @@ internal sealed class TaskSource(string path, TaskFormat format, string? inputCo
             var header = csv.Headers.ToArray();
             if (header.Length == 0)
             {
-                throw new TaskSourceException($"{Name(path)}: line 1: expected a header line with column names, given an empty file");
+                throw new TaskSourceException(
+                    $"{LineFile.Name(path)}: line 1: expected a header line with column names, given an empty file"
+                );
             }
 
             var input = Column(header, inputColumn ?? (header.Length == 1 ? header[0] : Named(header, "input")), "--column", "the input");
@@ -210,7 +155,9 @@ internal sealed class TaskSource(string path, TaskFormat format, string? inputCo
         }
         catch (CsvFormatException e)
         {
-            throw new TaskSourceException($"{Name(path)}: line {e.LineNumber}: expected a CSV record (RFC 4180), given: {e.Message}");
+            throw new TaskSourceException(
+                $"{LineFile.Name(path)}: line {e.LineNumber}: expected a CSV record (RFC 4180), given: {e.Message}"
+            );
         }
 
         await lines.FlushAsync(stop);
@@ -223,14 +170,16 @@ internal sealed class TaskSource(string path, TaskFormat format, string? inputCo
     {
         if (name is null)
         {
-            throw new TaskSourceException($"{Name(path)}: which column holds {what}? Give {option} one of: {string.Join(", ", header)}");
+            throw new TaskSourceException(
+                $"{LineFile.Name(path)}: which column holds {what}? Give {option} one of: {string.Join(", ", header)}"
+            );
         }
 
         var at = Array.IndexOf(header, name);
         return at >= 0
             ? at
             : throw new TaskSourceException(
-                $"{Name(path)}: line 1: expected a column \"{name}\" ({option}), given {string.Join(", ", header)}"
+                $"{LineFile.Name(path)}: line 1: expected a column \"{name}\" ({option}), given {string.Join(", ", header)}"
             );
     }
 
@@ -290,69 +239,6 @@ internal sealed class TaskSource(string path, TaskFormat format, string? inputCo
             length = -1;
             return false;
         }
-    }
-
-    /// <summary>Refuses what is not UTF-8 by its line; a reader of text would put U+FFFD in its place.</summary>
-    private sealed class Utf8Check(Func<long, TaskSourceException> refusal)
-    {
-        private readonly Decoder _decoder = new UTF8Encoding(false, throwOnInvalidBytes: true).GetDecoder();
-        private long _line = 1;
-
-        /// <param name="bytes">The next of the file; none at its end.</param>
-        public void See(ReadOnlySpan<byte> bytes)
-        {
-            var text = ArrayPool<char>.Shared.Rent(bytes.Length + 1);
-            try
-            {
-                _decoder.GetChars(bytes, text, flush: bytes.IsEmpty);
-            }
-            catch (DecoderFallbackException e)
-            {
-                throw refusal(_line + bytes[..Math.Max(0, e.Index)].Count((byte)'\n'));
-            }
-            finally
-            {
-                ArrayPool<char>.Shared.Return(text);
-            }
-
-            _line += bytes.Count((byte)'\n');
-        }
-    }
-
-    /// <summary>Shows bytes as they are read, and none at the end.</summary>
-    private sealed class WatchedStream(Stream inner, Action<ReadOnlySpan<byte>> seen) : Stream
-    {
-        public override bool CanRead => true;
-        public override bool CanSeek => false;
-        public override bool CanWrite => false;
-        public override long Length => inner.Length;
-        public override long Position
-        {
-            get => inner.Position;
-            set => throw new NotSupportedException();
-        }
-
-        public override int Read(byte[] buffer, int offset, int count)
-        {
-            var read = inner.Read(buffer, offset, count);
-            seen(buffer.AsSpan(offset, read));
-            return read;
-        }
-
-        public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
-        {
-            var read = await inner.ReadAsync(buffer, cancellationToken);
-            seen(buffer.Span[..read]);
-            return read;
-        }
-
-        public override void Flush() { }
-
-        public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
-
-        public override void SetLength(long value) => throw new NotSupportedException();
-
-        public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
     }
 }
 

@@ -30,7 +30,7 @@ internal static class SampleFile
         var samples = new Samples();
         var reader = new TaskReader(TaskInput.For(CompletedManifest(modelFolder, session), BytesMax), mistakes);
         var number = 0L;
-        await foreach (var line in File.ReadLinesAsync(path, stop))
+        await foreach (var line in LineFile.ReadLinesAsync(path, stop))
         {
             number++;
             if (line.Length > 0 && samples.Inputs.Count < SamplesMax)

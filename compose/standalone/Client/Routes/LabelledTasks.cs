@@ -21,12 +21,12 @@ internal sealed class LabelledTasks
     {
         var tasks = new LabelledTasks();
         var number = 0;
-        await foreach (var line in File.ReadLinesAsync(path, stop))
+        await foreach (var line in LineFile.ReadLinesAsync(path, stop))
         {
             number++;
             if (!string.IsNullOrWhiteSpace(line))
             {
-                tasks.Add(line, number);
+                tasks.Add(line, $"{path}: line {number}");
             }
 
             if (tasks._inputs.Count > most)
@@ -50,7 +50,7 @@ internal sealed class LabelledTasks
         return new StringContent(lines.ToString(), Encoding.UTF8, "application/x-ndjson");
     }
 
-    private void Add(string line, int number)
+    private void Add(string line, string where)
     {
         try
         {
@@ -74,7 +74,7 @@ internal sealed class LabelledTasks
         }
 
         throw new CommandException(
-            $"Line {number}: expected {{\"input\": …, \"label\": \"…\"}}, given {(line.Length > 80 ? $"{line[..80]}…" : line)}"
+            $"{where}: expected {{\"input\": …, \"label\": \"…\"}}, given {(line.Length > 80 ? $"{line[..80]}…" : line)}"
         );
     }
 }
