@@ -378,9 +378,7 @@ internal sealed class Estimates(
             : ruling.Verdict == AdmissionVerdict.ExpressRefused ? "express_refused"
             : "hopeless";
         var estimated = order.Turns.Estimate(forecast, order.Model.Ref, latencyClass, work.UnitsToRun, work.TasksToRun, deadline);
-        return
-            estimated is { } e
-            && JobPrediction.Of(e, forecast => calibrator.Of(latencyClass, order.Model.Ref, forecast), now) is { } predicted
+        return estimated is { } e && JobPrediction.Of(e, of => calibrator.Of(latencyClass, order.Model.Ref, of), now) is { } predicted
             ? new ClassEstimate
             {
                 Class = latencyClass,

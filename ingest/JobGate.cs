@@ -66,7 +66,7 @@ internal sealed partial class JobGate(Forecasts forecasts, Calibrator calibrator
     /// <summary>In the pool that would run it, with the turns that it is expected to take.</summary>
     private JobPrediction? Predict(Forecast? forecast, JobOrder order, long units, int tasks, DateTimeOffset now) =>
         forecast is not null && order.Turns.Estimate(forecast, order.Model.Ref, order.Class, units, tasks, order.Deadline) is { } estimated
-            ? JobPrediction.Of(estimated, forecast => calibrator.Of(order.Class, order.Model.Ref, forecast), now)
+            ? JobPrediction.Of(estimated, of => calibrator.Of(order.Class, order.Model.Ref, of), now)
             : null;
 
     /// <summary>When express is done, with the turns that it may take after the first.</summary>
