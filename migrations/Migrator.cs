@@ -58,7 +58,7 @@ public static partial class Migrator
     /// </summary>
     public static string Script()
     {
-        using var db = new PipelineDb(new DbContextOptionsBuilder<PipelineDb>().UseNpgsql("Host=nowhere").Options);
+        using var db = new PipelineDbDesignTimeFactory().CreateDbContext([]);
         var sql = db.GetService<IMigrator>().GenerateScript(options: MigrationsSqlGenerationOptions.NoTransactions);
         return "-- Made from the migrations by `migrate script > schema.sql`: the newest schema, for an empty database and one transaction.\n\n"
             + sql.Replace(" CONCURRENTLY", "", StringComparison.Ordinal);

@@ -126,7 +126,7 @@ public sealed class PipelineDb(DbContextOptions<PipelineDb> options) : DbContext
     }
 }
 
-/// <summary>How <c>dotnet-ef</c> makes a context while it writes a migration; no server is asked.</summary>
+/// <summary>A context that asks no server: <c>dotnet-ef</c> writes migrations with it, <see cref="Migrator.Script"/> writes them as SQL.</summary>
 internal sealed class PipelineDbDesignTimeFactory : IDesignTimeDbContextFactory<PipelineDb>
 {
     public PipelineDb CreateDbContext(string[] args) =>

@@ -60,16 +60,14 @@ internal sealed class TaskSource(string path, TaskFormat format, string? inputCo
     private async Task WriteAsync(Stream to, Action<long>? sent, CancellationToken stop)
     {
         await using var file = await LineFile.OpenAsync(path, sent, stop);
-        await WriteLinesAsync(file, to, stop);
-    }
-
-    private Task WriteLinesAsync(Stream file, Stream to, CancellationToken stop) =>
-        format switch
+        var written = format switch
         {
             TaskFormat.Ndjson => file.CopyToAsync(to, FlushBytes, stop),
             TaskFormat.Csv => WriteCsvAsync(file, to, stop),
             _ => WriteTextAsync(file, to, stop),
         };
+        await written;
+    }
 
     private async Task WriteTextAsync(Stream file, Stream to, CancellationToken stop)
     {

@@ -4,14 +4,13 @@ using MassTransit;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
-using Microsoft.Extensions.Logging;
 using Npgsql;
 using Pipeline.Contracts;
 using Pipeline.Hosting;
 using Pipeline.Scheduler.Service;
 using Pipeline.Tests.Integration.Transport;
+using Pipeline.Tests.Support;
 using Pipeline.Tests.Support.Servers;
-using Pipeline.Tests.Support.Worker;
 using Xunit;
 
 namespace Pipeline.Tests.Integration.Scheduler;
@@ -46,6 +45,7 @@ internal sealed class SchedulerWorld : IAsyncDisposable
             ["Scheduler:ChoresEvery"] = "00:00:00.1",
             ["Scheduler:SweepEvery"] = "00:01:00",
             ["Scheduler:RetryPauseMax"] = "00:00:00.5",
+            // Not sooner than in production: a scripted worker that is late on a busy machine and taken for lost does not come back.
             ["Scheduler:Policy:WorkerLostAfter"] = "00:00:03",
             ["Scheduler:Policy:DispatchUnlistedAfter"] = "00:00:04",
             ["Scheduler:Policy:EndingRetryAfter"] = "00:00:00.2",
@@ -290,10 +290,7 @@ internal sealed class SchedulerProcess : IAsyncDisposable
             builder.Services.AddSingleton(part);
         }
 
-        if (TestContext.Current.TestOutputHelper is { } output)
-        {
-            builder.Logging.AddProvider(new TestLog(output));
-        }
+        builder.Logging.AddTestLog();
 
         var host = builder.Build();
         await host.StartAsync();

@@ -3,7 +3,6 @@ using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.DependencyInjection.Extensions;
 using Microsoft.Extensions.Hosting;
-using Microsoft.Extensions.Logging;
 using Npgsql;
 using Pipeline.Contracts;
 using Pipeline.GpuWorker;
@@ -69,10 +68,7 @@ internal sealed class WorkerWorld : IAsyncDisposable
         builder.Services.AddSingleton<IBusPart>(ears);
         builder.Services.AddWorker(builder.Configuration);
         builder.Services.Replace(ServiceDescriptor.Singleton<IModelSource>(models));
-        if (TestContext.Current.TestOutputHelper is { } output)
-        {
-            builder.Logging.AddProvider(new TestLog(output));
-        }
+        builder.Logging.AddTestLog();
 
         var world = new WorkerWorld(database, models, builder.Build(), ears);
         await world._host.StartAsync(TestContext.Current.CancellationToken);

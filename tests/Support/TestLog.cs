@@ -1,7 +1,7 @@
 using Microsoft.Extensions.Logging;
 using Xunit;
 
-namespace Pipeline.Tests.Support.Worker;
+namespace Pipeline.Tests.Support;
 
 /// <summary>Shows a service's log with the test that used it.</summary>
 internal sealed class TestLog(ITestOutputHelper output) : ILoggerProvider
@@ -36,6 +36,18 @@ internal sealed class TestLog(ITestOutputHelper output) : ILoggerProvider
                     // The test has ended before its services did.
                 }
             }
+        }
+    }
+}
+
+internal static class TestLogs
+{
+    /// <summary>Shows what a service logs from here on with the test that runs.</summary>
+    public static void AddTestLog(this ILoggingBuilder logging)
+    {
+        if (TestContext.Current.TestOutputHelper is { } output)
+        {
+            logging.AddProvider(new TestLog(output));
         }
     }
 }
