@@ -232,8 +232,8 @@ public sealed class RabbitMqTransportTests : TransportTests, IAsyncLifetime
     }
 
     /// <summary>
-    /// The first message of a queue that is being declared. Before that RabbitMQ knows no such queue (404); and a quorum queue that has no leader
-    /// yet, which takes a busy machine a moment, costs who consumes from it the connection (541).
+    /// The first message of a queue that is being declared. Before that RabbitMQ knows no such queue (404); and just after it, on a busy machine, it
+    /// was seen to close the connection of who consumes from it (541).
     /// </summary>
     private async Task<BasicDeliverEventArgs> FirstOfAsync(string queue)
     {
