@@ -23,6 +23,9 @@ internal sealed record BulkSettings
 /// </summary>
 internal static class BulkBench
 {
+    /// <summary>Before what is measured: code compiled (in tiers: what runs often twice more), models loaded, connections open.</summary>
+    internal const int WarmTasks = 500_000;
+
     private const string Model = "language-id-small";
 
     public static Command Create()
@@ -81,7 +84,7 @@ internal static class BulkBench
 
         await rig.StartServicesAsync(null, stop);
         var texts = ShortTexts.Read();
-        await RunJobAsync(rig, texts, 20_000, stop); // warm: code compiled, models loaded, connections open
+        await RunJobAsync(rig, texts, WarmTasks, stop);
         var before = Figures.CpuSeconds(rig);
         var (seconds, job) = await RunJobAsync(rig, texts, settings.Tasks, stop);
         var after = Figures.CpuSeconds(rig);

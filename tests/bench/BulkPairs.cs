@@ -14,7 +14,6 @@ internal readonly record struct BulkFigures(double Rate, double CpuUs, double Se
 /// </summary>
 internal sealed class BulkPairs(ProcessRig rig, int tasks, int pairs)
 {
-    private const int WarmTasks = 20_000;
     private static readonly string[] Services = ["ingest", "scheduler", "gpu-worker", "results-api"];
 
     /// <param name="begin">Prepares the servers for a job without it (false) or with it (true), and gives the services' environment.</param>
@@ -53,7 +52,7 @@ internal sealed class BulkPairs(ProcessRig rig, int tasks, int pairs)
     private async Task<BulkFigures> MeasureAsync(Dictionary<string, string>? environment, string[] texts, CancellationToken stop)
     {
         await rig.StartServicesAsync(environment, stop);
-        await BulkBench.RunJobAsync(rig, texts, WarmTasks, stop);
+        await BulkBench.RunJobAsync(rig, texts, BulkBench.WarmTasks, stop);
         var before = Figures.CpuSeconds(rig);
         var (seconds, _) = await BulkBench.RunJobAsync(rig, texts, tasks, stop);
         var after = Figures.CpuSeconds(rig);

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Globalization;
 using System.Net;
+using System.Runtime.InteropServices;
 using System.Text;
 using System.Text.Json;
 
@@ -27,7 +28,7 @@ internal sealed record LoadResult(double[] LatencyMs, double[] BesideDeviceMs, i
 /// have left. So a server that stalls is charged for every request that had to wait meanwhile (no coordinated omission), and so is this
 /// program for being late.
 /// </summary>
-internal sealed class OpenLoop(HttpClient http, string model, string[] texts)
+internal sealed partial class OpenLoop(HttpClient http, string model, string[] texts)
 {
     private static readonly TimeSpan Grace = TimeSpan.FromSeconds(20);
 
@@ -59,24 +60,18 @@ internal sealed class OpenLoop(HttpClient http, string model, string[] texts)
         );
     }
 
-    /// <summary>Calls at fixed times, on a thread of its own: it waits by the kernel's timer and spins for the rest, less than a millisecond.</summary>
+    /// <summary>Calls at fixed times, on a thread of its own, which sleeps until each: spinning would take the services' cores.</summary>
     private static Task<Answer>[] Pace(int count, double perSecond, Func<(int Number, long Intended), Task<Answer>> send)
     {
-        using var never = new ManualResetEventSlim();
         var sent = new Task<Answer>[count];
         var began = Stopwatch.GetTimestamp() + (Stopwatch.Frequency / 100);
         for (var i = 0; i < count; i++)
         {
             var intended = began + (long)(i / perSecond * Stopwatch.Frequency);
-            var wait = (int)((intended - Stopwatch.GetTimestamp()) * 1000 / Stopwatch.Frequency);
-            if (wait > 1)
+            while (Stopwatch.GetElapsedTime(Stopwatch.GetTimestamp(), intended) is { Ticks: > 0 } left)
             {
-                never.Wait(wait - 1);
-            }
-
-            while (Stopwatch.GetTimestamp() < intended)
-            {
-                Thread.SpinWait(20);
+                // .NET's own waits take whole milliseconds. An early return (EINTR) sleeps again.
+                _ = SleepMicroseconds((uint)Math.Clamp(left.TotalMicroseconds, 1, 999_999));
             }
 
             sent[i] = send((i, intended));
@@ -84,6 +79,9 @@ internal sealed class OpenLoop(HttpClient http, string model, string[] texts)
 
         return sent;
     }
+
+    [LibraryImport("libc", EntryPoint = "usleep")]
+    private static partial int SleepMicroseconds(uint time);
 
     private async Task<Answer> SendAsync(byte[] body, long intended, CancellationToken late)
     {
