@@ -512,7 +512,7 @@ internal sealed class ExpressRule(Backlog backlog, CostBook costs, Fleet fleet, 
     private long? WaitUntil(ClassQueue queue, WaitingChunk head, Choice choice, double unitsMax, double rowsMax, long now)
     {
         var bulk = choice.Worker.Lane(Lane.Bulk).Flights is [var first, ..] ? first : null;
-        if (queue.Units >= unitsMax || queue.Tasks >= rowsMax || (bulk is null && !Options.DeviceTimePaidByUse))
+        if (DeferTicks <= 0 || queue.Units >= unitsMax || queue.Tasks >= rowsMax || (bulk is null && !Options.DeviceTimePaidByUse))
         {
             return null;
         }

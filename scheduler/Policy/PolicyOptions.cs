@@ -37,7 +37,8 @@ internal sealed record PolicyOptions
 
     /// <summary>
     /// While bulk has the devices, an express batch may wait for company for this share of its target: the more
-    /// travel together, the more device time is left for bulk. 0 sends each as soon as a device takes it.
+    /// travel together, the more device time is left for bulk. 0 sends each as soon as a lane takes it, and holds none back until the
+    /// bulk batch on the device is about to end.
     /// </summary>
     public double ExpressDeferShare { get; init; } = 0.5;
 

@@ -79,6 +79,23 @@ public class PlannerTests
         }
     }
 
+    [Theory]
+    [InlineData(0, 1)]
+    [InlineData(0.5, 0)]
+    public void Express_beside_bulk_goes_out_at_once_unless_it_may_wait_for_company(double deferShare, int sent)
+    {
+        var world = new PolicyWorld(new PolicyOptions { ExpressDeferShare = deferShare }).Knows();
+        world.Worker();
+        world.Chunk();
+        Assert.Equal(Lane.Bulk, Assert.Single(world.Sends()).Lane);
+
+        // A batch of 52 ms has just begun.
+        world.Wait(TimeSpan.FromMilliseconds(5));
+        world.Chunk(tasks: 1, latencyClass: LatencyClass.Express);
+
+        Assert.Equal(sent, world.Sends().Count(dispatch => dispatch.Lane == Lane.Express));
+    }
+
     [Fact]
     public void Standard_travels_on_the_bulk_lane_before_bulk()
     {
