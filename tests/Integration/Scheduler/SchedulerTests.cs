@@ -319,6 +319,8 @@ public class SchedulerTests
     public async Task While_PostgreSQL_is_away_nothing_is_forgotten()
     {
         await using var world = await SchedulerWorld.CreateAsync();
+        // The outage alone is not to end its term; a machine that stands still for seconds would, by right.
+        world.Settings["Scheduler:TickFreshFor"] = world.Settings["Scheduler:TickSilenceMax"] = "00:01:00";
         var scheduler = await world.StartSchedulerAsync();
         var worker = await world.StartWorkerAsync();
         await worker.FinishAsync(await FirstOfAsync(world, worker));
