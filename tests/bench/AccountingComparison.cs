@@ -20,11 +20,12 @@ internal static class AccountingComparison
 
     public static async Task<int> RunAsync(int tasks, int pairs, CancellationToken stop)
     {
-        await using var rig = await ProcessRig.StartAsync(stop);
-        await rig.AddStarterModelsAsync(stop);
-        var measured = await new BulkPairs(rig, tasks, pairs).RunAsync(on => SwitchAsync(rig.Storage, on, stop), stop);
+        await using var without = await BulkPairs.StartAsync(null, stop);
+        await DropRowsAsync(without.Storage, stop);
+        await using var with = await BulkPairs.StartAsync(null, stop);
+        var measured = await new BulkPairs(without, with, tasks, pairs).RunAsync(stop);
         var rows = BulkPairs.OverheadPct(measured);
-        var bookingNs = BookingNsPerTask(await RowsPerBatchAsync(rig.Storage, stop));
+        var bookingNs = BookingNsPerTask(await RowsPerBatchAsync(with.Storage, stop));
         var booking = BulkPairs.Median(measured.Select(m => 100 * bookingNs * m.On.Rate / 1e9));
         Figures.Report(
             new
@@ -34,37 +35,30 @@ internal static class AccountingComparison
                 rows_overhead_pct = rows,
                 booking_pct = booking,
                 booking_ns_per_task = Math.Round(bookingNs, 1),
-                postgres_cpu_overhead_pct = BulkPairs.Median(measured.Select(m => 100 * ((m.On.ServerCpuUs / m.Off.ServerCpuUs) - 1))),
+                cpu_overhead_pct = BulkPairs.CpuOverheadPct(measured, static job => job.AllCpuUs),
+                postgres_cpu_overhead_pct = BulkPairs.CpuOverheadPct(measured, static job => job.CpuUs["postgres"]),
                 tasks_per_s = measured.Select(m => new { off = Math.Round(m.Off.Rate), on = Math.Round(m.On.Rate) }),
                 settings = new
                 {
                     tasks,
                     pairs,
                     cores = Environment.ProcessorCount,
-                    durability = await Figures.DurabilityAsync(rig, stop),
+                    durability = await Figures.DurabilityAsync(with, stop),
                 },
             }
         );
         return 0;
     }
 
-    private static async Task<Dictionary<string, string>?> SwitchAsync(NpgsqlDataSource storage, bool on, CancellationToken stop)
+    private static async Task DropRowsAsync(NpgsqlDataSource storage, CancellationToken stop)
     {
-        var statements = Tables.Select(table => $"DROP TRIGGER IF EXISTS bench_drop ON {table};");
-        if (!on)
-        {
-            statements = statements
-                .Append("CREATE OR REPLACE FUNCTION bench_drop() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';")
-                .Concat(
-                    Tables.Select(table =>
-                        $"CREATE TRIGGER bench_drop BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION bench_drop();"
-                    )
-                );
-        }
-
-        await using var command = storage.CreateCommand(string.Join('\n', statements));
+        var triggers = Tables.Select(table =>
+            $"CREATE TRIGGER bench_drop BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION bench_drop();"
+        );
+        await using var command = storage.CreateCommand(
+            "CREATE FUNCTION bench_drop() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';" + string.Concat(triggers)
+        );
         await command.ExecuteNonQueryAsync(stop);
-        return null;
     }
 
     private static async Task<int> RowsPerBatchAsync(NpgsqlDataSource storage, CancellationToken stop)

@@ -7,7 +7,7 @@ namespace Pipeline.Bench;
 
 /// <summary>
 /// <c>bulk --telemetry</c>: what telemetry costs. The same job with all of it off, and with metrics, logs and sampled traces sent by OTLP to
-/// a sink in this process; in turns, over the same servers, each time with services started anew. What counts is the median of the pairs.
+/// a sink in this process; in turns. What counts is the median of the pairs.
 /// </summary>
 internal static class TelemetryComparison
 {
@@ -22,31 +22,32 @@ internal static class TelemetryComparison
             ["OTEL_EXPORTER_OTLP_PROTOCOL"] = "http/protobuf",
             ["OTEL_METRIC_EXPORT_INTERVAL"] = "5000",
         };
-        await using var rig = await ProcessRig.StartAsync(stop);
-        await rig.AddStarterModelsAsync(stop);
-        var measured = await new BulkPairs(rig, tasks, pairs).RunAsync(
-            with => Task.FromResult<Dictionary<string, string>?>(with ? on : Off),
-            stop
-        );
+        await using var without = await BulkPairs.StartAsync(Off, stop);
+        await using var with = await BulkPairs.StartAsync(on, stop);
+        var measured = await new BulkPairs(without, with, tasks, pairs).RunAsync(stop);
         Figures.Report(
             new
             {
                 benchmark = "bulk-telemetry",
                 telemetry_overhead_pct = BulkPairs.OverheadPct(measured),
-                services_cpu_overhead_pct = BulkPairs.Median(measured.Select(m => 100 * ((m.On.CpuUs / m.Off.CpuUs) - 1))),
+                cpu_overhead_pct = BulkPairs.CpuOverheadPct(measured, static job => job.AllCpuUs),
+                services_cpu_overhead_pct = BulkPairs.CpuOverheadPct(measured, static job => job.ServicesCpuUs),
                 tasks_per_s = measured.Select(m => new { off = Math.Round(m.Off.Rate), on = Math.Round(m.On.Rate) }),
-                services_cpu_us_per_task = measured.Select(m => new { off = Math.Round(m.Off.CpuUs, 2), on = Math.Round(m.On.CpuUs, 2) }),
+                cpu_us_per_task = new { off = CpuUs(measured.Select(m => m.Off)), on = CpuUs(measured.Select(m => m.On)) },
                 settings = new
                 {
                     tasks,
                     pairs,
                     cores = Environment.ProcessorCount,
-                    durability = await Figures.DurabilityAsync(rig, stop),
+                    durability = await Figures.DurabilityAsync(with, stop),
                 },
             }
         );
         return 0;
     }
+
+    private static Dictionary<string, double> CpuUs(IEnumerable<BulkFigures> jobs) =>
+        jobs.SelectMany(job => job.CpuUs).GroupBy(c => c.Key).ToDictionary(c => c.Key, c => BulkPairs.Median(c.Select(us => us.Value)));
 
     /// <summary>Takes what is sent, and looks at none of it.</summary>
     private static async Task<WebApplication> StartSinkAsync()
