@@ -323,6 +323,12 @@ public sealed record PoolForecast(
 
     /// <summary>When express work sent now would start on the worker that is free first; absent when none may work.</summary>
     public DateTimeOffset? ExpressFreeAt { get; init; }
+
+    /// <summary>How long a bulk batch may hold a device of this pool now; shorter while express comes. Absent from older senders.</summary>
+    public TimeSpan? BulkBatchTimeMax { get; init; }
+
+    /// <summary>How long an express batch may. Absent from older senders.</summary>
+    public TimeSpan? ExpressBatchTimeMax { get; init; }
 }
 
 /// <summary>Sent by the active scheduler to every ingest and results-api instance: each second, and sooner when something happened.</summary>

@@ -172,9 +172,13 @@ internal sealed class ExpressRule(Backlog backlog, CostBook costs, Fleet fleet, 
     /// Device time of a bulk batch. Where express leaves less than an efficient batch takes, it is tight: batches of both lanes are then
     /// about as long, see <see cref="TightTicks"/>, and bulk goes out alone only where express batches come too seldom to carry it.
     /// </summary>
-    public (TimeSpan Time, bool Tight) BulkBatchTime(string pool, ModelRef model, long now)
+    public (TimeSpan Time, bool Tight) BulkBatchTime(string pool, ModelRef model, long now) =>
+        BulkBatchTime(pool, model, BulkBatchTimeMax(pool, now));
+
+    /// <summary>The same for a pool whose <see cref="BulkBatchTimeMax"/> is known.</summary>
+    public (TimeSpan Time, bool Tight) BulkBatchTime(string pool, ModelRef model, TimeSpan most)
     {
-        var allowed = BulkBatchTimeMax(pool, now).Ticks;
+        var allowed = most.Ticks;
         var amortised = (long)(AmortisedAlphas * costs.Of(pool, model).AlphaNs / TimeSpan.NanosecondsPerTick);
         var efficient = Math.Min(Options.BulkBatchTimeMax.Ticks, amortised);
         return allowed < efficient

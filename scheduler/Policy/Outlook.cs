@@ -10,7 +10,7 @@ namespace Pipeline.Scheduler.Policy;
 /// </summary>
 internal static class Outlook
 {
-    public static Forecast Of(Backlog backlog, Fleet fleet, CostBook costs, PolicyOptions options, DateTimeOffset now)
+    public static Forecast Of(Backlog backlog, Fleet fleet, CostBook costs, ExpressRule express, PolicyOptions options, DateTimeOffset now)
     {
         var loads = fleet.Loads(now.UtcTicks);
         var alive = loads.Sum(l => l.Workers);
@@ -28,9 +28,15 @@ internal static class Outlook
                 TasksAhead = TasksAhead((double)workers / alive, tasks, backlog),
                 RowNs = writes.RowNs,
                 RowBand = writes.Band,
+                ExpressBatchTimeMax = options.ExpressBatchTimeMax,
                 ExpressFreeAt = start < DateTimeOffset.MaxValue.UtcTicks ? new(Math.Max(start, now.UtcTicks), TimeSpan.Zero) : null,
             };
-            rows.AddRange(models.Where(pool.MayHave).Select(model => Row(row, model, waiting, costs, options)));
+            var bulkMax = express.BulkBatchTimeMax(pool.Name, now.UtcTicks);
+            foreach (var model in models.Where(pool.MayHave))
+            {
+                var time = express.BulkBatchTime(pool.Name, model, bulkMax).Time;
+                rows.Add(Row(row with { BulkBatchTimeMax = time }, model, waiting, costs, options));
+            }
         }
 
         return new Forecast { At = now, Pools = rows };

@@ -170,7 +170,7 @@ internal sealed class Planner : IPolicy
             : new DateTimeOffset(Math.Max(_wake, time.UtcTicks), TimeSpan.Zero);
 
     /// <summary>What the pools can expect, for admission and for people.</summary>
-    public Forecast Forecast(DateTimeOffset time) => Outlook.Of(_backlog, _fleet, _costs, _options, time);
+    public Forecast Forecast(DateTimeOffset time) => Outlook.Of(_backlog, _fleet, _costs, _express, _options, time);
 
     /// <summary>The fewest workers that keep every deadline feasible, as the work stands at this time.</summary>
     public int DesiredWorkers(DateTimeOffset time) => _desired.Needs(_backlog, _fleet.Pools, _options, time.UtcTicks).Sum(w => w.Workers);

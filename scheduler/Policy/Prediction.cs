@@ -172,6 +172,16 @@ public static class Prediction
                 : Math.Max(DeviceNs(pool, units, tasks), tasks * rowNs)
         );
 
+    /// <summary>Device time of one batch, in nanoseconds.</summary>
+    /// <param name="units">As the door estimates them; more than a full batch's at the pace of its last unit.</param>
+    public static double BatchNs(PoolForecast pool, double units)
+    {
+        var more = Math.Max(0, units - pool.UnitsPerBatch);
+        return pool.BatchNs is { Count: > 0 } times
+            ? BatchNs(times, pool.UnitsPerBatch, units - more) + (more * pool.BetaNs)
+            : pool.AlphaNs + (units * pool.BetaNs);
+    }
+
     /// <summary>Device time of the work alone: full batches, and one of what is left over.</summary>
     private static double DeviceNs(PoolForecast pool, double units, double tasks)
     {

@@ -45,14 +45,15 @@
       cursor: { y: false },
       scales: { x: { time: !told.x_unit, distr: told.x_unit ? 3 : 1 }, y: { range: (_, __, max) => [0, max > 0 ? max * 1.1 : 1] } },
       tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
-      axes: [{ ...axis(), values: (_, ticks) => ticks.map((t) => t == null ? "" : told.x_unit ? short(t) : new Date(t * 1000).toISOString().slice(...(told.bars ? [5, 10] : [11, 16]))) }, { ...axis(), size: 46, values: (_, ticks) => ticks.map(short) }],
+      axes: [{ ...axis(), values: (_, ticks) => ticks.map((t) => t == null ? "" : told.x_unit ? short(t) : new Date(t * 1000).toISOString().slice(...(told.days ? [5, 10] : [11, 16]))) }, { ...axis(), size: 46, values: (_, ticks) => ticks.map(short) }],
       series: [
-        { label: told.x_unit ?? "UTC", value: told.x_unit ? (_, value) => (value == null ? "–" : short(value)) : told.bars ? "{YYYY}-{MM}-{DD}" : "{HH}:{mm}" },
+        { label: told.x_unit ?? "UTC", value: told.x_unit ? (_, value) => (value == null ? "–" : short(value)) : told.days ? "{YYYY}-{MM}-{DD} {HH}:{mm}" : "{HH}:{mm}" },
         ...told.series.map((s) => ({
           label: s.name,
           stroke: colour(element, s.colour),
           fill: told.bars ? colour(element, s.colour) : undefined,
           width: s.dots ? 0 : 2,
+          spanGaps: Boolean(told.x_unit),
           points: { show: Boolean(s.points || s.dots) || told.x.length < 3, size: s.dots ? 8 : 5, fill: colour(element, s.colour) },
           paths: told.bars ? uPlot.paths.bars({ size: [0.6, 40] }) : undefined,
           value: (_, value) => (value == null ? "–" : `${short(value)} ${told.unit ?? ""}`),
@@ -130,6 +131,46 @@
   });
   document.querySelectorAll("[data-live]").forEach(follow);
   refresh();
+
+  // A number with bounds gets a slider, logarithmic; what follows from it is asked for anew, and the address says what was asked.
+  function slide(field) {
+    const [min, max] = field.dataset.slider.split(" ").map(Number);
+    const slider = document.createElement("input");
+    Object.assign(slider, { type: "range", min: 0, max: 1000 });
+    slider.setAttribute("aria-label", field.labels[0].textContent.trim());
+    const show = () => {
+      slider.value = 1000 * Math.log(Math.max(Number(field.value), min) / min) / Math.log(max / min);
+      slider.setAttribute("aria-valuetext", field.value);
+    };
+    slider.addEventListener("input", () => {
+      const value = min * (max / min) ** (slider.value / 1000);
+      field.value = field.step === "any" ? +value.toPrecision(3) : Math.round(value);
+      slider.setAttribute("aria-valuetext", field.value);
+      reckon(field.form);
+    });
+    field.addEventListener("input", show);
+    show();
+    field.after(slider);
+  }
+
+  let asked = 0;
+  async function reckon(form) {
+    const mine = ++asked;
+    const address = `${location.pathname}?${new URLSearchParams(new FormData(form))}`;
+    try {
+      const response = await fetch(address, { headers: { Accept: "text/html" } });
+      if (!response.ok || response.redirected) return;
+      const html = await response.text();
+      if (mine === asked) {
+        takeOver(html, document);
+        history.replaceState(null, "", address);
+      }
+    } catch {
+      // The button still asks.
+    }
+  }
+
+  document.querySelectorAll("input[data-slider]").forEach(slide);
 
   // "/" goes to the search of a list.
   document.addEventListener("keydown", (event) => {

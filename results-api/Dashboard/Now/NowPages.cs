@@ -18,8 +18,9 @@ internal static class NowPages
 
     private static async Task<IResult> ShowAsync(HttpContext http, NowFeed feed, NowReader reader)
     {
-        var days = http.Request.Query["range"] == "30d" ? await reader.DaysAsync(http.RequestAborted) : null;
-        return http.Page<NowPage>(new { Snapshot = await feed.ReadAsync(http.RequestAborted), Days = days });
+        var range = HistoryRange.All.FirstOrDefault(r => r.Name == http.Request.Query["range"]);
+        var history = range is null ? null : await reader.HistoryAsync(range, http.RequestAborted);
+        return http.Page<NowPage>(new { Snapshot = await feed.ReadAsync(http.RequestAborted), History = history });
     }
 
     private static async Task<IResult> FollowAsync(HttpContext http, NowFeed feed, IHostApplicationLifetime life, TimeProvider time)

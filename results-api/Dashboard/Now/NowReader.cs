@@ -22,7 +22,9 @@ internal sealed class NowReader(
     TimeProvider time
 )
 {
-    private const int DueMax = 8;
+    /// <summary>Open jobs whose end is predicted, those with the soonest deadlines, and of them how many are shown.</summary>
+    private const int JudgedMax = 200;
+    private const int DueMax = 12;
 
     /// <summary>Jobs looked at for the 95th percentile; in five minutes of full load there are more, and as many say the same.</summary>
     private const int EndedMax = 20_000;
@@ -42,18 +44,56 @@ internal sealed class NowReader(
         };
     }
 
-    /// <summary>Ended tasks by UTC day and class over the last 30 days.</summary>
-    public async Task<List<(DateOnly Day, string Class, long Tasks)>> DaysAsync(CancellationToken stop)
+    /// <summary>From the rollups that SLA reports and usage are made of, so what it costs does not follow from how many tasks ended.</summary>
+    public async Task<History> HistoryAsync(HistoryRange range, CancellationToken stop)
+    {
+        var from = time.GetUtcNow() - range.Length;
+        await using var steps = database.CreateCommand(
+            options,
+            $"""
+            SELECT at, class, sum(succeeded + failed + expired + cancelled)::bigint,
+                   sum(jobs_within)::float8 / nullif(sum(jobs_completed + jobs_expired), 0), sum(cost_pico)
+            FROM {SlaTables.Name(range.Step)} WHERE at >= $1 GROUP BY at, class ORDER BY at, class
+            """
+        );
+        steps.Parameters.Add(new() { Value = SlaTables.Floor(range.Step, from) });
+        return new History(
+            range,
+            await Rows.ReadAsync(
+                steps,
+                row => new HistoryStep(
+                    row.GetFieldValue<DateTimeOffset>(0),
+                    row.GetString(1),
+                    row.GetInt64(2),
+                    row.IsDBNull(3) ? null : row.GetDouble(3),
+                    row.GetDecimal(4)
+                ),
+                stop
+            ),
+            range.HasDays ? await DeviceDaysAsync(DateOnly.FromDateTime(from.UtcDateTime), stop) : []
+        );
+    }
+
+    private async Task<List<DeviceDay>> DeviceDaysAsync(DateOnly from, CancellationToken stop)
     {
         await using var command = database.CreateCommand(
             options,
             """
-            SELECT day, class, sum(succeeded + failed + expired + cancelled)::bigint FROM usage_days
-            WHERE day > $1 GROUP BY day, class ORDER BY day
+            SELECT day, pool, account, (sum(ns) / nullif(sum(sum(ns)) OVER (PARTITION BY day, pool), 0))::float8 FROM device_days
+            WHERE day >= $1 GROUP BY day, pool, account ORDER BY pool, account, day
             """
         );
-        command.Parameters.Add(new() { Value = DateOnly.FromDateTime(time.GetUtcNow().UtcDateTime).AddDays(-30) });
-        return await Rows.ReadAsync(command, row => (row.GetFieldValue<DateOnly>(0), row.GetString(1), row.GetInt64(2)), stop);
+        command.Parameters.Add(new() { Value = from });
+        return await Rows.ReadAsync(
+            command,
+            row => new DeviceDay(
+                row.GetFieldValue<DateOnly>(0),
+                row.GetString(1),
+                row.GetString(2),
+                row.IsDBNull(3) ? 0 : row.GetDouble(3)
+            ),
+            stop
+        );
     }
 
     /// <summary>The share of a class's jobs that has to be done within its target; the strictest, where several are set.</summary>
@@ -184,13 +224,20 @@ internal sealed class NowReader(
         );
     }
 
-    private async Task<List<JobView>> DueAsync(DateTimeOffset now, CancellationToken stop)
+    /// <summary>Those at risk before the others, each by deadline.</summary>
+    private async Task<DueNow> DueAsync(DateTimeOffset now, CancellationToken stop)
     {
         var soonest =
-            $"(SELECT * FROM jobs WHERE finished_at IS NULL AND state IN ('queued', 'running') AND NOT paused ORDER BY deadline, id LIMIT {DueMax})";
+            $"(SELECT * FROM jobs WHERE finished_at IS NULL AND state IN ('queued', 'running') AND NOT paused ORDER BY deadline, id LIMIT {JudgedMax})";
         await using var command = database.CreateCommand(options, $"{JobViews.SelectFrom(soonest)} ORDER BY j.deadline, j.id");
         var jobs = await Rows.ReadAsync(command, JobViews.Read, stop);
-        return [.. jobs.Select(job => job with { PredictedAt = PredictedEnd.Of(job, forecasts.Fresh, now) })];
+        var judged = jobs.Select(job => job with { PredictedAt = PredictedEnd.Of(job, forecasts.Fresh, now) })
+            .ToLookup(job => DueNow.IsAtRisk(job, now));
+        return new DueNow(
+            judged[true].CountBy(job => job.Class).ToDictionary(c => c.Key.Name(), c => c.Value),
+            [.. judged[true].Concat(judged[false]).Take(DueMax)],
+            jobs.Count == JudgedMax
+        );
     }
 
     private async Task<List<MinuteNow>> MinutesAsync(IReadOnlyList<MinuteNow> known, DateTimeOffset now, CancellationToken stop)

@@ -15,8 +15,7 @@ public sealed record Snapshot
     public required IReadOnlyList<ClassNow> Classes { get; init; }
     public required IReadOnlyList<PoolNow> Pools { get; init; }
 
-    /// <summary>Jobs that have not ended, soonest deadline first.</summary>
-    public required IReadOnlyList<JobView> Due { get; init; }
+    public required DueNow Due { get; init; }
 
     /// <summary>The last hour, minute by minute, oldest first.</summary>
     public required IReadOnlyList<MinuteNow> Minutes { get; init; }
@@ -68,6 +67,15 @@ public sealed record PoolNow(
     decimal PicoPerHour,
     decimal? PicoPerThousand
 );
+
+/// <summary>Jobs that have not ended, and whether they will make it.</summary>
+/// <param name="AtRisk">How many will not, by class; classes without any are left out.</param>
+/// <param name="Jobs">Those at risk first, each soonest deadline first.</param>
+/// <param name="More">True when there are open jobs, with later deadlines, that were not looked at.</param>
+public sealed record DueNow(IReadOnlyDictionary<string, int> AtRisk, IReadOnlyList<JobView> Jobs, bool More)
+{
+    public static bool IsAtRisk(JobView job, DateTimeOffset now) => job.PredictedAt > job.Deadline || job.Deadline < now;
+}
 
 /// <summary>One minute: tasks that came, tasks that ran, and in how many batches.</summary>
 public sealed record MinuteNow(DateTimeOffset At, long Arrived, long Ran, long Batches);

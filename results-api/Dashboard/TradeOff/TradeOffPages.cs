@@ -19,8 +19,8 @@ internal static class TradeOffPages
 {
     private static readonly TimeSpan Window = TimeSpan.FromHours(24);
 
-    /// <summary>The time cap that the question begins with: the policy's own for bulk, unless it is set otherwise there.</summary>
-    private const double BatchMsDefault = 250;
+    /// <summary>The time cap that the question begins with, where the forecast does not tell the policy's own.</summary>
+    private static readonly TimeSpan BatchTimeDefault = TimeSpan.FromMilliseconds(250);
 
     /// <summary>Batches looked at, the newest.</summary>
     private const int BatchesMax = 20_000;
@@ -46,10 +46,10 @@ internal static class TradeOffPages
         }
 
         var (sizes, perTask) = await MeasuredAsync(database, chosen, time.GetUtcNow() - Window, options, http.RequestAborted);
-        var line = new CostLine(chosen.AlphaNs, chosen.BetaNs, perTask ?? 32);
+        var curve = new BatchCurve(chosen, perTask ?? 32);
         var now = await ThroughputAsync(database, chosen, time.GetUtcNow(), options, http.RequestAborted);
         var asked = new TradeOffQuery(
-            Number("batch_ms", BatchMsDefault, 0.01, 600_000),
+            Number("batch_ms", (chosen.BulkBatchTimeMax ?? BatchTimeDefault).TotalMilliseconds, 0.01, 600_000),
             (int)Number("workers", Math.Max(1, chosen.Workers), 1, 100_000),
             (decimal)Number("price", (double)(chosen.PricePerHourPico ?? 0) / Cost.PicoPerUsd, 0, 100_000),
             Number("arrivals", Math.Round(now.Rate, 1), 0, 1e9)
@@ -59,13 +59,13 @@ internal static class TradeOffPages
             {
                 Known = told,
                 Chosen = chosen,
-                Line = line,
+                Curve = curve,
                 Sizes = sizes,
                 NowRows = now.Rows,
                 NowRate = now.Rate,
                 Asked = asked,
                 Answer = WhatIf.Of(
-                    line,
+                    curve,
                     TimeSpan.FromMilliseconds(asked.BatchTimeMs),
                     asked.Workers,
                     (double)asked.PriceOfHour * Cost.PicoPerUsd,
