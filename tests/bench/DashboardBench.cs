@@ -10,6 +10,7 @@ using Pipeline.Migrations;
 using Pipeline.ResultsApi.Dashboard;
 using Pipeline.Standalone;
 using Pipeline.Standalone.Host;
+using Pipeline.Tests.Support.Servers;
 
 namespace Pipeline.Bench;
 
@@ -35,6 +36,20 @@ internal static partial class DashboardBench
 {
     private const string Password = "correct horse battery staple";
     private const int TasksEach = 100;
+
+    /// <summary>Both pools, with the models that batches were of.</summary>
+    private static readonly PoolForecast[] Pools =
+    [
+        .. Enumerable
+            .Range(0, 10)
+            .Select(i => new PoolForecast($"pool-{i % 2}", new ModelRef($"m-{i / 2}", "1"), 4, [0, 0, 1_000_000], 1e6, 750, 65_536)
+            {
+                RowsPerBatch = 4096,
+                PricePerHourPico = 1_000_000_000_000,
+                BulkBatchTimeMax = TimeSpan.FromMilliseconds(50),
+                ExpressBatchTimeMax = TimeSpan.FromMilliseconds(100),
+            }),
+    ];
 
     private static readonly string[] Searches =
     [
@@ -109,10 +124,12 @@ internal static partial class DashboardBench
             Figures.Say(
                 $"{(long)settings.Jobs * TasksEach:N0} results of {settings.Jobs:N0} jobs written in {clock.Elapsed.TotalSeconds:F0} s"
             );
-            var options = new PipelineOptions { Database = postgres.ConnectionString, Broker = PipelineOptions.InMemoryBroker };
+            await using var broker = await TestRabbitMq.CreateVhostAsync();
+            var options = new PipelineOptions { Database = postgres.ConnectionString, Broker = broker.Uri };
             await using var services = new ServiceProcesses(options, Path.Combine(folder, "logs"));
             var service = services.Start("results-api", "Pipeline.ResultsApi.dll", 0);
             await service.UntilReadyAsync(TimeSpan.FromSeconds(60), stop);
+            await using var teller = await ForecastTeller.StartAsync(broker.Uri, Pools, stop);
             return await MeasureAsync(storage, service, settings, stop);
         }
         finally
@@ -129,32 +146,45 @@ internal static partial class DashboardBench
     )
     {
         using var browser = await SignInAsync(storage, service, stop);
-        var job = await NewestJobAsync(storage, stop);
+        var job = await OneAsync(storage, "SELECT id FROM jobs ORDER BY id DESC LIMIT 1", stop);
+        var alert = await OneAsync(storage, "SELECT id FROM alerts LIMIT 1", stop);
+        var bulk = await OneAsync(storage, "SELECT id FROM bulk_actions LIMIT 1", stop);
+        var endpoint = await OneAsync(storage, "SELECT id FROM webhook_endpoints LIMIT 1", stop);
+        var tenant = await OneAsync(storage, "SELECT id FROM tenants WHERE name = 'tenant-7'", stop);
         string[] pages =
         [
             "now",
+            "now?range=24h",
+            "now?range=7d",
             "now?range=30d",
             "trade-off",
+            "trade-off?pool=pool-1&model=m-3%401&batch_ms=50&workers=8&arrivals=10000",
             "jobs",
             $"jobs/{job}",
             "failures?range=24h",
             "failures?range=30d",
             "failures?range=24h&by=worker",
+            "failures?range=30d&show=dismissed",
             "bulk",
+            $"bulk/{bulk}",
             "bulk/preview?action=cancel&state=queued,running,completed",
             "bulk/preview?action=retry-failed&failures=true",
             "workers",
             "models",
             "routes",
             "webhooks",
+            $"webhooks/{endpoint}",
             "tenants",
+            $"tenants/{tenant}",
             "tenants/new",
             "prices",
             "alerts",
+            $"alerts/{alert}",
             "alerts/rules",
             "alerts/rules/error_rate",
             "alerts/silences",
             "alerts/probes",
+            "alerts/probes/hello",
             "reports",
             "reports/kept",
             "reports/windows",
@@ -271,9 +301,9 @@ internal static partial class DashboardBench
         return browser;
     }
 
-    private static async Task<Guid> NewestJobAsync(NpgsqlDataSource storage, CancellationToken stop)
+    private static async Task<Guid> OneAsync(NpgsqlDataSource storage, string sql, CancellationToken stop)
     {
-        await using var command = storage.CreateCommand("SELECT id FROM jobs ORDER BY id DESC LIMIT 1");
+        await using var command = storage.CreateCommand(sql);
         return (Guid)(await command.ExecuteScalarAsync(stop))!;
     }
 
@@ -400,8 +430,57 @@ internal static partial class DashboardBench
                    'job', gen_random_uuid()::text, true
             FROM generate_series(1, 100000) AS n
             """,
+        SlaSql(SlaGrain.Hour, "generate_series(0, 30 * 24) AS n", "1 hour"),
+        SlaSql(SlaGrain.Day, "generate_series(0, 30) AS n", "1 day"),
+        """
+            INSERT INTO device_days (day, pool, price_per_hour_pico, account, detail, ns, pico)
+            SELECT current_date - d, 'pool-' || p, 1000000000000, a, '', 1000000000000, 1
+            FROM generate_series(0, 30) AS d, generate_series(0, 1) AS p, unnest(ARRAY['task', 'padding', 'idle', 'warm_up', 'waste']) AS a
+            """,
+        """
+            INSERT INTO alerts (id, rule, fingerprint, labels, state, severity, summary, evidence, since, seen_at, raised_at, resolved_at)
+            SELECT pg_temp.id_at(now() - interval '1 min' * n, n), 'error_rate', 'f' || n, '{}', CASE WHEN n <= 20 THEN 'firing' ELSE 'resolved' END,
+                   'critical', 'Many fail.', '{}', now() - interval '1 min' * n, now(), now() - interval '1 min' * n, CASE WHEN n > 20 THEN now() END
+            FROM generate_series(1, 10000) AS n
+            """,
+        """
+            INSERT INTO probes (name, model, class, input, expect, tolerance, every_seconds, slow_ms, enabled, due_at)
+            VALUES ('hello', 'm-0', 'express', '"hello"', '{}', 0, 60, 500, false, now())
+            """,
+        """
+            INSERT INTO probe_runs (probe, at, outcome, took_ms, model)
+            SELECT 'hello', now() - interval '1 min' * n, 'right', 20, 'm-0@1' FROM generate_series(1, 40000) AS n
+            """,
+        """
+            INSERT INTO bulk_actions (id, action, query, reason, operator, operator_name, created_at, items, done, finished_at)
+            VALUES (pg_temp.id_at(now(), 0), 'pause', '', 'maintenance', pg_temp.id_at(now(), 0), 'ada', now(), 10000, 10000, now())
+            """,
+        """
+            INSERT INTO bulk_action_items (bulk_action, job, tenant, outcome)
+            SELECT b.id, s.id, s.tenant, 'done' FROM bulk_actions b, (SELECT * FROM seeds ORDER BY n LIMIT 10000) s
+            """,
         "VACUUM ANALYZE",
     ];
+
+    /// <summary>Sums of every step, tenant, class and model; the histograms are empty.</summary>
+    private static string SlaSql(SlaGrain grain, string steps, string step)
+    {
+        var empty = Convert.ToHexStringLower(new LatencyHistogram().ToBytes());
+        var counts = SlaSums.Counts.Select(c =>
+            c is SlaCount.Succeeded ? 1000
+            : c is SlaCount.JobsCompleted ? 10
+            : c is SlaCount.JobsWithin ? 9
+            : 0
+        );
+        return $"""
+            INSERT INTO {SlaTables.Name(grain)} (at, tenant, class, model, {string.Join(", ", SlaTables.Columns)})
+            SELECT date_trunc('{(
+                grain == SlaGrain.Hour ? "hour" : "day"
+            )}', now(), 'UTC') - interval '{step}' * n, t.id, c, 'm-' || m || '@1',
+                   {string.Join(", ", counts)}, {string.Join(", ", SlaSums.Times.Select(_ => $"'\\x{empty}'"))}
+            FROM tenants t, {steps}, unnest(ARRAY['bulk', 'standard', 'express']) AS c, generate_series(0, 4) AS m
+            """;
+    }
 
     [GeneratedRegex("name=\"form_token\" value=\"([^\"]+)\"")]
     private static partial Regex FormToken();

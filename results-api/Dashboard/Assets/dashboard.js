@@ -27,6 +27,7 @@
     value == null ? "–"
     : value >= 1e6 ? `${+(value / 1e6).toFixed(1)}M`
     : value >= 1e4 ? `${+(value / 1e3).toFixed(1)}k`
+    : value < 0.1 ? `${+value.toPrecision(2)}`
     : `${+value.toFixed(value < 10 ? 2 : 0)}`;
 
   function draw(element) {
@@ -47,7 +48,7 @@
       tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
       axes: [{ ...axis(), values: (_, ticks) => ticks.map((t) => t == null ? "" : told.x_unit ? short(t) : new Date(t * 1000).toISOString().slice(...(told.days ? [5, 10] : [11, 16]))) }, { ...axis(), size: 46, values: (_, ticks) => ticks.map(short) }],
       series: [
-        { label: told.x_unit ?? "UTC", value: told.x_unit ? (_, value) => (value == null ? "–" : short(value)) : told.days ? "{YYYY}-{MM}-{DD} {HH}:{mm}" : "{HH}:{mm}" },
+        { label: told.x_unit ?? "UTC", value: told.x_unit ? (_, value) => (value == null ? "–" : short(value)) : told.days ? "{YYYY}-{MM}-{DD}" : "{HH}:{mm}" },
         ...told.series.map((s) => ({
           label: s.name,
           stroke: colour(element, s.colour),

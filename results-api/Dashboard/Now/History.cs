@@ -9,12 +9,12 @@ public sealed record HistoryRange(string Name, string Title, TimeSpan Length, Sl
     public static readonly IReadOnlyList<HistoryRange> All =
     [
         new("24h", "24 hours", TimeSpan.FromHours(24), SlaGrain.Hour),
-        new("7d", "7 days", TimeSpan.FromDays(7), SlaGrain.Hour),
+        new("7d", "7 days", TimeSpan.FromDays(7), SlaGrain.Day),
         new("30d", "30 days", TimeSpan.FromDays(30), SlaGrain.Day),
     ];
 
-    /// <summary>Device time is kept by day.</summary>
-    public bool HasDays => Length >= TimeSpan.FromDays(7);
+    /// <summary>Whether its steps are days, by which device time is kept, too.</summary>
+    public bool HasDays => Step == SlaGrain.Day;
 }
 
 /// <summary>What ended in one step, of one class.</summary>

@@ -49,7 +49,7 @@ internal static class TradeOffPages
         var curve = new BatchCurve(chosen, perTask ?? 32);
         var now = await ThroughputAsync(database, chosen, time.GetUtcNow(), options, http.RequestAborted);
         var asked = new TradeOffQuery(
-            Number("batch_ms", (chosen.BulkBatchTimeMax ?? BatchTimeDefault).TotalMilliseconds, 0.01, 600_000),
+            Number("batch_ms", Math.Round((chosen.BulkBatchTimeMax ?? BatchTimeDefault).TotalMilliseconds, 2), 0.01, 600_000),
             (int)Number("workers", Math.Max(1, chosen.Workers), 1, 100_000),
             (decimal)Number("price", (double)(chosen.PricePerHourPico ?? 0) / Cost.PicoPerUsd, 0, 100_000),
             Number("arrivals", Math.Round(now.Rate, 1), 0, 1e9)
