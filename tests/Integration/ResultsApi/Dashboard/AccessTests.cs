@@ -4,6 +4,7 @@ using Microsoft.Extensions.DependencyInjection;
 using Pipeline.Migrations;
 using Pipeline.ResultsApi.Dashboard;
 using Pipeline.ResultsApi.Dashboard.Accounts;
+using Pipeline.Tests.Support.Servers;
 using Xunit;
 
 namespace Pipeline.Tests.Integration.ResultsApi.Dashboard;
@@ -269,6 +270,28 @@ public sealed class AccessTests(DashboardFixture fixture) : IClassFixture<Dashbo
         Assert.Equal(HttpStatusCode.OK, (await there.GetAsync("/dashboard/jobs")).Status);
         Assert.Equal("/dashboard/sign-in", (await there.PostAsync("/dashboard/sign-out", page)).Location);
         Assert.Equal(HttpStatusCode.Redirect, (await browser.GetAsync("/dashboard/jobs")).Status);
+    }
+
+    [Fact]
+    public async Task Behind_the_gateway_any_instance_answers_and_one_may_go()
+    {
+        var other = await DashboardHost.StartBesideAsync(Host.Database);
+        var stop = TestContext.Current.CancellationToken;
+        await using var gateway = await GatewayServer.StartAsync([Host.Address], [other.Address, Host.Address], stop);
+        using var browser = new DashboardBrowser(gateway.Address);
+        browser.Cookies.Add(gateway.Address, (await Host.SignInAsync(OperatorRole.Viewer)).Cookies.GetCookies(Host.Address));
+
+        // They take turns; a form of one is answered by the other.
+        for (var i = 0; i < 3; i++)
+        {
+            var page = await browser.GetAsync("/dashboard/jobs");
+            Assert.Equal(HttpStatusCode.OK, page.Status);
+            Assert.Equal(HttpStatusCode.Redirect, (await browser.PostAsync("/dashboard/theme", page, ("theme", "dark"))).Status);
+        }
+
+        await other.DisposeAsync();
+        Assert.Equal(HttpStatusCode.OK, (await browser.GetAsync("/dashboard/now")).Status);
+        Assert.Equal(HttpStatusCode.OK, (await browser.GetAsync("/dashboard/jobs")).Status);
     }
 
     [Fact]
