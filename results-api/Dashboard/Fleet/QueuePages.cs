@@ -133,12 +133,12 @@ internal static class QueuePages
         try
         {
             var sent = await broker.RedriveAsync(queue, http.RequestAborted);
-            await audit.CompleteAsync(row, done: true, detail: null, new { sent }, http.RequestAborted);
+            await audit.CompleteAsync(row, done: true, detail: null, new { sent });
             return http.Back(Here, good: true, $"{Show.Count(sent)} messages were sent again.");
         }
         catch (Exception e) when (e is BrokerUnreachableException or OperationInterruptedException or AlreadyClosedException)
         {
-            await audit.CompleteAsync(row, done: false, e.Message, after: null, http.RequestAborted);
+            await audit.CompleteAsync(row, done: false, e.Message, after: null);
             return http.Back(Here, good: false, $"It stopped: {e.Message}");
         }
     }

@@ -66,27 +66,23 @@ internal static class WebhookPages
         }
 
         var (sent, more) = (0, false);
-        if (Guid.TryParse(form["delivery"], out var one))
-        {
-            sent = await deliveries.ReplayAsync(endpoint.Tenant, new WebhookDeliveryId(one), stop) ? 1 : 0;
-        }
-        else
-        {
-            var replayed = await deliveries.ReplayAsync(new WebhookEndpointId(id), [DeliveryStates.Failed], null, null, null, stop);
-            (sent, more) = (replayed.Replayed, replayed.HasMore);
-        }
-
-        sender.Wake();
-        await audit.AddAsync(
+        await audit.KeepAsync(
             http,
-            Guard.OperatorOf(http),
-            new("webhook.replay", "webhook_endpoint", id.ToString())
+            new Deed("webhook.replay", "webhook_endpoint", id.ToString()) { Tenant = endpoint.Tenant, Reason = actor.Reason },
+            async () =>
             {
-                Tenant = endpoint.Tenant,
-                Reason = actor.Reason,
-                After = new { sent },
+                if (Guid.TryParse(form["delivery"], out var one))
+                {
+                    sent = await deliveries.ReplayAsync(endpoint.Tenant, new WebhookDeliveryId(one), stop) ? 1 : 0;
+                    return DeedOutcome.Done(new { sent, delivery = one });
+                }
+
+                var replayed = await deliveries.ReplayAsync(new WebhookEndpointId(id), [DeliveryStates.Failed], null, null, null, stop);
+                (sent, more) = (replayed.Replayed, replayed.HasMore);
+                return DeedOutcome.Done(new { sent });
             }
         );
+        sender.Wake();
         return http.Back(Of(id), good: true, $"{Show.Count(sent)} are sent again.{(more ? " There are more: repeat it." : "")}");
     }
 

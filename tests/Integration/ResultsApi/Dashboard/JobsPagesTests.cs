@@ -246,6 +246,31 @@ public sealed class JobsPagesTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task A_bulk_action_is_stopped_with_a_reason_and_where_it_stood()
+    {
+        var id = Guid.CreateVersion7();
+        await _host.Database.ExecuteAsync(
+            """
+            INSERT INTO bulk_actions (id, action, query, reason, operator, operator_name, created_at, items)
+            SELECT $1, 'pause', 'state=queued', 'too loud', id, name, now(), 1 FROM operators LIMIT 1
+            """,
+            id
+        );
+        var page = await _operator.GetAsync("/dashboard/workers");
+
+        await _operator.PostAsync($"/dashboard/bulk/{id}/stop", page, ("reason", "the wrong ones"));
+        var nothing = await _operator.PostAsync($"/dashboard/bulk/{Guid.Empty}/stop", page, ("reason", "the wrong ones"));
+
+        Assert.Equal(HttpStatusCode.NotFound, nothing.Status);
+        Assert.Equal(
+            "the wrong ones true 1 0",
+            await _host.Database.ScalarAsync<string>(
+                "SELECT concat_ws(' ', reason, done::text, before ->> 'items', after ->> 'left_out') FROM audit WHERE action = 'bulk.stop'"
+            )
+        );
+    }
+
+    [Fact]
     public async Task Class_and_deadline_of_many_jobs_are_changed_and_each_says_what_came_of_it()
     {
         var (small, large) = (await _ingest.SubmitAsync(), await _ingest.SubmitAsync(3_000));

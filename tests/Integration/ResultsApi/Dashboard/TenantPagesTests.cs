@@ -1,7 +1,9 @@
 using System.Net;
 using System.Text.RegularExpressions;
+using Microsoft.Extensions.DependencyInjection;
 using Pipeline.Hosting;
 using Pipeline.Migrations;
+using Pipeline.ResultsApi.Dashboard.Accounts;
 using Pipeline.Tests.Integration.Ingest;
 using Pipeline.Tests.Support.Servers;
 using Xunit;
@@ -49,9 +51,12 @@ public sealed partial class TenantPagesTests : IAsyncLifetime
         await _admin.PostAsync($"{Tenant}/revoke", later, ("key", id.ToString()), ("reason", "lost"));
         Assert.True(await _host.Database.ScalarAsync<bool>("SELECT revoked_at IS NOT NULL FROM api_keys WHERE id = $1", id));
         Assert.Equal(
-            "key.add ticket 7, key.revoke lost",
+            $"key.add ticket 7 true {key[..12]}, key.revoke lost true {key[..12]}",
             await _host.Database.ScalarAsync<string>(
-                "SELECT string_agg(action || ' ' || reason, ', ' ORDER BY id) FROM audit WHERE subject = 'test'"
+                """
+                SELECT string_agg(concat_ws(' ', action, reason, done::text, coalesce(before, after) ->> 'prefix'), ', ' ORDER BY id)
+                FROM audit WHERE subject = 'test'
+                """
             )
         );
     }
@@ -188,6 +193,60 @@ public sealed partial class TenantPagesTests : IAsyncLifetime
             await _host.Database.ScalarAsync<string>("SELECT concat_ws(' ', class, model, per_million_units_pico) FROM prices")
         );
         Assert.Contains("$0.08", (await _admin.GetAsync("/dashboard/prices")).Body, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("tenants", "tenants", "tenant.add")]
+    [InlineData("api_keys", "tenants/{tenant}/keys", "key.add")]
+    [InlineData("operator_links", "operators/invite", "operator.invite")]
+    public async Task What_breaks_off_in_the_middle_is_in_the_audit(string table, string path, string action)
+    {
+        var page = await _admin.GetAsync("/dashboard/tenants/new");
+        await _host.Database.ExecuteAsync(
+            $"""
+            CREATE FUNCTION break_off() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'broken off'; END $$;
+            CREATE TRIGGER break_off BEFORE INSERT ON {table} EXECUTE FUNCTION break_off();
+            """
+        );
+
+        var answer = await _admin.PostAsync(
+            $"/dashboard/{path.Replace("{tenant}", $"{_ingest.Tenant}", StringComparison.Ordinal)}",
+            page,
+            ("name", "north"),
+            ("role", "viewer"),
+            ("reason", "contract 12")
+        );
+
+        Assert.Equal(HttpStatusCode.InternalServerError, answer.Status);
+        Assert.Equal(
+            $"{_admin.Name} contract 12 false begun; how it ended is not known",
+            await _host.Database.ScalarAsync<string>(
+                "SELECT concat_ws(' ', operator_name, reason, done::text, detail) FROM audit WHERE action = $1",
+                action
+            )
+        );
+    }
+
+    [Fact]
+    public async Task An_account_is_not_made_without_its_row_in_the_audit()
+    {
+        var browser = _host.Browser();
+        var link = await _host.Services.GetRequiredService<OperatorLinks>().CreateAsync(OperatorRole.Viewer, null, CancellationToken.None);
+        var page = await browser.GetAsync(link);
+        await _host.Database.ExecuteAsync("ALTER TABLE audit ADD CONSTRAINT none CHECK (subject <> 'grace')");
+
+        var answer = await browser.PostAsync(
+            "/dashboard/welcome",
+            page,
+            ("token", link[(link.IndexOf('=', StringComparison.Ordinal) + 1)..]),
+            ("name", "grace"),
+            ("password", DashboardHost.Password),
+            ("again", DashboardHost.Password)
+        );
+
+        Assert.Equal(HttpStatusCode.InternalServerError, answer.Status);
+        Assert.Equal(0L, await _host.Database.ScalarAsync<long>("SELECT count(*) FROM operators WHERE name = 'grace'"));
+        Assert.Equal(HttpStatusCode.OK, (await browser.GetAsync(link)).Status);
     }
 
     [Fact]
