@@ -58,7 +58,12 @@ internal static class QueuePages
         );
     }
 
-    private static async Task<IResult> HoldAsync(HttpContext http, AuditedIngest ingest, DashboardOptions options)
+    private static async Task<IResult> HoldAsync(
+        HttpContext http,
+        NpgsqlDataSource database,
+        AuditedIngest ingest,
+        DashboardOptions options
+    )
     {
         var (actor, form, refused) = await Actors.ReadAsync(http, options, Here);
         if (actor is null)
@@ -67,17 +72,23 @@ internal static class QueuePages
         }
 
         var body = new { reason = actor.Reason, by = actor.Name };
-        return await AskAsync(http, ingest, actor, "hold.set", HttpMethod.Put, form, body);
+        return await AskAsync(http, database, ingest, actor, "hold.set", HttpMethod.Put, form, body);
     }
 
-    private static async Task<IResult> ReleaseAsync(HttpContext http, AuditedIngest ingest, DashboardOptions options)
+    private static async Task<IResult> ReleaseAsync(
+        HttpContext http,
+        NpgsqlDataSource database,
+        AuditedIngest ingest,
+        DashboardOptions options
+    )
     {
         var (actor, form, refused) = await Actors.ReadAsync(http, options, Here);
-        return actor is null ? refused! : await AskAsync(http, ingest, actor, "hold.remove", HttpMethod.Delete, form, body: null);
+        return actor is null ? refused! : await AskAsync(http, database, ingest, actor, "hold.remove", HttpMethod.Delete, form, body: null);
     }
 
     private static async Task<IResult> AskAsync(
         HttpContext http,
+        NpgsqlDataSource database,
         AuditedIngest ingest,
         Actor actor,
         string action,
@@ -97,13 +108,26 @@ internal static class QueuePages
             return http.Back(Here, good: false, "Name what is meant.");
         }
 
-        var deed = new Deed(action, kind, name) { After = body };
+        var holds = await HoldStore.ReadAsync(database, http.RequestAborted);
+        var (was, _) = holds.FirstOrDefault(h => h.Hold.Kind.Name() == kind && h.Hold.Name == name);
+        var notHeld = new { held = false };
+        var deed = new Deed(action, kind, name)
+        {
+            Before = was is null
+                ? notHeld
+                : new
+                {
+                    reason = was.Reason,
+                    by = was.By,
+                    at = was.At,
+                },
+        };
         var request = new IngestRequest(method, $"v1/holds/{Uri.EscapeDataString(kind)}/{Uri.EscapeDataString(name)}") { Body = body };
         var outcome = await ingest.AskAsync(
             actor,
             deed,
             request,
-            _ => Task.FromResult<(string?, object?)>((null, body ?? new { held = false })),
+            _ => Task.FromResult<(string?, object?)>((null, body ?? notHeld)),
             http.RequestAborted
         );
         return http.Back(
