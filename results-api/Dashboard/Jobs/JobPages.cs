@@ -139,10 +139,8 @@ internal static class JobPages
         return http.Page<JobPage>(
             new
             {
-                Job = job with
-                {
-                    PredictedAt = PredictedEnd.Of(job, forecasts.Fresh, time.GetUtcNow()),
-                },
+                Job = job,
+                Predicted = PredictedEnd.BandOf(job, forecasts.Fresh, time.GetUtcNow()),
                 Position = job.State == JobState.Queued ? await QueuePositions.FindAsync(database, job.Id, job.Class, stop) : null,
                 Tenant = tenant.Name,
                 Events = await details.EventsAsync(id, stop),

@@ -1,4 +1,5 @@
 using System.Net;
+using System.Text.RegularExpressions;
 using Microsoft.Extensions.DependencyInjection;
 using Pipeline.Contracts;
 using Pipeline.Hosting;
@@ -183,6 +184,33 @@ public sealed class JobsPagesTests : IAsyncLifetime
 
         Assert.Equal(first.Location, second.Location);
         Assert.Equal(1L, await _host.Database.ScalarAsync<long>("SELECT count(*) FROM jobs WHERE retry_of = $1", job.Value));
+        Assert.Contains($"href=\"{first.Location}\"", (await _operator.GetAsync($"/dashboard/jobs/{job}")).Body, StringComparison.Ordinal);
+        Assert.Contains($"href=\"/dashboard/jobs/{job}\"", (await _operator.GetAsync(first.Location!)).Body, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_job_shows_when_it_started_its_expected_end_with_a_band_and_each_tasks_models()
+    {
+        _ingest.Forecast(0, 0, 100_000);
+        var job = await _ingest.SubmitAsync(2);
+        var accepted = (await _operator.GetAsync($"/dashboard/jobs/{job}")).Body;
+        Assert.Matches("19 of 20 <time [^>]+>in [^<]+</time> to <time", accepted);
+        Assert.DoesNotContain("<span>started</span>", accepted, StringComparison.Ordinal);
+
+        await _host.Database.ExecuteAsync(
+            """
+            INSERT INTO turns (job, seq, turn, chunk, model, batch, units, cost_pico, finished_at)
+            SELECT $1, 1, n, 0, (ARRAY['tiny@1', 'small@3'])[n], gen_random_uuid(), 1, 1, now() FROM generate_series(1, 2) AS n
+            """,
+            job.Value
+        );
+        await _ingest.EndAllAsync(job, TaskOutcome.Succeeded);
+
+        var ended = (await _operator.GetAsync($"/dashboard/jobs/{job}")).Body;
+        var timeline = ended[ended.IndexOf("<ol class=\"timeline\"", StringComparison.Ordinal)..];
+        Assert.Matches("(?s)<span>queued</span>.+<span>started</span>.+<span>completed</span>", timeline);
+        Assert.Single(Regex.Matches(ended, "turn 3, after tiny@1, small@3"));
+        Assert.Contains("<td>words@1", ended, StringComparison.Ordinal);
     }
 
     [Fact]
