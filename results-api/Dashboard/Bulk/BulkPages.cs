@@ -20,6 +20,7 @@ internal static class BulkPages
         pages.MapGet("/bulk/preview", PreviewAsync);
         pages.MapPost("/bulk", CreateAsync);
         pages.MapGet("/bulk/{id:guid}", ShowAsync);
+        pages.MapGet("/bulk/{id:guid}/export", ExportAsync);
         pages.MapPost("/bulk/{id:guid}/stop", StopAsync);
     }
 
@@ -139,19 +140,30 @@ internal static class BulkPages
             return Unknown(id, http);
         }
 
-        var outcome = http.Request.Query["outcome"].ToString() is { Length: > 0 } word ? word : null;
         Guid? after = Guid.TryParse(http.Request.Query["after"], out var job) ? job : null;
-        var items = await actions.ItemsAsync(id, outcome, after, options.PageItems + 1, http.RequestAborted);
+        var items = await actions.ItemsAsync(id, Outcome(http), after, options.PageItems + 1, http.RequestAborted);
         return http.Page<BulkPage>(
             new
             {
                 Action = found,
-                Outcome = outcome,
+                Outcome = Outcome(http),
                 Items = items.Take(options.PageItems).ToList(),
                 Next = items.Count > options.PageItems ? $"{items[options.PageItems - 1].Job}" : null,
             }
         );
     }
+
+    private static async Task<IResult> ExportAsync(Guid id, HttpContext http, BulkActions actions, DashboardOptions options) =>
+        Export.Answer(
+            http,
+            $"bulk-{id}",
+            await actions.ItemsAsync(id, Outcome(http), after: null, options.ExportRowsMax, http.RequestAborted),
+            ("job", i => i.Job),
+            ("outcome", i => i.Outcome),
+            ("detail", i => i.Detail)
+        );
+
+    private static string? Outcome(HttpContext http) => http.Request.Query["outcome"].ToString() is { Length: > 0 } word ? word : null;
 
     private static IResult Unknown(Guid id, HttpContext http) =>
         http.Error(StatusCodes.Status404NotFound, "There is no such bulk action", $"None has the id {id}.");

@@ -34,6 +34,7 @@ internal static class QueuePages
     public static void MapQueues(this IEndpointRouteBuilder pages)
     {
         pages.MapGet("/workers", ShowAsync);
+        pages.MapGet("/workers/export", ExportAsync);
         pages.MapPost("/workers/hold", HoldAsync);
         pages.MapPost("/workers/release", ReleaseAsync);
         pages.MapPost("/workers/redrive", RedriveAsync);
@@ -42,7 +43,8 @@ internal static class QueuePages
     private static async Task<IResult> ShowAsync(HttpContext http, NpgsqlDataSource database, BrokerQueues broker, DashboardOptions options)
     {
         var stop = http.RequestAborted;
-        var workers = await WorkersAsync(http, database, options, stop);
+        Guid? after = Guid.TryParse(http.Request.Query["after"], out var id) ? id : null;
+        var workers = await WorkersAsync(database, options, after, options.PageItems + 1, stop);
         var shown = workers.Take(options.PageItems).ToList();
         var (queues, away) = await QueuesAsync(broker, stop);
         return http.Page<QueuesPage>(
@@ -57,6 +59,22 @@ internal static class QueuePages
             }
         );
     }
+
+    private static async Task<IResult> ExportAsync(HttpContext http, NpgsqlDataSource database, DashboardOptions options) =>
+        Export.Answer(
+            http,
+            "workers",
+            await WorkersAsync(database, options, after: null, options.ExportRowsMax, http.RequestAborted),
+            ("id", w => w.Id),
+            ("name", w => w.Name),
+            ("pool", w => w.Pool),
+            ("provider", w => w.Provider),
+            ("device", w => w.Device),
+            ("price_per_hour_pico_usd", w => w.PricePerHourPico),
+            ("state", w => w.State),
+            ("started_at", w => w.StartedAt),
+            ("last_seen_at", w => w.LastSeen)
+        );
 
     private static async Task<IResult> HoldAsync(
         HttpContext http,
@@ -211,18 +229,18 @@ internal static class QueuePages
 
     /// <summary>Newest first: those that live, and those that have ended.</summary>
     private static async Task<List<WorkerLife>> WorkersAsync(
-        HttpContext http,
         NpgsqlDataSource database,
         DashboardOptions options,
+        Guid? after,
+        int rows,
         CancellationToken stop
     )
     {
-        Guid? after = Guid.TryParse(http.Request.Query["after"], out var id) ? id : null;
         await using var command = database.CreateCommand(options);
         var filter = new SqlFilter(command).Add("id < {0}", after, NpgsqlDbType.Uuid);
         command.CommandText = $"""
             SELECT id, name, pool, provider, device, price_per_hour_pico, state, started_at, last_seen, jsonb_array_length(begun)
-            FROM workers {filter.Where} ORDER BY id DESC LIMIT {options.PageItems + 1}
+            FROM workers {filter.Where} ORDER BY id DESC LIMIT {rows}
             """;
         return await Rows.ReadAsync(
             command,

@@ -109,7 +109,15 @@ internal sealed class JobDetails(NpgsqlDataSource database, DashboardOptions opt
     /// <param name="status">Only those which ended so.</param>
     /// <param name="customId">Only that one. There is no index on it: the job's results are read through.</param>
     /// <param name="after">Those behind this number.</param>
-    public async Task<List<TaskRow>> TasksAsync(Guid job, string? status, string? customId, int? after, int rows, CancellationToken stop)
+    public async Task<List<TaskRow>> TasksAsync(
+        Guid job,
+        string? status,
+        string? customId,
+        int? after,
+        int rows,
+        CancellationToken stop,
+        bool withInputs = true
+    )
     {
         await using var command = database.CreateCommand(options);
         var filter = new SqlFilter(command)
@@ -147,7 +155,7 @@ internal sealed class JobDetails(NpgsqlDataSource database, DashboardOptions opt
                 ),
             stop
         );
-        var inputs = options.Redact ? [] : await InputsAsync(job, [.. found.Select(f => (f.Task.Seq, f.Chunk))], stop);
+        var inputs = options.Redact || !withInputs ? [] : await InputsAsync(job, [.. found.Select(f => (f.Task.Seq, f.Chunk))], stop);
         var turns = await TurnsAsync(job, [.. found.Select(f => f.Task.Seq)], stop);
         return [.. found.Select(f => f.Task with { Input = inputs.GetValueOrDefault(f.Task.Seq), Before = [.. turns[f.Task.Seq]] })];
     }

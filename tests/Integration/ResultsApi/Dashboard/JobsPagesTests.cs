@@ -421,6 +421,56 @@ public sealed class JobsPagesTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task Every_list_leads_to_its_export_with_the_same_filters()
+    {
+        var job = await _ingest.SubmitAsync(3);
+        await _ingest.EndAllAsync(job, TaskOutcome.Failed, worker: await _ingest.AddWorkerAsync("gpu-1"), count: 2);
+        await _ingest.EndAllAsync(job, TaskOutcome.Succeeded);
+        var bulk = Guid.CreateVersion7();
+        await _host.Database.ExecuteAsync(
+            """
+            WITH made AS (
+              INSERT INTO bulk_actions (id, action, query, reason, operator, operator_name, created_at, items)
+              SELECT $1, 'pause', 'state=queued', 'too loud', id, name, now(), 1 FROM operators LIMIT 1 RETURNING id
+            )
+            INSERT INTO bulk_action_items (bulk_action, job, tenant, outcome) SELECT made.id, j.id, j.tenant, 'left_out' FROM made, jobs j
+            """,
+            bulk
+        );
+        await _host.Database.ExecuteAsync(
+            """
+            INSERT INTO recurring_runs (name, started_at, ended_at, outcome, counts, instance)
+            VALUES ('sla-reports', now(), now(), 'ok', '{"kept": 2}', 'here')
+            """
+        );
+
+        await ExportsAsync(
+            $"jobs/{job}",
+            "?status=failed",
+            "seq,custom_id,status,model,models_before,error,",
+            ",failed,words@1,,model_failed,",
+            2
+        );
+        await ExportsAsync("failures", "?by=worker", "error,model,worker,tasks,jobs,", "model_failed,words@1,gpu-1,2,1,", 1);
+        await ExportsAsync($"bulk/{bulk}", "?outcome=left_out", "job,outcome,detail", $"{job},left_out,", 1);
+        await ExportsAsync("workers", "", "id,name,pool,", ",gpu-1,", 1);
+        await ExportsAsync("recurring/sla-reports", "", "id,started_at,ended_at,duration_ms,outcome,counts,", "\"{\"\"kept\"\":2}\"", 1);
+
+        async Task ExportsAsync(string page, string query, string columns, string row, int rows)
+        {
+            var link = Regex
+                .Match((await _operator.GetAsync($"/dashboard/{page}{query}")).Body, "href=\"([^\"]+)\">CSV</a>")
+                .Groups[1]
+                .Value;
+            Assert.StartsWith($"/dashboard/{page}/export?", link, StringComparison.Ordinal);
+            var lines = (await _operator.GetAsync(WebUtility.HtmlDecode(link))).Body.TrimEnd('\n', '\r').Split("\r\n");
+            Assert.StartsWith(columns, lines[0], StringComparison.Ordinal);
+            Assert.Equal(rows, lines.Length - 1);
+            Assert.Contains(row, lines[1], StringComparison.Ordinal);
+        }
+    }
+
+    [Fact]
     public async Task The_page_Now_says_how_fast_the_error_budget_of_a_class_goes()
     {
         var (soon, late) = (await _ingest.SubmitAsync(1), await _ingest.SubmitAsync(1));
