@@ -1,4 +1,5 @@
 using System.Net;
+using System.Text.Json;
 using System.Text.RegularExpressions;
 using Microsoft.Extensions.DependencyInjection;
 using Pipeline.Hosting;
@@ -285,6 +286,7 @@ public sealed partial class TenantPagesTests : IAsyncLifetime
         );
         var here = $"/dashboard/webhooks/{endpoint}";
         var page = await _admin.GetAsync(here);
+        Assert.Contains("No delivery is in this state", (await _admin.GetAsync($"{here}?state=delivered")).Body, StringComparison.Ordinal);
         var one = await _host.Database.ScalarAsync<Guid>("SELECT id FROM webhook_deliveries LIMIT 1");
         Assert.Contains($"value=\"{one}\"", page.Body, StringComparison.Ordinal);
 
@@ -298,9 +300,70 @@ public sealed partial class TenantPagesTests : IAsyncLifetime
         );
     }
 
+    [Fact]
+    public async Task Deliveries_of_a_webhook_are_listed_by_state_page_by_page_and_exported()
+    {
+        await using var small = await DashboardHost.StartBesideAsync(_ingest.Database, ("PageItems", "2"));
+        var viewer = await small.SignInAsync(OperatorRole.Viewer);
+        var endpoint = Guid.CreateVersion7();
+        await _host.Database.ExecuteAsync(
+            """
+            WITH e AS (
+              INSERT INTO webhook_endpoints (id, tenant, url, description, event_types, state, created_at)
+              VALUES ($1, $2, 'https://127.0.0.1:1/hook', '', '{job.completed}', 'enabled', now()) RETURNING id, tenant
+            )
+            INSERT INTO webhook_deliveries (id, tenant, endpoint, event, type, state, reason, attempts, created_at, finished_at)
+            SELECT ('00000000-0000-0000-0000-00000000000' || n)::uuid, tenant, id, n, 'job.completed',
+                   CASE WHEN n = 4 THEN 'delivered' ELSE 'failed' END, CASE WHEN n < 4 THEN '=gone' END, 1, now(), now() FROM e, generate_series(1, 4) AS n
+            """,
+            endpoint,
+            _ingest.Tenant.Value
+        );
+        var here = $"/dashboard/webhooks/{endpoint}";
+
+        Assert.Equal("32", await ShownAsync(""));
+        Assert.Equal("1", await ShownAsync("?after=00000000-0000-0000-0000-000000000002"));
+        Assert.Equal("4", await ShownAsync("?state=delivered"));
+        Assert.Equal("43", await ShownAsync("?state=any"));
+        Assert.Contains(
+            "after=00000000-0000-0000-0000-000000000003",
+            (await viewer.GetAsync($"{here}?state=any")).Body,
+            StringComparison.Ordinal
+        );
+
+        var lines = (await viewer.GetAsync($"{here}/export?format=csv&state=failed")).Body.TrimEnd().Split("\r\n");
+        Assert.Equal("id,type,job,state,reason,attempts,last_status,created_at", lines[0]);
+        Assert.Equal(3, lines.Length - 1);
+        Assert.StartsWith("00000000-0000-0000-0000-000000000003,job.completed,,failed,'=gone,1,,20", lines[1], StringComparison.Ordinal);
+
+        async Task<string> ShownAsync(string query) =>
+            string.Concat(Delivery().Matches((await viewer.GetAsync(here + query)).Body).Select(match => match.Groups[1].Value));
+    }
+
+    [Fact]
+    public async Task Tenants_are_exported_with_their_usage_and_budget()
+    {
+        await _admin.PostAsync($"{Tenant}/budget", await _admin.GetAsync(Tenant), ("limit_usd", "12.5"), ("reason", "contract"));
+
+        var answer = await _admin.GetAsync("/dashboard/tenants/export?format=json");
+
+        var tenant = JsonElement.Parse(answer.Body).EnumerateArray().Single(t => t.GetProperty("name").GetString() == "test");
+        Assert.Equal(
+            ($"{_ingest.Tenant}", "12500000000000", "0"),
+            (
+                tenant.GetProperty("id").GetString(),
+                tenant.GetProperty("budget_pico_usd").GetString(),
+                tenant.GetProperty("tasks_this_month").GetString()
+            )
+        );
+    }
+
     /// <summary>Deliveries that were put back after their first attempt, whatever came of them since.</summary>
     private Task<long> AgainAsync() =>
         _host.Database.ScalarAsync<long>("SELECT count(*) FROM webhook_deliveries WHERE attempts_before >= 1")!;
+
+    [GeneratedRegex("<td class=\"mono\" title=\"00000000-0000-0000-0000-00000000000([0-9])\"")]
+    private static partial Regex Delivery();
 
     [GeneratedRegex("pk_[A-Za-z0-9_-]{43}")]
     private static partial Regex Key();
