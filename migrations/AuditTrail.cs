@@ -50,16 +50,23 @@ public sealed class AuditTrail(NpgsqlDataSource database, TimeProvider time)
     }
 
     /// <summary>Notes what was done.</summary>
-    public async Task<Guid> AddAsync(Guid? operatorId, string operatorName, string? address, Deed deed, CancellationToken stop)
+    /// <param name="within">The connection whose transaction does it; null for one of its own.</param>
+    public async Task<Guid> AddAsync(
+        Guid? operatorId,
+        string operatorName,
+        string? address,
+        Deed deed,
+        CancellationToken stop,
+        NpgsqlConnection? within = null
+    )
     {
         var now = time.GetUtcNow();
         var id = Guid.CreateVersion7(now);
-        await using var command = database.CreateCommand(
-            """
+        await using var command = within?.CreateCommand() ?? database.CreateCommand();
+        command.CommandText = """
             INSERT INTO audit (id, at, operator, operator_name, action, subject_kind, subject, tenant, reason, done, detail, before, after, address)
             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
-            """
-        );
+            """;
         command.Parameters.Add(new() { Value = id });
         command.Parameters.Add(new() { Value = now });
         command.Parameters.Add(new() { Value = (object?)operatorId ?? DBNull.Value, NpgsqlDbType = NpgsqlDbType.Uuid });

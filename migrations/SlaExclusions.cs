@@ -81,6 +81,13 @@ public static class SlaExclusions
         return await ReadAllAsync(command, stop);
     }
 
+    public static async Task<SlaExclusionRow?> FindAsync(NpgsqlDataSource database, Guid id, CancellationToken stop = default)
+    {
+        await using var command = database.CreateCommand($"SELECT {Columns} FROM sla_exclusions WHERE id = $1");
+        command.Parameters.Add(new() { Value = id });
+        return (await ReadAllAsync(command, stop)).SingleOrDefault();
+    }
+
     /// <param name="from">Its beginning, and <paramref name="to"/> its end: whole minutes.</param>
     public static async Task<SlaExclusionRow> AddAsync(
         NpgsqlDataSource database,

@@ -44,14 +44,19 @@ public static class Tenants
         return new TenantId((Guid)(await command.ExecuteScalarAsync(cancellationToken))!);
     }
 
-    /// <summary>Makes a tenant; null where there is one of that name.</summary>
-    public static async Task<TenantId?> AddAsync(NpgsqlDataSource dataSource, string name, CancellationToken cancellationToken = default)
+    /// <summary>Makes a tenant; false where there is one of that name.</summary>
+    public static async Task<bool> AddAsync(
+        NpgsqlDataSource dataSource,
+        TenantId id,
+        string name,
+        CancellationToken cancellationToken = default
+    )
     {
         await using var command = dataSource.CreateCommand(
-            "INSERT INTO tenants (id, name, created_at) VALUES ($1, $2, now()) ON CONFLICT (name) DO NOTHING RETURNING id"
+            "INSERT INTO tenants (id, name, created_at) VALUES ($1, $2, now()) ON CONFLICT (name) DO NOTHING"
         );
-        command.Parameters.Add(new() { Value = TenantId.New(DateTimeOffset.UtcNow).Value });
+        command.Parameters.Add(new() { Value = id.Value });
         command.Parameters.Add(new() { Value = name });
-        return await command.ExecuteScalarAsync(cancellationToken) is Guid id ? new TenantId(id) : null;
+        return await command.ExecuteNonQueryAsync(cancellationToken) == 1;
     }
 }

@@ -8,6 +8,10 @@ internal static class Actors
     public const int ReasonLengthMax = 500;
     public const string NoIngest = "Dashboard:Ingest is not set, so this dashboard only shows.";
 
+    /// <summary>Why, of a form that leaves it open; null where it says nothing.</summary>
+    public static string? MaybeReason(IFormCollection form) =>
+        form["reason"].ToString().Trim() is { Length: > 0 } reason ? reason[..Math.Min(reason.Length, ReasonLengthMax)] : null;
+
     /// <summary>Reads a form that asks for something through ingest; where it cannot be, the answer that leads back and says why.</summary>
     public static async Task<(Actor? Actor, IFormCollection Form, IResult? Refused)> ReadAsync(
         HttpContext http,

@@ -9,16 +9,31 @@ namespace Pipeline.ResultsApi.Dashboard;
 /// <summary>The audit as the dashboard writes and shows it.</summary>
 internal sealed class AuditLog(NpgsqlDataSource database, AuditTrail trail)
 {
-    public async Task AddAsync(HttpContext http, Operator? who, Deed deed) =>
-        await trail.AddAsync(who?.Id, who?.Name ?? "", http.Connection.RemoteIpAddress?.ToString(), deed, http.RequestAborted);
+    /// <param name="within">The connection whose transaction does it; null where nothing is done that could be undone.</param>
+    public async Task AddAsync(HttpContext http, Operator? who, Deed deed, NpgsqlConnection? within = null) =>
+        await trail.AddAsync(who?.Id, who?.Name ?? "", http.Connection.RemoteIpAddress?.ToString(), deed, http.RequestAborted, within);
+
+    /// <inheritdoc cref="AuditTrail.AddAsync"/>
+    public Task AddAsync(Actor actor, Deed deed, NpgsqlConnection within, CancellationToken stop) =>
+        trail.AddAsync(actor.Id, actor.Name, actor.Address, deed with { Reason = actor.Reason }, stop, within);
+
+    /// <summary>Does what who is signed in asks for: noted before it is done, and completed whatever comes of it.</summary>
+    public async Task<DeedOutcome> KeepAsync(HttpContext http, Deed deed, Func<Task<DeedOutcome>> act)
+    {
+        var who = Guard.OperatorOf(http)!;
+        var row = await BeginAsync(who.Id, who.Name, http.Connection.RemoteIpAddress?.ToString(), deed, http.RequestAborted);
+        var outcome = await act();
+        await CompleteAsync(row, outcome.Refusal is null, outcome.Refusal, outcome.After);
+        return outcome;
+    }
 
     /// <inheritdoc cref="AuditTrail.BeginAsync"/>
     public Task<Guid> BeginAsync(Guid operatorId, string operatorName, string? address, Deed deed, CancellationToken stop) =>
         trail.BeginAsync(operatorId, operatorName, address, deed, stop);
 
-    /// <inheritdoc cref="AuditTrail.CompleteAsync"/>
-    public Task CompleteAsync(Guid row, bool done, string? detail, object? after, CancellationToken stop) =>
-        trail.CompleteAsync(row, done, detail, after, stop);
+    /// <summary>Says of what was begun how it ended; that the browser has gone away meanwhile changes nothing.</summary>
+    public Task CompleteAsync(Guid row, bool done, string? detail, object? after) =>
+        trail.CompleteAsync(row, done, detail, after, CancellationToken.None);
 
     /// <summary>A page of the audit, newest first.</summary>
     /// <param name="subject">Only what was done to this; null for all.</param>

@@ -24,23 +24,18 @@ internal static class AuditPages
         return Export.Answer(
             http,
             "audit",
-            ["at", "operator", "action", "subject_kind", "subject", "reason", "done", "detail", "before", "after", "address"],
-            rows.Select(r =>
-                (string?[])
-                    [
-                        Show.Iso(r.At),
-                        r.Operator,
-                        r.Action,
-                        r.SubjectKind,
-                        r.Subject,
-                        r.Reason,
-                        r.Done ? "true" : "false",
-                        r.Detail,
-                        r.Before,
-                        r.After,
-                        r.Address,
-                    ]
-            )
+            rows,
+            ("at", r => r.At),
+            ("operator", r => r.Operator),
+            ("action", r => r.Action),
+            ("subject_kind", r => r.SubjectKind),
+            ("subject", r => r.Subject),
+            ("reason", r => r.Reason),
+            ("done", r => r.Done),
+            ("detail", r => r.Detail),
+            ("before", r => r.Before),
+            ("after", r => r.After),
+            ("address", r => r.Address)
         );
     }
 

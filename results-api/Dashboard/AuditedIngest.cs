@@ -30,13 +30,13 @@ internal sealed class AuditedIngest(IngestClient ingest, AuditLog audit)
             var (status, body) = await ingest.SendAsync(request, stop);
             var done = (int)status is >= 200 and < 300;
             var (detail, after) = done ? await told(body) : (Text(body, "detail") ?? $"ingest answered {(int)status}", null);
-            await audit.CompleteAsync(row, done, detail, after, stop);
+            await audit.CompleteAsync(row, done, detail, after);
             return new(done, detail);
         }
         catch (HttpRequestException e)
         {
             var detail = $"ingest is not reachable: {e.Message}";
-            await audit.CompleteAsync(row, false, detail, null, stop);
+            await audit.CompleteAsync(row, false, detail, null);
             return new(false, detail, IsAway: true);
         }
     }

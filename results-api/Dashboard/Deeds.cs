@@ -36,10 +36,7 @@ internal static class Deeds
             return http.Back(here, good: false, $"Say why, in at most {JobPages.ReasonLengthMax} characters.");
         }
 
-        var (who, address) = (Guard.OperatorOf(http)!, http.Connection.RemoteIpAddress?.ToString());
-        var row = await audit.BeginAsync(who.Id, who.Name, address, deed with { Reason = reason }, stop);
-        var (refusal, after) = await act(reason, stop);
-        await audit.CompleteAsync(row, refusal is null, refusal, after, stop);
+        var (refusal, _) = await audit.KeepAsync(http, deed with { Reason = reason }, () => act(reason, stop));
         return http.Back(here, refusal is null, refusal ?? told);
     }
 }

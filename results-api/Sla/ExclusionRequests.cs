@@ -81,9 +81,15 @@ internal static class ExclusionRequests
         }
     }
 
-    private static async Task<IResult> WithdrawAsync(string id, HttpContext http, NpgsqlDataSource database, TimeProvider time) =>
-        Guid.TryParse(id, out var value)
-        && await SlaExclusions.WithdrawAsync(database, value, time.GetUtcNow(), http.RequestAborted) is { } row
-            ? TypedResults.Json(ExclusionView.Of(row), ApiJson.Options)
-            : Problems.Result(FailureKind.UnknownRoute, $"There is no exclusion \"{id}\".", "id");
+    private static async Task<IResult> WithdrawAsync(string id, HttpContext http, NpgsqlDataSource database, TimeProvider time)
+    {
+        if (!Guid.TryParse(id, out var value) || await SlaExclusions.FindAsync(database, value, http.RequestAborted) is not { } was)
+        {
+            return Problems.Result(FailureKind.UnknownRoute, $"There is no exclusion \"{id}\".", "id");
+        }
+
+        http.WasBefore(ExclusionView.Of(was));
+        var row = await SlaExclusions.WithdrawAsync(database, value, time.GetUtcNow(), http.RequestAborted);
+        return TypedResults.Json(ExclusionView.Of(row!), ApiJson.Options);
+    }
 }

@@ -110,11 +110,8 @@ public static class Prediction
             : (one.CostPico ?? long.MaxValue, one.Completion).CompareTo((than.CostPico ?? long.MaxValue, than.Completion)) < 0;
     }
 
-    /// <summary>Completion in one pool; null when it has no live worker, or beyond the end of time.</summary>
-    public static Predicted? Of(DateTimeOffset at, PoolForecast pool, LatencyClass latencyClass, long units, long tasks) =>
-        Estimate(at, pool, latencyClass, units, tasks) is { } estimated ? new(estimated.Completion, estimated.Late) : null;
-
-    private static Estimated? Estimate(DateTimeOffset at, PoolForecast pool, LatencyClass latencyClass, long units, long tasks)
+    /// <summary>The same in one pool; null when it has no live worker, or beyond the end of time.</summary>
+    public static Estimated? Estimate(DateTimeOffset at, PoolForecast pool, LatencyClass latencyClass, long units, long tasks)
     {
         if (pool.Workers <= 0)
         {

@@ -8,7 +8,13 @@ namespace Pipeline.ResultsApi.Dashboard.Accounts;
 public sealed record OperatorLink(OperatorRole? Role, Guid? Operator, string? OperatorName);
 
 /// <summary>Links that work once: how accounts begin, the first admin's too. So no password is ever told by one person to another.</summary>
-internal sealed class OperatorLinks(NpgsqlDataSource database, Passwords passwords, DashboardOptions options, TimeProvider time)
+internal sealed class OperatorLinks(
+    NpgsqlDataSource database,
+    Passwords passwords,
+    AuditLog audit,
+    DashboardOptions options,
+    TimeProvider time
+)
 {
     /// <summary>Path and query of a link.</summary>
     public static string PathOf(string token) => $"{DashboardServices.Root}/welcome?token={token}";
@@ -63,8 +69,9 @@ internal sealed class OperatorLinks(NpgsqlDataSource database, Passwords passwor
     /// Uses a link: it is gone, and with it every other for a first admin once there is one. The sessions of who gets a new password end.
     /// </summary>
     /// <returns>The operator; null where the link does not work any more, or the name is taken.</returns>
-    public async Task<Operator?> UseAsync(string token, string name, string password, CancellationToken stop)
+    public async Task<Operator?> UseAsync(HttpContext http, string token, string name, string password)
     {
+        var stop = http.RequestAborted;
         var hash = await passwords.HashAsync(password, stop);
         await using var connection = await database.OpenConnectionAsync(stop);
         await using var transaction = await connection.BeginTransactionAsync(stop);
@@ -91,7 +98,7 @@ internal sealed class OperatorLinks(NpgsqlDataSource database, Passwords passwor
               RETURNING o.id, o.name, o.role
             ),
             signed_out AS (DELETE FROM operator_sessions WHERE operator IN (SELECT id FROM changed))
-            SELECT id, name, role FROM made UNION ALL SELECT id, name, role FROM changed
+            SELECT id, name, role, 'operator.create' FROM made UNION ALL SELECT id, name, role, 'operator.password' FROM changed
             """,
             connection
         );
@@ -100,17 +107,20 @@ internal sealed class OperatorLinks(NpgsqlDataSource database, Passwords passwor
         command.Parameters.Add(new() { Value = Guid.CreateVersion7(time.GetUtcNow()) });
         command.Parameters.Add(new() { Value = Operators.Normal(name) });
         command.Parameters.Add(new() { Value = hash });
-        Operator? made = null;
+        (Operator? made, var action) = (null, "");
         await using (var reader = await command.ExecuteReaderAsync(stop))
         {
             if (await reader.ReadAsync(stop))
             {
                 made = new(reader.GetGuid(0), reader.GetString(1), OperatorRoles.Parse(reader.GetString(2)) ?? OperatorRole.Viewer);
+                action = reader.GetString(3);
             }
         }
 
         if (made is not null)
         {
+            var deed = new Deed(action, "operator", made.Name) { After = new { role = made.Role.Name() } };
+            await audit.AddAsync(http, made, deed, connection);
             await transaction.CommitAsync(stop);
         }
 

@@ -32,13 +32,8 @@ internal static class OperatorPages
             return http.Back(Home, good: false, "Choose a role.");
         }
 
-        var path = await links.CreateAsync(role, null, http.RequestAborted);
-        await audit.AddAsync(
-            http,
-            Guard.OperatorOf(http),
-            new("operator.invite", "operator", "(new)") { Reason = form["reason"], After = new { role = role.Name() } }
-        );
-        return await ListAsync(http, operators, Absolute(http, path));
+        var deed = new Deed("operator.invite", "operator", "(new)") { Reason = Actors.MaybeReason(form) };
+        return await MakeLinkAsync(http, operators, links, audit, deed, role, null);
     }
 
     private static async Task<IResult> LinkAsync(Guid id, HttpContext http, Operators operators, OperatorLinks links, AuditLog audit)
@@ -48,8 +43,31 @@ internal static class OperatorPages
             return http.Back(Home, good: false, "There is no such operator, or they are disabled.");
         }
 
-        var path = await links.CreateAsync(null, id, http.RequestAborted);
-        await audit.AddAsync(http, Guard.OperatorOf(http), new("operator.link", "operator", found.Name));
+        var form = await http.Request.ReadFormAsync(http.RequestAborted);
+        var deed = new Deed("operator.link", "operator", found.Name) { Reason = Actors.MaybeReason(form) };
+        return await MakeLinkAsync(http, operators, links, audit, deed, null, id);
+    }
+
+    private static async Task<IResult> MakeLinkAsync(
+        HttpContext http,
+        Operators operators,
+        OperatorLinks links,
+        AuditLog audit,
+        Deed deed,
+        OperatorRole? role,
+        Guid? id
+    )
+    {
+        var path = "";
+        await audit.KeepAsync(
+            http,
+            deed,
+            async () =>
+            {
+                path = await links.CreateAsync(role, id, http.RequestAborted);
+                return DeedOutcome.Done(role is null ? null : new { role = role.Value.Name() });
+            }
+        );
         return await ListAsync(http, operators, Absolute(http, path));
     }
 
@@ -62,19 +80,19 @@ internal static class OperatorPages
         }
 
         var disabled = form["disabled"] == "true";
-        var changed = await operators.ChangeAsync(id, role, disabled, http.RequestAborted);
-        await audit.AddAsync(
+        var (refusal, _) = await audit.KeepAsync(
             http,
-            Guard.OperatorOf(http),
-            new("operator.change", "operator", old.Name)
+            new Deed("operator.change", "operator", old.Name)
             {
-                Done = changed,
-                Detail = changed ? null : "it would leave no admin",
+                Reason = Actors.MaybeReason(form),
                 Before = new { role = old.Role.Name(), disabled = old.DisabledAt is not null },
-                After = changed ? new { role = role.Name(), disabled } : null,
-            }
+            },
+            async () =>
+                await operators.ChangeAsync(id, role, disabled, http.RequestAborted)
+                    ? DeedOutcome.Done(new { role = role.Name(), disabled })
+                    : DeedOutcome.Refused("it would leave no admin")
         );
-        return http.Back(Home, changed, changed ? $"{old.Name} is changed." : "Not changed: it would leave no admin.");
+        return http.Back(Home, refusal is null, refusal is null ? $"{old.Name} is changed." : $"Not changed: {refusal}.");
     }
 
     private static Uri Absolute(HttpContext http, string path)

@@ -15,7 +15,7 @@ internal enum SignInOutcome
 }
 
 /// <summary>The accounts of operators.</summary>
-internal sealed class Operators(NpgsqlDataSource database, Passwords passwords, DashboardOptions options, TimeProvider time)
+internal sealed class Operators(NpgsqlDataSource database, Passwords passwords, AuditLog audit, DashboardOptions options, TimeProvider time)
 {
     /// <summary>
     /// Checks a password. The account's row is locked meanwhile, so guesses at one account come one after the other and each is counted.
@@ -57,31 +57,41 @@ internal sealed class Operators(NpgsqlDataSource database, Passwords passwords, 
 
     /// <summary>The operator whom the company's sign-on names; one it names for the first time becomes a viewer.</summary>
     /// <returns>Null for a disabled one, or where the name cannot be one.</returns>
-    public async Task<(Operator? Operator, bool IsNew)> EnsureAsync(string name, CancellationToken stop)
+    public async Task<Operator?> EnsureAsync(HttpContext http, string name)
     {
+        var stop = http.RequestAborted;
         if (!IsName(Normal(name)))
         {
-            return (null, false);
+            return null;
         }
 
         if (await FindAsync("name = $1", Normal(name), stop) is { } known)
         {
-            return (known.DisabledAt is null ? new(known.Id, known.Name, known.Role) : null, false);
+            return known.DisabledAt is null ? new(known.Id, known.Name, known.Role) : null;
         }
 
-        await using var command = database.CreateCommand(
+        var now = time.GetUtcNow();
+        var made = new Operator(Guid.CreateVersion7(now), Normal(name), OperatorRole.Viewer);
+        await using var connection = await database.OpenConnectionAsync(stop);
+        await using var transaction = await connection.BeginTransactionAsync(stop);
+        await using var command = new NpgsqlCommand(
             """
             INSERT INTO operators (id, name, role, created_at) VALUES ($1, $2, 'viewer', $3)
             ON CONFLICT (name) DO NOTHING
-            """
+            """,
+            connection
         );
-        var (id, now) = (Guid.CreateVersion7(time.GetUtcNow()), time.GetUtcNow());
-        command.Parameters.Add(new() { Value = id });
-        command.Parameters.Add(new() { Value = Normal(name) });
+        command.Parameters.Add(new() { Value = made.Id });
+        command.Parameters.Add(new() { Value = made.Name });
         command.Parameters.Add(new() { Value = now });
-        return await command.ExecuteNonQueryAsync(stop) == 1
-            ? (new Operator(id, Normal(name), OperatorRole.Viewer), true)
-            : await EnsureAsync(name, stop);
+        if (await command.ExecuteNonQueryAsync(stop) == 1)
+        {
+            var deed = new Deed("operator.create", "operator", made.Name) { After = new { role = made.Role.Name() } };
+            await audit.AddAsync(http, made, deed, connection);
+        }
+
+        await transaction.CommitAsync(stop);
+        return await EnsureAsync(http, name);
     }
 
     public async Task<List<OperatorEntry>> ListAsync(CancellationToken stop)

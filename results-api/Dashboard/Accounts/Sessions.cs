@@ -13,7 +13,6 @@ namespace Pipeline.ResultsApi.Dashboard.Accounts;
 internal sealed partial class Sessions(
     NpgsqlDataSource database,
     Operators operators,
-    AuditLog audit,
     DashboardOptions options,
     TimeProvider time,
     ILogger<Sessions> log
@@ -125,13 +124,7 @@ internal sealed partial class Sessions(
             return null;
         }
 
-        var (found, isNew) = await operators.EnsureAsync(named, http.RequestAborted);
-        if (isNew)
-        {
-            await audit.AddAsync(http, found, new("operator.create", "operator", found!.Name) { After = new { role = "viewer" } });
-        }
-
-        return found;
+        return await operators.EnsureAsync(http, named);
     }
 
     private async Task ExecuteAsync(string sql, byte[] token, DateTimeOffset? now, CancellationToken stop)

@@ -52,8 +52,8 @@ internal static class SignIn
         var known = who?.Name ?? Operators.Normal(name);
         if (outcome == SignInOutcome.Ok)
         {
-            await sessions.BeginAsync(http, who!);
             await audit.AddAsync(http, who, new("operator.sign_in", "operator", known));
+            await sessions.BeginAsync(http, who!);
             return TypedResults.LocalRedirect(to);
         }
 
@@ -88,9 +88,9 @@ internal static class SignIn
 
     private static async Task<IResult> SignOutAsync(HttpContext http, Sessions sessions, AuditLog audit)
     {
-        await sessions.EndAsync(http);
         var who = Guard.OperatorOf(http);
         await audit.AddAsync(http, who, new("operator.sign_out", "operator", who!.Name));
+        await sessions.EndAsync(http);
         return TypedResults.LocalRedirect($"{DashboardServices.Root}/sign-in");
     }
 
@@ -106,7 +106,6 @@ internal static class SignIn
         HttpContext http,
         OperatorLinks links,
         Sessions sessions,
-        AuditLog audit,
         DashboardOptions options
     )
     {
@@ -130,20 +129,12 @@ internal static class SignIn
             return Welcome(http, link, token, mistake, StatusCodes.Status400BadRequest);
         }
 
-        if (await links.UseAsync(token, name, password, http.RequestAborted) is not { } who)
+        if (await links.UseAsync(http, token, name, password) is not { } who)
         {
             return Welcome(http, link, token, $"The name \"{name}\" is taken.", StatusCodes.Status409Conflict);
         }
 
         await sessions.BeginAsync(http, who);
-        await audit.AddAsync(
-            http,
-            who,
-            new(link.Role is null ? "operator.password" : "operator.create", "operator", who.Name)
-            {
-                After = new { role = who.Role.Name() },
-            }
-        );
         return http.Back(Home, good: true, $"Welcome, {who.Name}.");
     }
 

@@ -64,44 +64,22 @@ internal static class AlertPages
         return Export.Answer(
             http,
             "alerts",
-            [
-                "id",
-                "rule",
-                "severity",
-                "state",
-                "labels",
-                "summary",
-                "since",
-                "raised_at",
-                "last_seen_at",
-                "acknowledged_at",
-                "escalated_at",
-                "resolved_at",
-                "note",
-                "evidence",
-            ],
-            found.Select(a =>
-                (string?[])
-                    [
-                        a.Id.ToString(),
-                        a.Rule,
-                        a.Severity.Word(),
-                        a.State,
-                        JsonSerializer.Serialize(a.Labels, ApiJson.Options),
-                        a.Summary,
-                        Show.Iso(a.Since),
-                        Moment(a.RaisedAt),
-                        Show.Iso(a.LastSeenAt),
-                        Moment(a.AcknowledgedAt),
-                        Moment(a.EscalatedAt),
-                        Moment(a.ResolvedAt),
-                        a.Note,
-                        a.Evidence.ToJsonString(),
-                    ]
-            )
+            found,
+            ("id", a => a.Id),
+            ("rule", a => a.Rule),
+            ("severity", a => a.Severity.Word()),
+            ("state", a => a.State),
+            ("labels", a => JsonSerializer.Serialize(a.Labels, ApiJson.Options)),
+            ("summary", a => a.Summary),
+            ("since", a => a.Since),
+            ("raised_at", a => a.RaisedAt),
+            ("last_seen_at", a => a.LastSeenAt),
+            ("acknowledged_at", a => a.AcknowledgedAt),
+            ("escalated_at", a => a.EscalatedAt),
+            ("resolved_at", a => a.ResolvedAt),
+            ("note", a => a.Note),
+            ("evidence", a => a.Evidence.ToJsonString())
         );
-
-        static string? Moment(DateTimeOffset? at) => at is { } moment ? Show.Iso(moment) : null;
     }
 
     private static async Task<IResult> ShowAsync(Guid id, HttpContext http, AlertStore store, AuditLog audit)

@@ -85,7 +85,7 @@ internal static class ProbePages
             return http.Back(Home, good: false, body.Refusal()!.Value!.Detail);
         }
 
-        var before = await store.ListAsync(name, http.RequestAborted) is [var old] ? Brief(old, options) : null;
+        var before = await BriefAsync(name, store, options, http.RequestAborted);
         return await http.DoAsync(
             audit,
             new Deed("probe.set", "probe", name) { Before = before },
@@ -100,10 +100,16 @@ internal static class ProbePages
         string? Text(string field) => form[field].ToString().Trim() is { Length: > 0 } text ? text : null;
     }
 
-    private static Task<IResult> DeleteAsync(string name, HttpContext http, ProbeStore store, AuditLog audit) =>
-        http.DoAsync(
+    private static async Task<IResult> DeleteAsync(
+        string name,
+        HttpContext http,
+        ProbeStore store,
+        AuditLog audit,
+        DashboardOptions options
+    ) =>
+        await http.DoAsync(
             audit,
-            new Deed("probe.delete", "probe", name),
+            new Deed("probe.delete", "probe", name) { Before = await BriefAsync(name, store, options, http.RequestAborted) },
             Home,
             $"The probe \"{name}\" is gone, with its runs.",
             async (_, stop) => await store.DeleteAsync(name, stop) ? DeedOutcome.Done() : DeedOutcome.Refused("There is no such probe.")
@@ -121,6 +127,9 @@ internal static class ProbePages
             return JsonSerializer.SerializeToElement(text);
         }
     }
+
+    private static async Task<object?> BriefAsync(string name, ProbeStore store, DashboardOptions options, CancellationToken stop) =>
+        await store.ListAsync(name, stop) is [var probe] ? Brief(probe, options) : null;
 
     private static object Brief(ProbeView probe, DashboardOptions options) =>
         new

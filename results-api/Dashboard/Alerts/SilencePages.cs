@@ -69,13 +69,16 @@ internal static class SilencePages
         string? Text(string name) => form[name].ToString().Trim() is { Length: > 0 } text ? text : null;
     }
 
-    private static Task<IResult> EndAsync(Guid id, HttpContext http, AlertStore store, AuditLog audit) =>
-        http.DoAsync(
+    private static async Task<IResult> EndAsync(Guid id, HttpContext http, AlertStore store, AuditLog audit)
+    {
+        var lasting = await store.SilencesAsync(past: false, AlertRequests.SilencesMax, http.RequestAborted);
+        return await http.DoAsync(
             audit,
-            new Deed("silence.end", "silence", id.ToString()),
+            new Deed("silence.end", "silence", id.ToString()) { Before = lasting.Find(silence => silence.Id == id) },
             Home,
             "The silence is over.",
             async (_, stop) =>
                 await store.EndSilenceAsync(id, stop) ? DeedOutcome.Done() : DeedOutcome.Refused("There is no such silence, or it is over.")
         );
+    }
 }

@@ -3,6 +3,7 @@ using Npgsql;
 using NpgsqlTypes;
 using Pipeline.Contracts;
 using Pipeline.Hosting;
+using Pipeline.Migrations;
 using Pipeline.ResultsApi.Dashboard.Jobs;
 using Pipeline.ResultsApi.Jobs;
 
@@ -36,7 +37,7 @@ public sealed record BulkItem(Guid Job, string Outcome, string? Detail);
 public sealed record BulkPreview(long Jobs, long Tasks);
 
 /// <summary>Stores bulk actions with the jobs they act on, and reads them.</summary>
-internal sealed class BulkActions(NpgsqlDataSource database, DashboardOptions options, TimeProvider time)
+internal sealed class BulkActions(NpgsqlDataSource database, AuditLog audit, DashboardOptions options, TimeProvider time)
 {
     /// <summary>What ingest would take: of the jobs that fit the filters, those in a state for it.</summary>
     private static string Eligible(string action) =>
@@ -128,13 +129,20 @@ internal sealed class BulkActions(NpgsqlDataSource database, DashboardOptions op
                 NpgsqlDbType = NpgsqlDbType.Jsonb,
             }
         );
-        var items = await command.ExecuteNonQueryAsync(stop);
+        if (await command.ExecuteNonQueryAsync(stop) == 0)
+        {
+            return null;
+        }
+
+        var deed = new Deed($"bulk.{action.Replace('-', '_')}", "bulk_action", id.ToString()) { After = new { query, change } };
+        await audit.AddAsync(actor, deed, connection, stop);
         await transaction.CommitAsync(stop);
-        return items > 0 ? id : null;
+        return id;
     }
 
     /// <summary>Leaves out what is not begun.</summary>
-    public async Task StopAsync(Guid id, CancellationToken stop)
+    /// <returns>How many jobs that are.</returns>
+    public async Task<int> StopAsync(Guid id, CancellationToken stop)
     {
         await using var command = database.CreateCommand(
             """
@@ -147,7 +155,7 @@ internal sealed class BulkActions(NpgsqlDataSource database, DashboardOptions op
             """
         );
         command.Parameters.Add(new() { Value = id });
-        await command.ExecuteNonQueryAsync(stop);
+        return await command.ExecuteNonQueryAsync(stop);
     }
 
     public async Task<BulkAction?> FindAsync(Guid id, CancellationToken stop)

@@ -1,4 +1,5 @@
 using Npgsql;
+using Pipeline.Migrations;
 using Pipeline.ResultsApi.Dashboard.Jobs;
 using Pipeline.ResultsApi.Dashboard.Layout;
 
@@ -19,6 +20,7 @@ internal static class BulkPages
         pages.MapGet("/bulk/preview", PreviewAsync);
         pages.MapPost("/bulk", CreateAsync);
         pages.MapGet("/bulk/{id:guid}", ShowAsync);
+        pages.MapGet("/bulk/{id:guid}/export", ExportAsync);
         pages.MapPost("/bulk/{id:guid}/stop", StopAsync);
     }
 
@@ -93,7 +95,6 @@ internal static class BulkPages
         NpgsqlDataSource database,
         BulkActions actions,
         BulkRunner runner,
-        AuditLog audit,
         DashboardOptions options
     )
     {
@@ -128,11 +129,6 @@ internal static class BulkPages
             return http.Back($"{DashboardServices.Root}/jobs?{query}", good: false, "No job fits any more.");
         }
 
-        await audit.AddAsync(
-            http,
-            who,
-            new($"bulk.{action.Replace('-', '_')}", "bulk_action", id.ToString()) { Reason = reason, After = new { query, change } }
-        );
         runner.Wake();
         return TypedResults.LocalRedirect($"{Home}/{id}");
     }
@@ -141,27 +137,59 @@ internal static class BulkPages
     {
         if (await actions.FindAsync(id, http.RequestAborted) is not { } found)
         {
-            return http.Error(StatusCodes.Status404NotFound, "There is no such bulk action", $"None has the id {id}.");
+            return Unknown(id, http);
         }
 
-        var outcome = http.Request.Query["outcome"].ToString() is { Length: > 0 } word ? word : null;
         Guid? after = Guid.TryParse(http.Request.Query["after"], out var job) ? job : null;
-        var items = await actions.ItemsAsync(id, outcome, after, options.PageItems + 1, http.RequestAborted);
+        var items = await actions.ItemsAsync(id, Outcome(http), after, options.PageItems + 1, http.RequestAborted);
         return http.Page<BulkPage>(
             new
             {
                 Action = found,
-                Outcome = outcome,
+                Outcome = Outcome(http),
                 Items = items.Take(options.PageItems).ToList(),
                 Next = items.Count > options.PageItems ? $"{items[options.PageItems - 1].Job}" : null,
             }
         );
     }
 
+    private static async Task<IResult> ExportAsync(Guid id, HttpContext http, BulkActions actions, DashboardOptions options) =>
+        Export.Answer(
+            http,
+            $"bulk-{id}",
+            await actions.ItemsAsync(id, Outcome(http), after: null, options.ExportRowsMax, http.RequestAborted),
+            ("job", i => i.Job),
+            ("outcome", i => i.Outcome),
+            ("detail", i => i.Detail)
+        );
+
+    private static string? Outcome(HttpContext http) => http.Request.Query["outcome"].ToString() is { Length: > 0 } word ? word : null;
+
+    private static IResult Unknown(Guid id, HttpContext http) =>
+        http.Error(StatusCodes.Status404NotFound, "There is no such bulk action", $"None has the id {id}.");
+
     private static async Task<IResult> StopAsync(Guid id, HttpContext http, BulkActions actions, BulkRunner runner, AuditLog audit)
     {
-        await actions.StopAsync(id, http.RequestAborted);
-        await audit.AddAsync(http, Guard.OperatorOf(http), new("bulk.stop", "bulk_action", id.ToString()));
+        if (await actions.FindAsync(id, http.RequestAborted) is not { } was)
+        {
+            return Unknown(id, http);
+        }
+
+        var form = await http.Request.ReadFormAsync(http.RequestAborted);
+        await audit.KeepAsync(
+            http,
+            new Deed("bulk.stop", "bulk_action", id.ToString())
+            {
+                Reason = Actors.MaybeReason(form),
+                Before = new
+                {
+                    items = was.Items,
+                    done = was.Done,
+                    refused = was.Refused,
+                },
+            },
+            async () => DeedOutcome.Done(new { left_out = await actions.StopAsync(id, http.RequestAborted) })
+        );
         runner.Wake();
         return http.Back($"{Home}/{id}", good: true, "What was not begun is left out.");
     }

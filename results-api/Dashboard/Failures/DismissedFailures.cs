@@ -31,8 +31,7 @@ internal sealed class DismissedFailures(NpgsqlDataSource database, AuditLog audi
                 error = d.Error,
                 model = d.Model,
                 tasks = d.Tasks,
-            }),
-            stop
+            })
         );
         return new(tasks > 0, detail);
     }

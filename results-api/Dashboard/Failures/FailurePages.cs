@@ -52,14 +52,15 @@ internal static class FailurePages
         ["30d"] = ("Last 30 days", TimeSpan.FromDays(30)),
     };
 
-    public static void MapFailures(this IEndpointRouteBuilder pages) => pages.MapGet("/failures", ShowAsync);
+    public static void MapFailures(this IEndpointRouteBuilder pages)
+    {
+        pages.MapGet("/failures", ShowAsync);
+        pages.MapGet("/failures/export", ExportAsync);
+    }
 
     private static async Task<IResult> ShowAsync(HttpContext http, NpgsqlDataSource database, DashboardOptions options, TimeProvider time)
     {
-        var query = http.Request.Query;
-        var range = query["range"].ToString() is { } asked && Ranges.ContainsKey(asked) ? asked : "24h";
-        var view = new FailureView(range, query["by"] == "worker", query["show"] == "dismissed");
-        var since = time.GetUtcNow() - Ranges[range].Time;
+        var (view, since) = Asked(http.Request.Query, time);
         var (groups, looked) = await ReadAsync(database, since, view, options, http.RequestAborted);
         return http.Page<FailuresPage>(
             new
@@ -70,6 +71,32 @@ internal static class FailurePages
                 Looked = looked,
             }
         );
+    }
+
+    private static async Task<IResult> ExportAsync(HttpContext http, NpgsqlDataSource database, DashboardOptions options, TimeProvider time)
+    {
+        var (view, since) = Asked(http.Request.Query, time);
+        var (groups, _) = await ReadAsync(database, since, view, options, http.RequestAborted);
+        return Export.Answer(
+            http,
+            "failures",
+            groups,
+            ("error", g => g.Error),
+            ("model", g => g.Model),
+            ("worker", g => g.Worker),
+            ("tasks", g => g.Tasks),
+            ("jobs", g => g.Jobs),
+            ("newest_job_at", g => g.LastJobAt),
+            ("sample_job", g => g.Samples.FirstOrDefault()?.Job),
+            ("sample_custom_id", g => g.Samples.FirstOrDefault()?.CustomId),
+            ("sample_message", g => g.Samples.FirstOrDefault()?.Message)
+        );
+    }
+
+    private static (FailureView View, DateTimeOffset Since) Asked(IQueryCollection query, TimeProvider time)
+    {
+        var range = query["range"].ToString() is { } asked && Ranges.ContainsKey(asked) ? asked : "24h";
+        return (new(range, query["by"] == "worker", query["show"] == "dismissed"), time.GetUtcNow() - Ranges[range].Time);
     }
 
     /// <summary>The groups, and how many failures were looked at for them.</summary>

@@ -34,6 +34,7 @@ internal static class QueuePages
     public static void MapQueues(this IEndpointRouteBuilder pages)
     {
         pages.MapGet("/workers", ShowAsync);
+        pages.MapGet("/workers/export", ExportAsync);
         pages.MapPost("/workers/hold", HoldAsync);
         pages.MapPost("/workers/release", ReleaseAsync);
         pages.MapPost("/workers/redrive", RedriveAsync);
@@ -42,7 +43,8 @@ internal static class QueuePages
     private static async Task<IResult> ShowAsync(HttpContext http, NpgsqlDataSource database, BrokerQueues broker, DashboardOptions options)
     {
         var stop = http.RequestAborted;
-        var workers = await WorkersAsync(http, database, options, stop);
+        Guid? after = Guid.TryParse(http.Request.Query["after"], out var id) ? id : null;
+        var workers = await WorkersAsync(database, options, after, options.PageItems + 1, stop);
         var shown = workers.Take(options.PageItems).ToList();
         var (queues, away) = await QueuesAsync(broker, stop);
         return http.Page<QueuesPage>(
@@ -58,7 +60,28 @@ internal static class QueuePages
         );
     }
 
-    private static async Task<IResult> HoldAsync(HttpContext http, AuditedIngest ingest, DashboardOptions options)
+    private static async Task<IResult> ExportAsync(HttpContext http, NpgsqlDataSource database, DashboardOptions options) =>
+        Export.Answer(
+            http,
+            "workers",
+            await WorkersAsync(database, options, after: null, options.ExportRowsMax, http.RequestAborted),
+            ("id", w => w.Id),
+            ("name", w => w.Name),
+            ("pool", w => w.Pool),
+            ("provider", w => w.Provider),
+            ("device", w => w.Device),
+            ("price_per_hour_pico_usd", w => w.PricePerHourPico),
+            ("state", w => w.State),
+            ("started_at", w => w.StartedAt),
+            ("last_seen_at", w => w.LastSeen)
+        );
+
+    private static async Task<IResult> HoldAsync(
+        HttpContext http,
+        NpgsqlDataSource database,
+        AuditedIngest ingest,
+        DashboardOptions options
+    )
     {
         var (actor, form, refused) = await Actors.ReadAsync(http, options, Here);
         if (actor is null)
@@ -67,17 +90,23 @@ internal static class QueuePages
         }
 
         var body = new { reason = actor.Reason, by = actor.Name };
-        return await AskAsync(http, ingest, actor, "hold.set", HttpMethod.Put, form, body);
+        return await AskAsync(http, database, ingest, actor, "hold.set", HttpMethod.Put, form, body);
     }
 
-    private static async Task<IResult> ReleaseAsync(HttpContext http, AuditedIngest ingest, DashboardOptions options)
+    private static async Task<IResult> ReleaseAsync(
+        HttpContext http,
+        NpgsqlDataSource database,
+        AuditedIngest ingest,
+        DashboardOptions options
+    )
     {
         var (actor, form, refused) = await Actors.ReadAsync(http, options, Here);
-        return actor is null ? refused! : await AskAsync(http, ingest, actor, "hold.remove", HttpMethod.Delete, form, body: null);
+        return actor is null ? refused! : await AskAsync(http, database, ingest, actor, "hold.remove", HttpMethod.Delete, form, body: null);
     }
 
     private static async Task<IResult> AskAsync(
         HttpContext http,
+        NpgsqlDataSource database,
         AuditedIngest ingest,
         Actor actor,
         string action,
@@ -97,13 +126,26 @@ internal static class QueuePages
             return http.Back(Here, good: false, "Name what is meant.");
         }
 
-        var deed = new Deed(action, kind, name) { After = body };
+        var holds = await HoldStore.ReadAsync(database, http.RequestAborted);
+        var (was, _) = holds.FirstOrDefault(h => h.Hold.Kind.Name() == kind && h.Hold.Name == name);
+        var notHeld = new { held = false };
+        var deed = new Deed(action, kind, name)
+        {
+            Before = was is null
+                ? notHeld
+                : new
+                {
+                    reason = was.Reason,
+                    by = was.By,
+                    at = was.At,
+                },
+        };
         var request = new IngestRequest(method, $"v1/holds/{Uri.EscapeDataString(kind)}/{Uri.EscapeDataString(name)}") { Body = body };
         var outcome = await ingest.AskAsync(
             actor,
             deed,
             request,
-            _ => Task.FromResult<(string?, object?)>((null, body ?? new { held = false })),
+            _ => Task.FromResult<(string?, object?)>((null, body ?? notHeld)),
             http.RequestAborted
         );
         return http.Back(
@@ -133,12 +175,12 @@ internal static class QueuePages
         try
         {
             var sent = await broker.RedriveAsync(queue, http.RequestAborted);
-            await audit.CompleteAsync(row, done: true, detail: null, new { sent }, http.RequestAborted);
+            await audit.CompleteAsync(row, done: true, detail: null, new { sent });
             return http.Back(Here, good: true, $"{Show.Count(sent)} messages were sent again.");
         }
         catch (Exception e) when (e is BrokerUnreachableException or OperationInterruptedException or AlreadyClosedException)
         {
-            await audit.CompleteAsync(row, done: false, e.Message, after: null, http.RequestAborted);
+            await audit.CompleteAsync(row, done: false, e.Message, after: null);
             return http.Back(Here, good: false, $"It stopped: {e.Message}");
         }
     }
@@ -187,18 +229,18 @@ internal static class QueuePages
 
     /// <summary>Newest first: those that live, and those that have ended.</summary>
     private static async Task<List<WorkerLife>> WorkersAsync(
-        HttpContext http,
         NpgsqlDataSource database,
         DashboardOptions options,
+        Guid? after,
+        int rows,
         CancellationToken stop
     )
     {
-        Guid? after = Guid.TryParse(http.Request.Query["after"], out var id) ? id : null;
         await using var command = database.CreateCommand(options);
         var filter = new SqlFilter(command).Add("id < {0}", after, NpgsqlDbType.Uuid);
         command.CommandText = $"""
             SELECT id, name, pool, provider, device, price_per_hour_pico, state, started_at, last_seen, jsonb_array_length(begun)
-            FROM workers {filter.Where} ORDER BY id DESC LIMIT {options.PageItems + 1}
+            FROM workers {filter.Where} ORDER BY id DESC LIMIT {rows}
             """;
         return await Rows.ReadAsync(
             command,

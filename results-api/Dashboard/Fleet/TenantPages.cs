@@ -24,6 +24,7 @@ internal static class TenantPages
 {
     public const int NameLengthMax = 100;
     private const int KeyNameLengthMax = 100;
+    private const string NoSuchKey = "There is no such key, or it was revoked before.";
 
     public static string Of(Guid tenant) => $"{DashboardServices.Root}/tenants/{tenant}";
 
@@ -62,7 +63,13 @@ internal static class TenantPages
         );
     }
 
-    private static async Task<IResult> AddAsync(HttpContext http, NpgsqlDataSource database, AuditLog audit, DashboardOptions options)
+    private static async Task<IResult> AddAsync(
+        HttpContext http,
+        NpgsqlDataSource database,
+        AuditLog audit,
+        DashboardOptions options,
+        TimeProvider time
+    )
     {
         const string home = $"{DashboardServices.Root}/tenants/new";
         var (actor, form, refused) = await Actors.ReadAsync(http, options, home);
@@ -77,25 +84,19 @@ internal static class TenantPages
             return http.Back(home, good: false, $"A tenant needs a name of 1 to {NameLengthMax} characters.");
         }
 
-        if (await Tenants.AddAsync(database, name, stop) is not { } id)
-        {
-            return http.Back(home, good: false, $"There is a tenant called \"{name}\" already.");
-        }
-
-        await audit.AddAsync(
+        var id = TenantId.New(time.GetUtcNow());
+        var (refusal, _) = await audit.KeepAsync(
             http,
-            Guard.OperatorOf(http),
-            new("tenant.add", "tenant", name)
-            {
-                Tenant = id,
-                Reason = actor.Reason,
-                After = new { name },
-            }
+            new Deed("tenant.add", "tenant", name) { Tenant = id, Reason = actor.Reason },
+            async () =>
+                await Tenants.AddAsync(database, id, name, stop)
+                    ? DeedOutcome.Done(new { name })
+                    : DeedOutcome.Refused($"There is a tenant called \"{name}\" already.")
         );
         return http.Back(
-            Of(id.Value),
-            good: true,
-            "The tenant is there. With a key it can send work; without a budget it may be charged without a limit."
+            refusal is null ? Of(id.Value) : home,
+            refusal is null,
+            refusal ?? "The tenant is there. With a key it can send work; without a budget it may be charged without a limit."
         );
     }
 
@@ -125,15 +126,14 @@ internal static class TenantPages
             return http.Back(Of(id), good: false, $"A key needs a name of 1 to {KeyNameLengthMax} characters.");
         }
 
-        var key = await ApiKeyIssuer.IssueAsync(database, new TenantId(id), name, cancellationToken: http.RequestAborted);
-        await audit.AddAsync(
+        var key = "";
+        await audit.KeepAsync(
             http,
-            Guard.OperatorOf(http),
-            new("key.add", "tenant", tenant.Name)
+            new Deed("key.add", "tenant", tenant.Name) { Tenant = new TenantId(id), Reason = actor.Reason },
+            async () =>
             {
-                Tenant = new TenantId(id),
-                Reason = actor.Reason,
-                After = new { name },
+                key = await ApiKeyIssuer.IssueAsync(database, new TenantId(id), name, cancellationToken: http.RequestAborted);
+                return DeedOutcome.Done(new { name, prefix = key[..ApiKeyIssuer.PrefixLength] });
             }
         );
         return await ShowAsync(id, http, database, time, key);
@@ -159,27 +159,28 @@ internal static class TenantPages
             return Unknown(http);
         }
 
-        await using var command = database.CreateCommand(
-            "UPDATE api_keys SET revoked_at = now() WHERE id = $1 AND tenant = $2 AND revoked_at IS NULL RETURNING name"
-        );
-        command.Parameters.Add(new() { Value = Guid.TryParse(form["key"], out var key) ? key : Guid.Empty });
-        command.Parameters.Add(new() { Value = id });
-        if (await command.ExecuteScalarAsync(http.RequestAborted) is not string name)
+        if (FindValid(await ListKeys.ReadAsync(database, new TenantId(id), http.RequestAborted), form["key"]) is not { } key)
         {
-            return http.Back(Of(id), good: false, "There is no such key, or it was revoked before.");
+            return http.Back(Of(id), good: false, NoSuchKey);
         }
 
-        await audit.AddAsync(
+        await using var command = database.CreateCommand("UPDATE api_keys SET revoked_at = now() WHERE id = $1 AND revoked_at IS NULL");
+        command.Parameters.Add(new() { Value = key.Id });
+        var (refusal, _) = await audit.KeepAsync(
             http,
-            Guard.OperatorOf(http),
-            new("key.revoke", "tenant", tenant.Name)
+            new Deed("key.revoke", "tenant", tenant.Name)
             {
                 Tenant = new TenantId(id),
                 Reason = actor.Reason,
-                Before = new { name },
-            }
+                Before = new { name = key.Name, prefix = key.Prefix },
+            },
+            async () => await command.ExecuteNonQueryAsync(http.RequestAborted) == 1 ? DeedOutcome.Done() : DeedOutcome.Refused(NoSuchKey)
         );
-        return http.Back(Of(id), good: true, $"The key \"{name}\" is revoked; who has used it just now may go on for half a minute.");
+        return http.Back(
+            Of(id),
+            refusal is null,
+            refusal ?? $"The key \"{key.Name}\" is revoked; who has used it just now may go on for half a minute."
+        );
     }
 
     private static async Task<IResult> SetLimitsAsync(
@@ -204,7 +205,7 @@ internal static class TenantPages
 
         if (FindValid(await ListKeys.ReadAsync(database, new TenantId(id), http.RequestAborted), form["key"]) is not { } key)
         {
-            return http.Back(Of(id), good: false, "There is no such key, or it was revoked before.");
+            return http.Back(Of(id), good: false, NoSuchKey);
         }
 
         var deed = new Deed("key.limit", "tenant", tenant.Name)

@@ -1,4 +1,5 @@
 using Npgsql;
+using NpgsqlTypes;
 using Pipeline.Contracts;
 using Pipeline.Migrations;
 using Pipeline.ResultsApi.Dashboard.Jobs;
@@ -10,32 +11,79 @@ namespace Pipeline.ResultsApi.Dashboard.Fleet;
 /// <summary>An address that is told of events.</summary>
 public sealed record EndpointFacts(Guid Id, TenantId Tenant, string TenantName, string Url, string State, string? Reason);
 
-/// <summary>A delivery to it that failed.</summary>
-public sealed record FailedDelivery(
+/// <summary>A delivery to it.</summary>
+public sealed record EndpointDelivery(
     Guid Id,
     Guid? Job,
     string Type,
+    string State,
     string? Reason,
     int Attempts,
     int? LastStatus,
     DateTimeOffset CreatedAt
 );
 
-/// <summary>An endpoint's page: what failed, to be sent again one by one or all of it.</summary>
+/// <summary>An endpoint's page: its deliveries by state, and what failed, to be sent again one by one or all of it.</summary>
 internal static class WebhookPages
 {
+    private const string AnyState = "any";
+
+    /// <summary>Ways to filter by state; the first is what the page begins with.</summary>
+    public static readonly IReadOnlyList<string> States =
+    [
+        DeliveryStates.Failed,
+        DeliveryStates.Pending,
+        DeliveryStates.Delivered,
+        AnyState,
+    ];
+
     public static string Of(Guid endpoint) => $"{DashboardServices.Root}/webhooks/{endpoint}";
 
     public static void MapWebhook(this IEndpointRouteBuilder pages)
     {
         pages.MapGet("/webhooks/{id:guid}", ShowAsync);
+        pages.MapGet("/webhooks/{id:guid}/export", ExportAsync);
         pages.MapPost("/webhooks/{id:guid}/replay", ReplayAsync);
     }
 
-    private static async Task<IResult> ShowAsync(Guid id, HttpContext http, NpgsqlDataSource database, DashboardOptions options) =>
-        await FindAsync(id, database, options, http.RequestAborted) is { } endpoint
-            ? http.Page<WebhookPage>(new { Endpoint = endpoint, Failed = await FailedAsync(id, database, options, http.RequestAborted) })
-            : Unknown(http);
+    private static async Task<IResult> ShowAsync(Guid id, HttpContext http, NpgsqlDataSource database, DashboardOptions options)
+    {
+        var stop = http.RequestAborted;
+        if (await FindAsync(id, database, options, stop) is not { } endpoint)
+        {
+            return Unknown(http);
+        }
+
+        Guid? after = Guid.TryParse(http.Request.Query["after"], out var last) ? last : null;
+        var found = await DeliveriesAsync(id, State(http), after, options.PageItems + 1, database, options, stop);
+        return http.Page<WebhookPage>(
+            new
+            {
+                Endpoint = endpoint,
+                State = State(http),
+                Deliveries = found.Take(options.PageItems).ToList(),
+                Next = found.Count > options.PageItems ? $"{found[options.PageItems - 1].Id}" : null,
+            }
+        );
+    }
+
+    private static async Task<IResult> ExportAsync(Guid id, HttpContext http, NpgsqlDataSource database, DashboardOptions options) =>
+        Export.Answer(
+            http,
+            $"deliveries-{id}",
+            await DeliveriesAsync(id, State(http), after: null, options.ExportRowsMax, database, options, http.RequestAborted),
+            ("id", d => d.Id),
+            ("type", d => d.Type),
+            ("job", d => d.Job),
+            ("state", d => d.State),
+            ("reason", d => d.Reason),
+            ("attempts", d => d.Attempts),
+            ("last_status", d => d.LastStatus),
+            ("created_at", d => d.CreatedAt)
+        );
+
+    private static string State(HttpContext http) =>
+        http.Request.Query["state"].ToString() is var asked && States.Contains(asked) ? asked : States[0];
 
     /// <summary>Sends one failed delivery again, or as many as a replay of the API takes at once.</summary>
     private static async Task<IResult> ReplayAsync(
@@ -66,27 +114,23 @@ internal static class WebhookPages
         }
 
         var (sent, more) = (0, false);
-        if (Guid.TryParse(form["delivery"], out var one))
-        {
-            sent = await deliveries.ReplayAsync(endpoint.Tenant, new WebhookDeliveryId(one), stop) ? 1 : 0;
-        }
-        else
-        {
-            var replayed = await deliveries.ReplayAsync(new WebhookEndpointId(id), [DeliveryStates.Failed], null, null, null, stop);
-            (sent, more) = (replayed.Replayed, replayed.HasMore);
-        }
-
-        sender.Wake();
-        await audit.AddAsync(
+        await audit.KeepAsync(
             http,
-            Guard.OperatorOf(http),
-            new("webhook.replay", "webhook_endpoint", id.ToString())
+            new Deed("webhook.replay", "webhook_endpoint", id.ToString()) { Tenant = endpoint.Tenant, Reason = actor.Reason },
+            async () =>
             {
-                Tenant = endpoint.Tenant,
-                Reason = actor.Reason,
-                After = new { sent },
+                if (Guid.TryParse(form["delivery"], out var one))
+                {
+                    sent = await deliveries.ReplayAsync(endpoint.Tenant, new WebhookDeliveryId(one), stop) ? 1 : 0;
+                    return DeedOutcome.Done(new { sent, delivery = one });
+                }
+
+                var replayed = await deliveries.ReplayAsync(new WebhookEndpointId(id), [DeliveryStates.Failed], null, null, null, stop);
+                (sent, more) = (replayed.Replayed, replayed.HasMore);
+                return DeedOutcome.Done(new { sent });
             }
         );
+        sender.Wake();
         return http.Back(Of(id), good: true, $"{Show.Count(sent)} are sent again.{(more ? " There are more: repeat it." : "")}");
     }
 
@@ -123,32 +167,38 @@ internal static class WebhookPages
         return found.SingleOrDefault();
     }
 
-    /// <summary>The newest; by the index that holds only what failed.</summary>
-    private static async Task<List<FailedDelivery>> FailedAsync(
+    /// <summary>Newest first.</summary>
+    private static async Task<List<EndpointDelivery>> DeliveriesAsync(
         Guid endpoint,
+        string state,
+        Guid? after,
+        int rows,
         NpgsqlDataSource database,
         DashboardOptions options,
         CancellationToken stop
     )
     {
-        await using var command = database.CreateCommand(
-            options,
-            $"""
-            SELECT id, job, type, reason, attempts, last_status, created_at FROM webhook_deliveries
-            WHERE endpoint = $1 AND state = 'failed' ORDER BY id DESC LIMIT {options.PageItems}
-            """
-        );
-        command.Parameters.Add(new() { Value = endpoint });
+        await using var command = database.CreateCommand(options);
+        var filter = new SqlFilter(command)
+            .Add("endpoint = {0}", endpoint, NpgsqlDbType.Uuid)
+            // As a constant, so that the indexes of what failed and of what waits are seen to fit.
+            .Add($"state = '{state}'", state != AnyState)
+            .Add("id < {0}", after, NpgsqlDbType.Uuid);
+        command.CommandText = $"""
+            SELECT id, job, type, state, reason, attempts, last_status, created_at FROM webhook_deliveries
+            {filter.Where} ORDER BY id DESC LIMIT {rows}
+            """;
         return await Rows.ReadAsync(
             command,
-            row => new FailedDelivery(
+            row => new EndpointDelivery(
                 row.GetGuid(0),
                 row.IsDBNull(1) ? null : row.GetGuid(1),
                 row.GetString(2),
-                row.IsDBNull(3) ? null : row.GetString(3),
-                row.GetInt32(4),
-                row.IsDBNull(5) ? null : row.GetInt32(5),
-                row.GetFieldValue<DateTimeOffset>(6)
+                row.GetString(3),
+                row.IsDBNull(4) ? null : row.GetString(4),
+                row.GetInt32(5),
+                row.IsDBNull(6) ? null : row.GetInt32(6),
+                row.GetFieldValue<DateTimeOffset>(7)
             ),
             stop
         );

@@ -9,7 +9,8 @@ namespace Pipeline.ResultsApi.Dashboard.Jobs;
 
 /// <summary>Something that happened to a job.</summary>
 /// <param name="Change">Where its class or deadline was changed: to what.</param>
-public sealed record JobEvent(string Type, DateTimeOffset At, string? Change);
+/// <param name="Job">Where failed tasks were retried: the job that runs them.</param>
+public sealed record JobEvent(string Type, DateTimeOffset At, string? Change, Guid? Job);
 
 /// <summary>An ended task as a job's page shows it.</summary>
 public sealed record TaskRow(
@@ -25,7 +26,11 @@ public sealed record TaskRow(
     TimeSpan Queued,
     TimeSpan Device,
     TimeSpan Total
-);
+)
+{
+    /// <summary>Models of its route whose answers were not accepted, in their order.</summary>
+    public IReadOnlyList<string> Before { get; init; } = [];
+}
 
 /// <summary>How long tasks of a job took, over at most <see cref="JobDetails.SampleMax"/> of them: half of them, and 19 of 20.</summary>
 public sealed record Latency(long Tasks, TimeSpan Queued, TimeSpan Staged, TimeSpan Device, TimeSpan Total, TimeSpan TotalP95);
@@ -59,6 +64,7 @@ internal sealed class JobDetails(NpgsqlDataSource database, DashboardOptions opt
 {
     public const int SampleMax = 10_000;
     private const int EventsMax = 100;
+    private const int RetriesMax = 20;
     private const int BatchesMax = 10;
     private const int DeliveriesMax = 20;
     private const int PreviewBytes = 400;
@@ -70,6 +76,7 @@ internal sealed class JobDetails(NpgsqlDataSource database, DashboardOptions opt
         return await reader.ReadAsync(stop) ? (new TenantId(reader.GetGuid(0)), reader.GetString(1)) : null;
     }
 
+    /// <summary>Its changes of state, when its first task ended a turn, and the jobs that run its failed tasks again.</summary>
     public async Task<List<JobEvent>> EventsAsync(Guid job, CancellationToken stop)
     {
         await using var command = Command(
@@ -77,22 +84,40 @@ internal sealed class JobDetails(NpgsqlDataSource database, DashboardOptions opt
             SELECT type, created_at, CASE WHEN type = 'job.changed' THEN concat_ws(', ',
                      CASE WHEN data ->> 'class' <> data #>> '{"{before,class}"}' THEN (data #>> '{"{before,class}"}') || ' to ' || (data ->> 'class') END,
                      CASE WHEN data ->> 'deadline' <> data #>> '{"{before,deadline}"}' THEN 'due ' || (data ->> 'deadline') END) END
-            FROM events WHERE job = $1 AND type <> 'job.progress' ORDER BY id LIMIT {EventsMax}
+                   , NULL::uuid
+            FROM (SELECT * FROM events WHERE job = $1 AND type <> 'job.progress' ORDER BY id LIMIT {EventsMax}) e
+            UNION ALL SELECT 'job.started', started_at, NULL, NULL FROM jobs WHERE id = $1 AND started_at IS NOT NULL
+            UNION ALL (SELECT 'job.retried', created_at, NULL, id FROM jobs WHERE retry_of = $1 ORDER BY id LIMIT {RetriesMax})
             """,
             job
         );
-        return await Rows.ReadAsync(
+        var happened = await Rows.ReadAsync(
             command,
-            row => new JobEvent(row.GetString(0), row.GetFieldValue<DateTimeOffset>(1), row.IsDBNull(2) ? null : row.GetString(2)),
+            row => new JobEvent(
+                row.GetString(0),
+                row.GetFieldValue<DateTimeOffset>(1),
+                row.IsDBNull(2) ? null : row.GetString(2),
+                row.IsDBNull(3) ? null : row.GetGuid(3)
+            ),
             stop
         );
+        // The commit that starts a small job ends it, too.
+        return [.. happened.OrderBy(e => e.At).ThenBy(e => e.Type == "job.started" ? 0 : 1)];
     }
 
     /// <summary>Ended tasks in their order.</summary>
     /// <param name="status">Only those which ended so.</param>
     /// <param name="customId">Only that one. There is no index on it: the job's results are read through.</param>
     /// <param name="after">Those behind this number.</param>
-    public async Task<List<TaskRow>> TasksAsync(Guid job, string? status, string? customId, int? after, int rows, CancellationToken stop)
+    public async Task<List<TaskRow>> TasksAsync(
+        Guid job,
+        string? status,
+        string? customId,
+        int? after,
+        int rows,
+        CancellationToken stop,
+        bool withInputs = true
+    )
     {
         await using var command = database.CreateCommand(options);
         var filter = new SqlFilter(command)
@@ -130,8 +155,9 @@ internal sealed class JobDetails(NpgsqlDataSource database, DashboardOptions opt
                 ),
             stop
         );
-        var inputs = options.Redact ? [] : await InputsAsync(job, [.. found.Select(f => (f.Task.Seq, f.Chunk))], stop);
-        return [.. found.Select(f => f.Task with { Input = inputs.GetValueOrDefault(f.Task.Seq) })];
+        var inputs = options.Redact || !withInputs ? [] : await InputsAsync(job, [.. found.Select(f => (f.Task.Seq, f.Chunk))], stop);
+        var turns = await TurnsAsync(job, [.. found.Select(f => f.Task.Seq)], stop);
+        return [.. found.Select(f => f.Task with { Input = inputs.GetValueOrDefault(f.Task.Seq), Before = [.. turns[f.Task.Seq]] })];
     }
 
     public async Task<(Latency? Latency, List<RiddenBatch> Batches)> SampleAsync(Guid job, CancellationToken stop)
@@ -210,6 +236,15 @@ internal sealed class JobDetails(NpgsqlDataSource database, DashboardOptions opt
             ),
             stop
         );
+    }
+
+    /// <summary>Models that ran tasks before the one that ended them, by task.</summary>
+    private async Task<ILookup<int, string>> TurnsAsync(Guid job, int[] tasks, CancellationToken stop)
+    {
+        await using var command = Command("SELECT seq, model FROM turns WHERE job = $1 AND seq = ANY ($2) ORDER BY seq, turn", job);
+        command.Parameters.Add(new() { Value = tasks });
+        var turns = await Rows.ReadAsync(command, row => (Seq: row.GetInt32(0), Model: row.GetString(1)), stop);
+        return turns.ToLookup(turn => turn.Seq, turn => turn.Model);
     }
 
     /// <summary>The beginnings of inputs, from the packed chunks that hold them.</summary>

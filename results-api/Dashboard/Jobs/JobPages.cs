@@ -19,6 +19,7 @@ internal static class JobPages
         pages.MapGet("/jobs", ListAsync);
         pages.MapGet("/jobs/export", ExportAsync);
         pages.MapGet("/jobs/{id:guid}", ShowAsync);
+        pages.MapGet("/jobs/{id:guid}/export", ExportTasksAsync);
         pages.MapPost("/jobs/{id:guid}/{action}", ActAsync);
         pages.MapGet("/jobs/{id:guid}/change", PreviewChangeAsync);
         pages.MapPost("/jobs/{id:guid}/change", ChangeAsync);
@@ -62,49 +63,25 @@ internal static class JobPages
         return Export.Answer(
             http,
             "jobs",
-            [
-                "id",
-                "tenant",
-                "model",
-                "class",
-                "state",
-                "paused",
-                "tasks",
-                "succeeded",
-                "failed",
-                "expired",
-                "cancelled",
-                "created_at",
-                "started_at",
-                "finished_at",
-                "deadline",
-                "cost_pico_usd",
-                "price_pico_usd",
-                "group",
-            ],
-            found.Select(f =>
-                (string?[])
-                    [
-                        f.Job.Id.ToString(),
-                        f.Tenant,
-                        f.Job.Model.ToString(),
-                        f.Job.Class.Name(),
-                        f.Job.State.Name(),
-                        f.Job.Paused ? "true" : "false",
-                        $"{f.Job.Tasks}",
-                        $"{f.Job.Counts.Succeeded}",
-                        $"{f.Job.Counts.Failed}",
-                        $"{f.Job.Counts.Expired}",
-                        $"{f.Job.Counts.Cancelled}",
-                        Show.Iso(f.Job.CreatedAt),
-                        f.Job.StartedAt is { } started ? Show.Iso(started) : null,
-                        f.Job.FinishedAt is { } finished ? Show.Iso(finished) : null,
-                        Show.Iso(f.Job.Deadline),
-                        $"{f.Job.CostPicoUsd}",
-                        f.Job.PricePicoUsd is { } price ? $"{price}" : null,
-                        f.Job.Group,
-                    ]
-            )
+            found,
+            ("id", f => f.Job.Id),
+            ("tenant", f => f.Tenant),
+            ("model", f => f.Job.Model),
+            ("class", f => f.Job.Class.Name()),
+            ("state", f => f.Job.State.Name()),
+            ("paused", f => f.Job.Paused),
+            ("tasks", f => f.Job.Tasks),
+            ("succeeded", f => f.Job.Counts.Succeeded),
+            ("failed", f => f.Job.Counts.Failed),
+            ("expired", f => f.Job.Counts.Expired),
+            ("cancelled", f => f.Job.Counts.Cancelled),
+            ("created_at", f => f.Job.CreatedAt),
+            ("started_at", f => f.Job.StartedAt),
+            ("finished_at", f => f.Job.FinishedAt),
+            ("deadline", f => f.Job.Deadline),
+            ("cost_pico_usd", f => f.Job.CostPicoUsd),
+            ("price_pico_usd", f => f.Job.PricePicoUsd),
+            ("group", f => f.Job.Group)
         );
     }
 
@@ -127,10 +104,7 @@ internal static class JobPages
             return http.Error(StatusCodes.Status404NotFound, "There is no such job", $"No job has the id {id}.");
         }
 
-        var query = http.Request.Query;
-        var status = query["status"].ToString() is { Length: > 0 } word ? word : null;
-        var customId = query["custom_id"].ToString() is { Length: > 0 } text ? text : null;
-        int? after = int.TryParse(query["after"], out var seq) ? seq : null;
+        var (status, customId, after) = TasksAsked(http.Request.Query);
         var tasks = await details.TasksAsync(id, status, customId, after, TaskRows + 1, stop);
         var (latency, batches) = await details.SampleAsync(id, stop);
         var costs = latency is null
@@ -139,10 +113,8 @@ internal static class JobPages
         return http.Page<JobPage>(
             new
             {
-                Job = job with
-                {
-                    PredictedAt = PredictedEnd.Of(job, forecasts.Fresh, time.GetUtcNow()),
-                },
+                Job = job,
+                Predicted = PredictedEnd.BandOf(job, forecasts.Fresh, time.GetUtcNow()),
                 Position = job.State == JobState.Queued ? await QueuePositions.FindAsync(database, job.Id, job.Class, stop) : null,
                 Tenant = tenant.Name,
                 Events = await details.EventsAsync(id, stop),
@@ -160,6 +132,36 @@ internal static class JobPages
                 Once = Guid.CreateVersion7(time.GetUtcNow()).ToString(),
             }
         );
+    }
+
+    /// <summary>Its ended tasks without inputs and outputs: those the API has, whole.</summary>
+    private static async Task<IResult> ExportTasksAsync(Guid id, HttpContext http, JobDetails details, DashboardOptions options)
+    {
+        var (status, customId, after) = TasksAsked(http.Request.Query);
+        var tasks = await details.TasksAsync(id, status, customId, after, options.ExportRowsMax, http.RequestAborted, withInputs: false);
+        return Export.Answer(
+            http,
+            $"tasks-{id}",
+            tasks,
+            ("seq", t => t.Seq),
+            ("custom_id", t => t.CustomId),
+            ("status", t => t.Status),
+            ("model", t => t.Model),
+            ("models_before", t => string.Join(' ', t.Before)),
+            ("error", t => t.ErrorCode),
+            ("error_message", t => t.ErrorMessage),
+            ("cost_pico_usd", t => t.CostPico),
+            ("queued_ms", t => t.Queued.TotalMilliseconds),
+            ("device_ms", t => t.Device.TotalMilliseconds),
+            ("total_ms", t => t.Total.TotalMilliseconds)
+        );
+    }
+
+    private static (string? Status, string? CustomId, int? After) TasksAsked(IQueryCollection query)
+    {
+        return (Text("status"), Text("custom_id"), int.TryParse(query["after"], out var seq) ? seq : null);
+
+        string? Text(string name) => query[name].ToString() is { Length: > 0 } text ? text : null;
     }
 
     private static async Task<IResult> ActAsync(

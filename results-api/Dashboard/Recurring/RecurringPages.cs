@@ -1,3 +1,5 @@
+using System.Text.Json;
+using Pipeline.Hosting;
 using Pipeline.Migrations;
 using Pipeline.ResultsApi.Dashboard.Layout;
 using Pipeline.ResultsApi.Recurring;
@@ -13,6 +15,7 @@ internal static class RecurringPages
     {
         pages.MapGet("/recurring", ListAsync);
         pages.MapGet("/recurring/{name}", ShowAsync);
+        pages.MapGet("/recurring/{name}/export", ExportAsync);
         pages.MapPost("/recurring/{name}/{action}", ActAsync);
     }
 
@@ -46,6 +49,21 @@ internal static class RecurringPages
             }
         );
     }
+
+    private static async Task<IResult> ExportAsync(string name, HttpContext http, RunHistory history, DashboardOptions options) =>
+        Export.Answer(
+            http,
+            $"runs-{name}",
+            await history.ReadAsync(name, null, options.ExportRowsMax, http.RequestAborted),
+            ("id", r => r.Id),
+            ("started_at", r => r.StartedAt),
+            ("ended_at", r => r.EndedAt),
+            ("duration_ms", r => r.DurationMs),
+            ("outcome", r => r.Outcome),
+            ("counts", r => r.Counts is null ? null : JsonSerializer.Serialize(r.Counts, ApiJson.Options)),
+            ("error", r => r.Error),
+            ("instance", r => r.Instance)
+        );
 
     private static async Task<IResult> ActAsync(string name, string action, HttpContext http, RecurringScheduler scheduler, AuditLog audit)
     {

@@ -63,10 +63,18 @@ internal static class WindowPages
         string? Text(string name) => form[name].ToString().Trim() is { Length: > 0 } text ? text : null;
     }
 
-    private static Task<IResult> WithdrawAsync(Guid id, HttpContext http, NpgsqlDataSource database, AuditLog audit, TimeProvider time) =>
-        http.DoAsync(
+    private static async Task<IResult> WithdrawAsync(
+        Guid id,
+        HttpContext http,
+        NpgsqlDataSource database,
+        AuditLog audit,
+        TimeProvider time
+    )
+    {
+        var before = await SlaExclusions.FindAsync(database, id, http.RequestAborted) is { } was ? ExclusionView.Of(was) : null;
+        return await http.DoAsync(
             audit,
-            new Deed("sla_exclusion.withdraw", "sla_exclusion", id.ToString()),
+            new Deed("sla_exclusion.withdraw", "sla_exclusion", id.ToString()) { Before = before },
             Home,
             "That time counts again.",
             async (_, stop) =>
@@ -74,4 +82,5 @@ internal static class WindowPages
                     ? DeedOutcome.Done(ExclusionView.Of(row))
                     : DeedOutcome.Refused("There is no such window.")
         );
+    }
 }

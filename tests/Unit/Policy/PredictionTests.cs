@@ -208,7 +208,8 @@ public sealed class PredictionTests
             Prediction.Estimate(forecast, Model, c, 1_000, 1_000, deadline)!.Value.Pool;
     }
 
-    private static Predicted? Of(PoolForecast pool, long units, long tasks) => Prediction.Of(Now, pool, LatencyClass.Bulk, units, tasks);
+    private static Estimated? Of(PoolForecast pool, long units, long tasks) =>
+        Prediction.Estimate(Now, pool, LatencyClass.Bulk, units, tasks);
 
     private static DateTimeOffset? Complete(long units, params PoolForecast[] pools) =>
         Prediction.Of(new Forecast { At = Now, Pools = pools }, Model, LatencyClass.Bulk, units, units)?.Completion;

@@ -58,6 +58,31 @@ public sealed class PredictedEndTests
     }
 
     [Fact]
+    public void A_pace_has_the_band_of_the_forecast_or_else_of_the_prediction_at_admission()
+    {
+        var queued = Job(JobState.Queued) with { QueuedAt = Now.AddSeconds(-20), PredictedAt = Now.AddSeconds(80) };
+        var running = queued with
+        {
+            State = JobState.Running,
+            StartedAt = Now.AddSeconds(-10),
+            Counts = Job(JobState.Running, ended: 30, remaining: 70).Counts,
+        };
+        var accepted = new AcceptedPrediction(Now.AddSeconds(80), Now.AddSeconds(30), Now.AddSeconds(130), null);
+
+        var forecasted = PredictedEnd.BandOf(queued, Forecast((1, 60_000)), Now)!;
+        Assert.Equal((Now.AddSeconds(60), Now.AddSeconds(48), Now.AddSeconds(72)), (forecasted.At, forecasted.EarlyAt, forecasted.LateAt));
+        Assert.Equal(
+            new(Now.AddSeconds(10), Now.AddSeconds(8), Now.AddSeconds(12)),
+            PredictedEnd.BandOf(running, Forecast((1, 60_000)), Now, 7)
+        );
+        Assert.Equal(new(Now.AddSeconds(10)), PredictedEnd.BandOf(running, null, Now, 7));
+        Assert.Equal(
+            new(Now.AddSeconds(10), Now.AddSeconds(5), Now.AddSeconds(15)),
+            PredictedEnd.BandOf(running with { Accepted = accepted }, null, Now, 7)
+        );
+    }
+
+    [Fact]
     public void Nobody_knows_when_a_paused_job_ends()
     {
         var job = Job(JobState.Running, ended: 30, remaining: 70) with { StartedAt = Now.AddSeconds(-10), Paused = true };

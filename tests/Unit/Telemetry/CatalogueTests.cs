@@ -71,6 +71,17 @@ public sealed partial class CatalogueTests
         );
     }
 
+    [Fact]
+    public void Rules_send_to_paths_that_there_are()
+    {
+        using var openApi = JsonDocument.Parse(File.ReadAllText(Path.Combine(Root, "compose", "openapi.json")));
+        var paths = openApi.RootElement.GetProperty("paths").EnumerateObject().Select(p => Part().Replace(p.Name, "ID")).ToHashSet();
+        var named = ApiPath().Matches(File.ReadAllText(Path.Combine(Observability, "rules.yml")));
+
+        Assert.NotEmpty(named);
+        Assert.All(named, path => Assert.Contains(path.Value, paths));
+    }
+
     [Theory]
     [InlineData("pipeline-work.json")]
     [InlineData("pipeline-devices.json")]
@@ -161,6 +172,12 @@ public sealed partial class CatalogueTests
 
     [GeneratedRegex(@"\$labels\.([a-z_]+)")]
     private static partial Regex LabelInText();
+
+    [GeneratedRegex("/v1/[A-Za-z_/-]*[A-Za-z]")]
+    private static partial Regex ApiPath();
+
+    [GeneratedRegex(@"\{[a-z_]+\}")]
+    private static partial Regex Part();
 
     [GeneratedRegex(@"\{\{([a-z_]+)\}\}")]
     private static partial Regex Legend();

@@ -174,13 +174,35 @@ public sealed class AccessTests(DashboardFixture fixture) : IClassFixture<Dashbo
         Assert.Contains("/dashboard/welcome?token=", invited.Body, StringComparison.Ordinal);
         await admin.PostAsync($"/dashboard/operators/{id}", await Page(), ("role", "operator"));
         Assert.Equal("operator", await Host.Database.ScalarAsync<string>("SELECT role FROM operators WHERE id = $1", id));
-        await admin.PostAsync($"/dashboard/operators/{id}", await Page(), ("role", "operator"), ("disabled", "true"));
+        await admin.PostAsync($"/dashboard/operators/{id}/link", await Page(), ("reason", "forgotten"));
+        await admin.PostAsync(
+            $"/dashboard/operators/{id}",
+            await Page(),
+            ("role", "operator"),
+            ("disabled", "true"),
+            ("reason", "has left")
+        );
 
         Assert.Equal(HttpStatusCode.Redirect, (await viewer.GetAsync("/dashboard/jobs")).Status);
         Assert.Equal(HttpStatusCode.Unauthorized, (await Host.Browser().SignInAsync(viewer.Name, DashboardHost.Password)).Status);
         var audit = (await admin.GetAsync($"/dashboard/audit?subject={viewer.Name}")).Body;
         Assert.Contains("operator.change", audit, StringComparison.Ordinal);
         Assert.Contains(admin.Name, audit, StringComparison.Ordinal);
+        Assert.Equal(
+            """
+            operator.create true -
+            operator.change true -
+            operator.link true forgotten
+            operator.change true has left
+            """,
+            await Host.Database.ScalarAsync<string>(
+                """
+                SELECT string_agg(concat_ws(' ', action, done::text, coalesce(reason, '-')), E'\n' ORDER BY id)
+                FROM audit WHERE subject = $1 AND action <> 'operator.sign_in'
+                """,
+                viewer.Name
+            )
+        );
 
         Task<DashboardAnswer> Page() => admin.GetAsync("/dashboard/operators");
     }
@@ -252,6 +274,12 @@ public sealed class AccessTests(DashboardFixture fixture) : IClassFixture<Dashbo
         Assert.Equal(
             "viewer",
             await host.Database.ScalarAsync<string>("SELECT role FROM operators WHERE name = 'grace@example.org' AND password IS NULL")
+        );
+        Assert.Equal(
+            1L,
+            await host.Database.ScalarAsync<long>(
+                "SELECT count(*) FROM audit WHERE action = 'operator.create' AND operator_name = 'grace@example.org'"
+            )
         );
 
         // Without the option the header says nothing.

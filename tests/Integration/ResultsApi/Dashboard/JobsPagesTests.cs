@@ -1,4 +1,5 @@
 using System.Net;
+using System.Text.RegularExpressions;
 using Microsoft.Extensions.DependencyInjection;
 using Pipeline.Contracts;
 using Pipeline.Hosting;
@@ -183,6 +184,33 @@ public sealed class JobsPagesTests : IAsyncLifetime
 
         Assert.Equal(first.Location, second.Location);
         Assert.Equal(1L, await _host.Database.ScalarAsync<long>("SELECT count(*) FROM jobs WHERE retry_of = $1", job.Value));
+        Assert.Contains($"href=\"{first.Location}\"", (await _operator.GetAsync($"/dashboard/jobs/{job}")).Body, StringComparison.Ordinal);
+        Assert.Contains($"href=\"/dashboard/jobs/{job}\"", (await _operator.GetAsync(first.Location!)).Body, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_job_shows_when_it_started_its_expected_end_with_a_band_and_each_tasks_models()
+    {
+        _ingest.Forecast(0, 0, 100_000);
+        var job = await _ingest.SubmitAsync(2);
+        var accepted = (await _operator.GetAsync($"/dashboard/jobs/{job}")).Body;
+        Assert.Matches("19 of 20 <time [^>]+>in [^<]+</time> to <time", accepted);
+        Assert.DoesNotContain("<span>started</span>", accepted, StringComparison.Ordinal);
+
+        await _host.Database.ExecuteAsync(
+            """
+            INSERT INTO turns (job, seq, turn, chunk, model, batch, units, cost_pico, finished_at)
+            SELECT $1, 1, n, 0, (ARRAY['tiny@1', 'small@3'])[n], gen_random_uuid(), 1, 1, now() FROM generate_series(1, 2) AS n
+            """,
+            job.Value
+        );
+        await _ingest.EndAllAsync(job, TaskOutcome.Succeeded);
+
+        var ended = (await _operator.GetAsync($"/dashboard/jobs/{job}")).Body;
+        var timeline = ended[ended.IndexOf("<ol class=\"timeline\"", StringComparison.Ordinal)..];
+        Assert.Matches("(?s)<span>queued</span>.+<span>started</span>.+<span>completed</span>", timeline);
+        Assert.Single(Regex.Matches(ended, "turn 3, after tiny@1, small@3"));
+        Assert.Contains("<td>words@1", ended, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -243,6 +271,31 @@ public sealed class JobsPagesTests : IAsyncLifetime
         Assert.Equal(0L, await _host.Database.ScalarAsync<long>("SELECT count(*) FROM bulk_actions"));
         await _operator.PostAsync("/dashboard/bulk", preview, [.. fields, ("confirm", "cancel")]);
         await _host.Database.UntilAsync("SELECT bool_and(state = 'cancelling') FROM jobs");
+    }
+
+    [Fact]
+    public async Task A_bulk_action_is_stopped_with_a_reason_and_where_it_stood()
+    {
+        var id = Guid.CreateVersion7();
+        await _host.Database.ExecuteAsync(
+            """
+            INSERT INTO bulk_actions (id, action, query, reason, operator, operator_name, created_at, items)
+            SELECT $1, 'pause', 'state=queued', 'too loud', id, name, now(), 1 FROM operators LIMIT 1
+            """,
+            id
+        );
+        var page = await _operator.GetAsync("/dashboard/workers");
+
+        await _operator.PostAsync($"/dashboard/bulk/{id}/stop", page, ("reason", "the wrong ones"));
+        var nothing = await _operator.PostAsync($"/dashboard/bulk/{Guid.Empty}/stop", page, ("reason", "the wrong ones"));
+
+        Assert.Equal(HttpStatusCode.NotFound, nothing.Status);
+        Assert.Equal(
+            "the wrong ones true 1 0",
+            await _host.Database.ScalarAsync<string>(
+                "SELECT concat_ws(' ', reason, done::text, before ->> 'items', after ->> 'left_out') FROM audit WHERE action = 'bulk.stop'"
+            )
+        );
     }
 
     [Fact]
@@ -365,6 +418,56 @@ public sealed class JobsPagesTests : IAsyncLifetime
         Assert.Equal(2, csv.Body.TrimEnd().Split("\r\n").Length);
         var json = System.Text.Json.JsonElement.Parse((await _operator.GetAsync("/dashboard/jobs/export?group=evening&format=json")).Body);
         Assert.Equal((job.ToString(), "2"), (json[0].GetProperty("id").GetString(), json[0].GetProperty("tasks").GetString()));
+    }
+
+    [Fact]
+    public async Task Every_list_leads_to_its_export_with_the_same_filters()
+    {
+        var job = await _ingest.SubmitAsync(3);
+        await _ingest.EndAllAsync(job, TaskOutcome.Failed, worker: await _ingest.AddWorkerAsync("gpu-1"), count: 2);
+        await _ingest.EndAllAsync(job, TaskOutcome.Succeeded);
+        var bulk = Guid.CreateVersion7();
+        await _host.Database.ExecuteAsync(
+            """
+            WITH made AS (
+              INSERT INTO bulk_actions (id, action, query, reason, operator, operator_name, created_at, items)
+              SELECT $1, 'pause', 'state=queued', 'too loud', id, name, now(), 1 FROM operators LIMIT 1 RETURNING id
+            )
+            INSERT INTO bulk_action_items (bulk_action, job, tenant, outcome) SELECT made.id, j.id, j.tenant, 'left_out' FROM made, jobs j
+            """,
+            bulk
+        );
+        await _host.Database.ExecuteAsync(
+            """
+            INSERT INTO recurring_runs (name, started_at, ended_at, outcome, counts, instance)
+            VALUES ('sla-reports', now(), now(), 'ok', '{"kept": 2}', 'here')
+            """
+        );
+
+        await ExportsAsync(
+            $"jobs/{job}",
+            "?status=failed",
+            "seq,custom_id,status,model,models_before,error,",
+            ",failed,words@1,,model_failed,",
+            2
+        );
+        await ExportsAsync("failures", "?by=worker", "error,model,worker,tasks,jobs,", "model_failed,words@1,gpu-1,2,1,", 1);
+        await ExportsAsync($"bulk/{bulk}", "?outcome=left_out", "job,outcome,detail", $"{job},left_out,", 1);
+        await ExportsAsync("workers", "", "id,name,pool,", ",gpu-1,", 1);
+        await ExportsAsync("recurring/sla-reports", "", "id,started_at,ended_at,duration_ms,outcome,counts,", "\"{\"\"kept\"\":2}\"", 1);
+
+        async Task ExportsAsync(string page, string query, string columns, string row, int rows)
+        {
+            var link = Regex
+                .Match((await _operator.GetAsync($"/dashboard/{page}{query}")).Body, "href=\"([^\"]+)\">CSV</a>")
+                .Groups[1]
+                .Value;
+            Assert.StartsWith($"/dashboard/{page}/export?", link, StringComparison.Ordinal);
+            var lines = (await _operator.GetAsync(WebUtility.HtmlDecode(link))).Body.TrimEnd('\n', '\r').Split("\r\n");
+            Assert.StartsWith(columns, lines[0], StringComparison.Ordinal);
+            Assert.Equal(rows, lines.Length - 1);
+            Assert.Contains(row, lines[1], StringComparison.Ordinal);
+        }
     }
 
     [Fact]

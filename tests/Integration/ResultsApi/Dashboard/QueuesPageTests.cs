@@ -44,12 +44,21 @@ public sealed class QueuesPageTests : IAsyncLifetime
         var held = await _operator.GetAsync(Page);
         Assert.Contains("&lt;b&gt;nonsense&lt;/b&gt;", held.Body, StringComparison.Ordinal);
 
+        await _operator.PostAsync($"{Page}/hold", held, ("kind", "model"), ("name", "words"), ("reason", "still"));
         await _operator.PostAsync($"{Page}/release", held, ("what", "model/words"), ("reason", "repaired"));
         Assert.Equal(0L, await _host.Database.ScalarAsync<long>("SELECT count(*) FROM holds"));
         Assert.Equal(
-            "hold.set <b>nonsense</b> true, hold.remove repaired true",
+            $"""
+            hold.set <b>nonsense</b> true not held
+            hold.set still true <b>nonsense</b> by {_operator.Name}
+            hold.remove repaired true still by {_operator.Name}
+            """,
             await _host.Database.ScalarAsync<string>(
-                "SELECT string_agg(concat_ws(' ', action, reason, done::text), ', ' ORDER BY id) FROM audit WHERE subject = 'words'"
+                """
+                SELECT string_agg(concat_ws(' ', action, reason, done::text,
+                         CASE before ->> 'held' WHEN 'false' THEN 'not held' ELSE (before ->> 'reason') || ' by ' || (before ->> 'by') END), E'\n' ORDER BY id)
+                FROM audit WHERE subject = 'words'
+                """
             )
         );
     }

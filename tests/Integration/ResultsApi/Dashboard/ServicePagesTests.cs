@@ -96,7 +96,7 @@ public sealed class ServicePagesTests(ServicePagesFixture fixture) : IClassFixtu
         Assert.Contains("new drivers", (await _operator.GetAsync("/dashboard/alerts/silences")).Body, StringComparison.Ordinal);
         await _operator.PostAsync($"/dashboard/alerts/silences/{id}/end", page, ("reason", "done early"));
         Assert.True(await Database.ScalarAsync<bool>("SELECT ends_at <= now() FROM alert_silences WHERE id = $1", id));
-        Assert.Equal("new drivers true - -, done early true - -", await AuditAsync(id.ToString(), "state"));
+        Assert.Equal("new drivers true - error_rate, done early true error_rate -", await AuditAsync(id.ToString(), "rule"));
         Assert.Contains("new drivers", (await _operator.GetAsync("/dashboard/alerts/silences?past=true")).Body, StringComparison.Ordinal);
     }
 
@@ -150,7 +150,7 @@ public sealed class ServicePagesTests(ServicePagesFixture fixture) : IClassFixtu
         Assert.Contains("new disks", (await _operator.GetAsync(path)).Body, StringComparison.Ordinal);
         await _operator.PostAsync($"{path}/{id}/withdraw", page, ("reason", "it was put off"));
         Assert.True(await Database.ScalarAsync<bool>("SELECT withdrawn_at IS NOT NULL FROM sla_exclusions WHERE id = $1", id));
-        Assert.Equal("it was put off true - -", await AuditAsync(id.ToString(), "state"));
+        Assert.Equal("it was put off true new disks new disks", await AuditAsync(id.ToString(), "reason"));
         Assert.Equal(
             1L,
             await Database.ScalarAsync<long>(
@@ -185,7 +185,7 @@ public sealed class ServicePagesTests(ServicePagesFixture fixture) : IClassFixtu
         await _operator.PostAsync($"{path}/farewell/delete", page, ("reason", "not needed"));
 
         Assert.Equal(0L, await Database.ScalarAsync<long>("SELECT count(*) FROM probes WHERE name = 'farewell'"));
-        Assert.Equal("a second language true - 90, not needed true - -", await AuditAsync("farewell", "every_seconds"));
+        Assert.Equal("a second language true - 90, not needed true 90 -", await AuditAsync("farewell", "every_seconds"));
     }
 
     [Fact]

@@ -1,7 +1,10 @@
 using System.Net;
+using System.Text.Json;
 using System.Text.RegularExpressions;
+using Microsoft.Extensions.DependencyInjection;
 using Pipeline.Hosting;
 using Pipeline.Migrations;
+using Pipeline.ResultsApi.Dashboard.Accounts;
 using Pipeline.Tests.Integration.Ingest;
 using Pipeline.Tests.Support.Servers;
 using Xunit;
@@ -49,9 +52,12 @@ public sealed partial class TenantPagesTests : IAsyncLifetime
         await _admin.PostAsync($"{Tenant}/revoke", later, ("key", id.ToString()), ("reason", "lost"));
         Assert.True(await _host.Database.ScalarAsync<bool>("SELECT revoked_at IS NOT NULL FROM api_keys WHERE id = $1", id));
         Assert.Equal(
-            "key.add ticket 7, key.revoke lost",
+            $"key.add ticket 7 true {key[..12]}, key.revoke lost true {key[..12]}",
             await _host.Database.ScalarAsync<string>(
-                "SELECT string_agg(action || ' ' || reason, ', ' ORDER BY id) FROM audit WHERE subject = 'test'"
+                """
+                SELECT string_agg(concat_ws(' ', action, reason, done::text, coalesce(before, after) ->> 'prefix'), ', ' ORDER BY id)
+                FROM audit WHERE subject = 'test'
+                """
             )
         );
     }
@@ -190,6 +196,60 @@ public sealed partial class TenantPagesTests : IAsyncLifetime
         Assert.Contains("$0.08", (await _admin.GetAsync("/dashboard/prices")).Body, StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData("tenants", "tenants", "tenant.add")]
+    [InlineData("api_keys", "tenants/{tenant}/keys", "key.add")]
+    [InlineData("operator_links", "operators/invite", "operator.invite")]
+    public async Task What_breaks_off_in_the_middle_is_in_the_audit(string table, string path, string action)
+    {
+        var page = await _admin.GetAsync("/dashboard/tenants/new");
+        await _host.Database.ExecuteAsync(
+            $"""
+            CREATE FUNCTION break_off() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'broken off'; END $$;
+            CREATE TRIGGER break_off BEFORE INSERT ON {table} EXECUTE FUNCTION break_off();
+            """
+        );
+
+        var answer = await _admin.PostAsync(
+            $"/dashboard/{path.Replace("{tenant}", $"{_ingest.Tenant}", StringComparison.Ordinal)}",
+            page,
+            ("name", "north"),
+            ("role", "viewer"),
+            ("reason", "contract 12")
+        );
+
+        Assert.Equal(HttpStatusCode.InternalServerError, answer.Status);
+        Assert.Equal(
+            $"{_admin.Name} contract 12 false begun; how it ended is not known",
+            await _host.Database.ScalarAsync<string>(
+                "SELECT concat_ws(' ', operator_name, reason, done::text, detail) FROM audit WHERE action = $1",
+                action
+            )
+        );
+    }
+
+    [Fact]
+    public async Task An_account_is_not_made_without_its_row_in_the_audit()
+    {
+        var browser = _host.Browser();
+        var link = await _host.Services.GetRequiredService<OperatorLinks>().CreateAsync(OperatorRole.Viewer, null, CancellationToken.None);
+        var page = await browser.GetAsync(link);
+        await _host.Database.ExecuteAsync("ALTER TABLE audit ADD CONSTRAINT none CHECK (subject <> 'grace')");
+
+        var answer = await browser.PostAsync(
+            "/dashboard/welcome",
+            page,
+            ("token", link[(link.IndexOf('=', StringComparison.Ordinal) + 1)..]),
+            ("name", "grace"),
+            ("password", DashboardHost.Password),
+            ("again", DashboardHost.Password)
+        );
+
+        Assert.Equal(HttpStatusCode.InternalServerError, answer.Status);
+        Assert.Equal(0L, await _host.Database.ScalarAsync<long>("SELECT count(*) FROM operators WHERE name = 'grace'"));
+        Assert.Equal(HttpStatusCode.OK, (await browser.GetAsync(link)).Status);
+    }
+
     [Fact]
     public async Task Operators_who_are_no_admins_see_it_and_change_nothing()
     {
@@ -226,6 +286,7 @@ public sealed partial class TenantPagesTests : IAsyncLifetime
         );
         var here = $"/dashboard/webhooks/{endpoint}";
         var page = await _admin.GetAsync(here);
+        Assert.Contains("No delivery is in this state", (await _admin.GetAsync($"{here}?state=delivered")).Body, StringComparison.Ordinal);
         var one = await _host.Database.ScalarAsync<Guid>("SELECT id FROM webhook_deliveries LIMIT 1");
         Assert.Contains($"value=\"{one}\"", page.Body, StringComparison.Ordinal);
 
@@ -239,9 +300,70 @@ public sealed partial class TenantPagesTests : IAsyncLifetime
         );
     }
 
+    [Fact]
+    public async Task Deliveries_of_a_webhook_are_listed_by_state_page_by_page_and_exported()
+    {
+        await using var small = await DashboardHost.StartBesideAsync(_ingest.Database, ("PageItems", "2"));
+        var viewer = await small.SignInAsync(OperatorRole.Viewer);
+        var endpoint = Guid.CreateVersion7();
+        await _host.Database.ExecuteAsync(
+            """
+            WITH e AS (
+              INSERT INTO webhook_endpoints (id, tenant, url, description, event_types, state, created_at)
+              VALUES ($1, $2, 'https://127.0.0.1:1/hook', '', '{job.completed}', 'enabled', now()) RETURNING id, tenant
+            )
+            INSERT INTO webhook_deliveries (id, tenant, endpoint, event, type, state, reason, attempts, created_at, finished_at)
+            SELECT ('00000000-0000-0000-0000-00000000000' || n)::uuid, tenant, id, n, 'job.completed',
+                   CASE WHEN n = 4 THEN 'delivered' ELSE 'failed' END, CASE WHEN n < 4 THEN '=gone' END, 1, now(), now() FROM e, generate_series(1, 4) AS n
+            """,
+            endpoint,
+            _ingest.Tenant.Value
+        );
+        var here = $"/dashboard/webhooks/{endpoint}";
+
+        Assert.Equal("32", await ShownAsync(""));
+        Assert.Equal("1", await ShownAsync("?after=00000000-0000-0000-0000-000000000002"));
+        Assert.Equal("4", await ShownAsync("?state=delivered"));
+        Assert.Equal("43", await ShownAsync("?state=any"));
+        Assert.Contains(
+            "after=00000000-0000-0000-0000-000000000003",
+            (await viewer.GetAsync($"{here}?state=any")).Body,
+            StringComparison.Ordinal
+        );
+
+        var lines = (await viewer.GetAsync($"{here}/export?format=csv&state=failed")).Body.TrimEnd().Split("\r\n");
+        Assert.Equal("id,type,job,state,reason,attempts,last_status,created_at", lines[0]);
+        Assert.Equal(3, lines.Length - 1);
+        Assert.StartsWith("00000000-0000-0000-0000-000000000003,job.completed,,failed,'=gone,1,,20", lines[1], StringComparison.Ordinal);
+
+        async Task<string> ShownAsync(string query) =>
+            string.Concat(Delivery().Matches((await viewer.GetAsync(here + query)).Body).Select(match => match.Groups[1].Value));
+    }
+
+    [Fact]
+    public async Task Tenants_are_exported_with_their_usage_and_budget()
+    {
+        await _admin.PostAsync($"{Tenant}/budget", await _admin.GetAsync(Tenant), ("limit_usd", "12.5"), ("reason", "contract"));
+
+        var answer = await _admin.GetAsync("/dashboard/tenants/export?format=json");
+
+        var tenant = JsonElement.Parse(answer.Body).EnumerateArray().Single(t => t.GetProperty("name").GetString() == "test");
+        Assert.Equal(
+            ($"{_ingest.Tenant}", "12500000000000", "0"),
+            (
+                tenant.GetProperty("id").GetString(),
+                tenant.GetProperty("budget_pico_usd").GetString(),
+                tenant.GetProperty("tasks_this_month").GetString()
+            )
+        );
+    }
+
     /// <summary>Deliveries that were put back after their first attempt, whatever came of them since.</summary>
     private Task<long> AgainAsync() =>
         _host.Database.ScalarAsync<long>("SELECT count(*) FROM webhook_deliveries WHERE attempts_before >= 1")!;
+
+    [GeneratedRegex("<td class=\"mono\" title=\"00000000-0000-0000-0000-00000000000([0-9])\"")]
+    private static partial Regex Delivery();
 
     [GeneratedRegex("pk_[A-Za-z0-9_-]{43}")]
     private static partial Regex Key();
