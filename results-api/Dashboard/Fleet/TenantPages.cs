@@ -19,11 +19,16 @@ public sealed record TenantFacts(
     decimal SpentPico
 );
 
+/// <summary>What a tenant used of a model in a class.</summary>
+/// <param name="CostPico">What it cost us, and <paramref name="PricePico"/> what is charged.</param>
+public sealed record TenantUse(string Class, string Model, long Succeeded, long Others, decimal CostPico, decimal PricePico);
+
 /// <summary>A tenant's page: its keys with their limits, and its budget, for admins to change.</summary>
 internal static class TenantPages
 {
     public const int NameLengthMax = 100;
     private const int KeyNameLengthMax = 100;
+    private const int UsageDays = 30;
     private const string NoSuchKey = "There is no such key, or it was revoked before.";
 
     public static string Of(Guid tenant) => $"{DashboardServices.Root}/tenants/{tenant}";
@@ -57,9 +62,35 @@ internal static class TenantPages
             {
                 Tenant = tenant,
                 Keys = keys,
+                Usage = await UsageAsync(id, database, time, stop),
                 NewKey = key,
                 Limited = FindValid(keys, http.Request.Query["limits"]),
             }
+        );
+    }
+
+    /// <summary>By UTC day, from the rollups; the dearest first.</summary>
+    private static async Task<List<TenantUse>> UsageAsync(Guid id, NpgsqlDataSource database, TimeProvider time, CancellationToken stop)
+    {
+        await using var command = database.CreateCommand(
+            $"""
+            SELECT class, model, sum(succeeded)::bigint, sum(failed + expired + cancelled)::bigint, sum(cost_pico), sum(price_pico)
+            FROM {SlaTables.Name(SlaGrain.Day)} WHERE at >= $1 AND tenant = $2 GROUP BY class, model ORDER BY 6 DESC, 5 DESC, 1, 2
+            """
+        );
+        command.Parameters.Add(new() { Value = SlaTables.Floor(SlaGrain.Day, time.GetUtcNow()).AddDays(1 - UsageDays) });
+        command.Parameters.Add(new() { Value = id });
+        return await Rows.ReadAsync(
+            command,
+            row => new TenantUse(
+                row.GetString(0),
+                row.GetString(1),
+                row.GetInt64(2),
+                row.GetInt64(3),
+                row.GetDecimal(4),
+                row.GetDecimal(5)
+            ),
+            stop
         );
     }
 

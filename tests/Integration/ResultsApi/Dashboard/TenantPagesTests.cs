@@ -2,10 +2,12 @@ using System.Net;
 using System.Text.Json;
 using System.Text.RegularExpressions;
 using Microsoft.Extensions.DependencyInjection;
+using Pipeline.Contracts;
 using Pipeline.Hosting;
 using Pipeline.Migrations;
 using Pipeline.ResultsApi.Dashboard.Accounts;
 using Pipeline.Tests.Integration.Ingest;
+using Pipeline.Tests.Integration.Migrations;
 using Pipeline.Tests.Support.Servers;
 using Xunit;
 
@@ -171,6 +173,21 @@ public sealed partial class TenantPagesTests : IAsyncLifetime
                 "SELECT string_agg(done::text, ' ' ORDER BY id) FROM audit WHERE action = 'budget.set'"
             )
         );
+    }
+
+    [Fact]
+    public async Task A_tenants_page_says_what_its_tasks_cost_and_what_is_charged_by_class_and_model()
+    {
+        Assert.Contains("Nothing yet", (await _admin.GetAsync(Tenant)).Body, StringComparison.Ordinal);
+        await _ingest.EndAllAsync(await _ingest.SubmitAsync(3), TaskOutcome.Succeeded);
+        await _ingest.EndAllAsync(await _ingest.SubmitAsync(2), TaskOutcome.Failed);
+        await RolledUp.Async(_host.Database);
+        await _host.Database.ExecuteAsync("UPDATE sla_days SET cost_pico = 2e12, price_pico = 5e12");
+
+        var page = (await _admin.GetAsync(Tenant)).Body;
+
+        Assert.Matches(@"<td>bulk</td><td>words@1</td><td class=""number"">3</td><td class=""number"">2</td>", page);
+        Assert.Contains("<td class=\"number\">$2.00</td><td class=\"number\">$5.00</td>", page, StringComparison.Ordinal);
     }
 
     [Fact]
