@@ -100,14 +100,19 @@ internal static class ProbePages
         string? Text(string field) => form[field].ToString().Trim() is { Length: > 0 } text ? text : null;
     }
 
-    private static Task<IResult> DeleteAsync(string name, HttpContext http, ProbeStore store, AuditLog audit) =>
-        http.DoAsync(
-            audit,
-            new Deed("probe.delete", "probe", name),
-            Home,
-            $"The probe \"{name}\" is gone, with its runs.",
-            async (_, stop) => await store.DeleteAsync(name, stop) ? DeedOutcome.Done() : DeedOutcome.Refused("There is no such probe.")
-        );
+    private static async Task<IResult> DeleteAsync(string name, HttpContext http, ProbeStore store, AuditLog audit)
+    {
+        var form = await http.Request.ReadFormAsync(http.RequestAborted);
+        return form["confirm"].ToString().Trim() != name
+            ? http.Back(Links.Subject("probe", name)!, good: false, $"Type \"{name}\" to confirm.")
+            : await http.DoAsync(
+                audit,
+                new Deed("probe.delete", "probe", name),
+                Home,
+                $"The probe \"{name}\" is gone, with its runs.",
+                async (_, stop) => await store.DeleteAsync(name, stop) ? DeedOutcome.Done() : DeedOutcome.Refused("There is no such probe.")
+            );
+    }
 
     /// <summary>A field as JSON; what is none is text.</summary>
     private static JsonElement? Json(string? text)

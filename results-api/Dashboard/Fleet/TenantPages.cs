@@ -159,14 +159,22 @@ internal static class TenantPages
             return Unknown(http);
         }
 
-        await using var command = database.CreateCommand(
-            "UPDATE api_keys SET revoked_at = now() WHERE id = $1 AND tenant = $2 AND revoked_at IS NULL RETURNING name"
-        );
-        command.Parameters.Add(new() { Value = Guid.TryParse(form["key"], out var key) ? key : Guid.Empty });
-        command.Parameters.Add(new() { Value = id });
-        if (await command.ExecuteScalarAsync(http.RequestAborted) is not string name)
+        const string gone = "There is no such key, or it was revoked before.";
+        if (FindValid(await ListKeys.ReadAsync(database, new TenantId(id), http.RequestAborted), form["key"]) is not { } key)
         {
-            return http.Back(Of(id), good: false, "There is no such key, or it was revoked before.");
+            return http.Back(Of(id), good: false, gone);
+        }
+
+        if (form["confirm"].ToString().Trim() != key.Name.Trim())
+        {
+            return http.Back(Of(id), good: false, $"Type \"{key.Name}\" to confirm.");
+        }
+
+        await using var command = database.CreateCommand("UPDATE api_keys SET revoked_at = now() WHERE id = $1 AND revoked_at IS NULL");
+        command.Parameters.Add(new() { Value = key.Id });
+        if (await command.ExecuteNonQueryAsync(http.RequestAborted) == 0)
+        {
+            return http.Back(Of(id), good: false, gone);
         }
 
         await audit.AddAsync(
@@ -176,10 +184,10 @@ internal static class TenantPages
             {
                 Tenant = new TenantId(id),
                 Reason = actor.Reason,
-                Before = new { name },
+                Before = new { name = key.Name },
             }
         );
-        return http.Back(Of(id), good: true, $"The key \"{name}\" is revoked; who has used it just now may go on for half a minute.");
+        return http.Back(Of(id), good: true, $"The key \"{key.Name}\" is revoked; who has used it just now may go on for half a minute.");
     }
 
     private static async Task<IResult> SetLimitsAsync(
