@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Globalization;
 using Microsoft.Extensions.Logging.Abstractions;
 using Npgsql;
@@ -6,6 +7,7 @@ using Pipeline.Migrations;
 using Pipeline.Standalone.Client;
 using Pipeline.Standalone.Host;
 using Pipeline.Tests.EndToEnd;
+using Pipeline.Tests.EndToEnd.Dashboard;
 using Pipeline.Tests.Support;
 using Pipeline.Tests.Support.Models;
 using Pipeline.Tests.Support.Servers;
@@ -27,6 +29,8 @@ public sealed class RunningSystem : IAsyncLifetime
     public const string SmallModel = "language-id-small";
 
     private static readonly TimeSpan ReadyWait = TimeSpan.FromMinutes(3);
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(60);
+    private static readonly TimeSpan LookEvery = TimeSpan.FromMilliseconds(20);
     private RabbitMqServer? _broker;
     private OtlpReceiver? _telemetry;
     private ProcessRig? _rig;
@@ -117,6 +121,27 @@ public sealed class RunningSystem : IAsyncLifetime
         }
     }
 
+    /// <summary>The first column of the first row; nothing where there is none.</summary>
+    internal async Task<T?> ScalarAsync<T>(string sql, params object[] parameters)
+    {
+        await using var command = Database.CreateCommand(sql);
+        foreach (var parameter in parameters)
+        {
+            command.Parameters.Add(new() { Value = parameter });
+        }
+
+        return await command.ExecuteScalarAsync(TestContext.Current.CancellationToken) is T value ? value : default;
+    }
+
+    /// <summary>Waits until a query says that it is so.</summary>
+    internal async Task UntilAsync(string sql, params object[] parameters)
+    {
+        for (var clock = Stopwatch.StartNew(); !await ScalarAsync<bool>(sql, parameters); await Task.Delay(LookEvery))
+        {
+            Assert.True(clock.Elapsed < Patience, $"It did not become so in {Patience.TotalSeconds} s: {sql}");
+        }
+    }
+
     internal DirectModel Direct(string model) => new(Rig.Options.ModelsFolder, model);
 
     /// <summary>Texts for a job of so many tasks; no two jobs of a test run need differ.</summary>
@@ -124,6 +149,13 @@ public sealed class RunningSystem : IAsyncLifetime
     {
         var sentences = ShortTexts.Read();
         return [.. Enumerable.Range(0, count).Select(i => sentences[i % sentences.Length])];
+    }
+
+    /// <summary>A client of a tenant's own.</summary>
+    internal async Task<PipelineClient> ClientOfAsync(string tenant)
+    {
+        var key = await ApiKeyIssuer.IssueAsync(Database, await Tenants.EnsureAsync(Database, tenant), "shop");
+        return new PipelineClient(Ingest.Address, Rig.Services.Results.Address, key);
     }
 
     internal async Task<string> OperatorKeyAsync()
@@ -192,4 +224,4 @@ public sealed class RunningSystem : IAsyncLifetime
 }
 
 [CollectionDefinition(RunningSystem.Collection)]
-public sealed class FourProcessesCollection : ICollectionFixture<RunningSystem>;
+public sealed class FourProcessesCollection : ICollectionFixture<RunningSystem>, ICollectionFixture<DashboardBrowser>;

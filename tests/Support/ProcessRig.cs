@@ -82,7 +82,7 @@ internal sealed class ProcessRig : IAsyncDisposable
     public async Task StartServicesAsync(IReadOnlyDictionary<string, string>? environment, CancellationToken stop)
     {
         Services = new ServiceProcesses(Options, Path.Combine(Folder, "logs"), environment);
-        await Services.StartAllAsync(0, 0, stop);
+        await Services.StartAllAsync(0, 0, stop, probeKey: ApiKey);
         Client = new PipelineClient(Services.Ingest.Address, Services.Results.Address, ApiKey);
     }
 

@@ -106,14 +106,19 @@ internal static class ProbePages
         ProbeStore store,
         AuditLog audit,
         DashboardOptions options
-    ) =>
-        await http.DoAsync(
-            audit,
-            new Deed("probe.delete", "probe", name) { Before = await BriefAsync(name, store, options, http.RequestAborted) },
-            Home,
-            $"The probe \"{name}\" is gone, with its runs.",
-            async (_, stop) => await store.DeleteAsync(name, stop) ? DeedOutcome.Done() : DeedOutcome.Refused("There is no such probe.")
-        );
+    )
+    {
+        var form = await http.Request.ReadFormAsync(http.RequestAborted);
+        return form["confirm"].ToString().Trim() != name
+            ? http.Back(Links.Subject("probe", name)!, good: false, $"Type \"{name}\" to confirm.")
+            : await http.DoAsync(
+                audit,
+                new Deed("probe.delete", "probe", name) { Before = await BriefAsync(name, store, options, http.RequestAborted) },
+                Home,
+                $"The probe \"{name}\" is gone, with its runs.",
+                async (_, stop) => await store.DeleteAsync(name, stop) ? DeedOutcome.Done() : DeedOutcome.Refused("There is no such probe.")
+            );
+    }
 
     /// <summary>A field as JSON; what is none is text.</summary>
     private static JsonElement? Json(string? text)

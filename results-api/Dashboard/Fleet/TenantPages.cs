@@ -195,6 +195,11 @@ internal static class TenantPages
             return http.Back(Of(id), good: false, NoSuchKey);
         }
 
+        if (form["confirm"].ToString().Trim() != key.Name.Trim())
+        {
+            return http.Back(Of(id), good: false, $"Type \"{key.Name}\" to confirm.");
+        }
+
         await using var command = database.CreateCommand("UPDATE api_keys SET revoked_at = now() WHERE id = $1 AND revoked_at IS NULL");
         command.Parameters.Add(new() { Value = key.Id });
         var (refusal, _) = await audit.KeepAsync(

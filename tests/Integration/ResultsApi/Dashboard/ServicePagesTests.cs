@@ -182,7 +182,14 @@ public sealed class ServicePagesTests(ServicePagesFixture fixture) : IClassFixtu
                 "SELECT concat_ws(' ', input::text, expect ->> 'label', every_seconds) FROM probes WHERE name = 'farewell'"
             )
         );
-        await _operator.PostAsync($"{path}/farewell/delete", page, ("reason", "not needed"));
+        await _operator.PostAsync($"{path}/farewell/delete", page, ("reason", "not needed"), ("confirm", "greeting"));
+        Assert.Contains(
+            "Type &quot;farewell&quot; to confirm.",
+            (await _operator.GetAsync($"{path}/farewell")).Body,
+            StringComparison.Ordinal
+        );
+        Assert.Equal(1L, await Database.ScalarAsync<long>("SELECT count(*) FROM probes WHERE name = 'farewell'"));
+        await _operator.PostAsync($"{path}/farewell/delete", page, ("reason", "not needed"), ("confirm", "farewell"));
 
         Assert.Equal(0L, await Database.ScalarAsync<long>("SELECT count(*) FROM probes WHERE name = 'farewell'"));
         Assert.Equal("a second language true - 90, not needed true 90 -", await AuditAsync("farewell", "every_seconds"));

@@ -51,7 +51,10 @@ public sealed partial class TenantPagesTests : IAsyncLifetime
         Assert.DoesNotContain(key, later.Body, StringComparison.Ordinal);
 
         var id = await _host.Database.ScalarAsync<Guid>("SELECT id FROM api_keys WHERE name = 'night batch'");
-        await _admin.PostAsync($"{Tenant}/revoke", later, ("key", id.ToString()), ("reason", "lost"));
+        await _admin.PostAsync($"{Tenant}/revoke", later, ("key", id.ToString()), ("reason", "lost"), ("confirm", "day batch"));
+        Assert.Contains("Type &quot;night batch&quot; to confirm.", (await _admin.GetAsync(Tenant)).Body, StringComparison.Ordinal);
+        Assert.False(await _host.Database.ScalarAsync<bool>("SELECT revoked_at IS NOT NULL FROM api_keys WHERE id = $1", id));
+        await _admin.PostAsync($"{Tenant}/revoke", later, ("key", id.ToString()), ("reason", "lost"), ("confirm", "night batch"));
         Assert.True(await _host.Database.ScalarAsync<bool>("SELECT revoked_at IS NOT NULL FROM api_keys WHERE id = $1", id));
         Assert.Equal(
             $"key.add ticket 7 true {key[..12]}, key.revoke lost true {key[..12]}",
