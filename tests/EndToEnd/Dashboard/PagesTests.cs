@@ -1,3 +1,4 @@
+using System.Text.RegularExpressions;
 using Microsoft.Playwright;
 using Pipeline.Contracts;
 using Pipeline.Migrations;
@@ -31,11 +32,49 @@ public sealed class PagesTests(RunningSystem system, DashboardBrowser browser) :
         var routed = await EscalateAsync();
         await browser.LookAtAsync("now");
         await Assertions.Expect(browser.Page.Locator("[data-live-state].on")).ToBeVisibleAsync(new() { Timeout = 30_000 });
-        await browser.LookAtAsync("now?range=30d", "trade-off", "bulk");
+        await browser.LookAtAsync("now?range=24h", "now?range=30d", "trade-off", "bulk");
         await browser.LookAtAsync($"jobs/{routed}", $"jobs/{late}?status=expired", $"routes/{_name}", $"jobs?tenant={_name}-south");
         await Assertions.Expect(browser.Page.GetByRole(AriaRole.Row).Filter(new() { HasText = $"{_name}-south" })).ToHaveCountAsync(1);
         Assert.Equal(2, (await system.Client.UntilEndAsync(failed)).Counts.Failed);
         await browser.LookAtAsync("jobs");
+    }
+
+    [Fact]
+    public async Task A_slider_of_the_trade_off_asks_anew_and_the_address_says_what()
+    {
+        await browser.GoAsync($"trade-off?pool=default&model={RunningSystem.SmallModel}%401.0.0&price=1&arrivals=1000");
+        var cost = browser.Page.Locator(".tile").Filter(new() { HasText = "1,000 tasks cost" }).Locator(".big");
+        await Assertions.Expect(cost).ToHaveTextAsync("$0.000278");
+
+        await browser.Page.GetByRole(AriaRole.Slider, new() { Name = "Workers" }).PressAsync("End");
+
+        // A thousand workers at a dollar an hour for a thousand tasks a second.
+        await Assertions.Expect(browser.Page.Locator("input[name=workers]")).ToHaveValueAsync("1000");
+        await Assertions.Expect(cost).ToHaveTextAsync("$0.28");
+        await Assertions.Expect(browser.Page).ToHaveURLAsync(new Regex("workers=1000&price=1&arrivals=1000"));
+    }
+
+    [Fact]
+    public async Task By_keyboard_one_skips_the_menu_reaches_the_filters_and_opens_what_is_listed()
+    {
+        var job = await system.Client.SendAsync(RunningSystem.SmallModel, RunningSystem.Texts(1));
+        await system.Client.UntilEndAsync(job);
+        await browser.GoAsync($"jobs?model={RunningSystem.SmallModel}");
+        var keys = browser.Page.Keyboard;
+
+        await keys.PressAsync("Tab");
+        await Assertions.Expect(browser.Page.GetByText("Skip to the content")).ToBeFocusedAsync();
+        await keys.PressAsync("Enter");
+        await keys.PressAsync("Tab");
+        Assert.True(await browser.Page.EvaluateAsync<bool>("document.querySelector('main').contains(document.activeElement)"));
+
+        await browser.Page.EvaluateAsync("document.activeElement.blur()");
+        await keys.PressAsync("/");
+        await Assertions.Expect(browser.Page.Locator(".filters input:not([type=hidden])").First).ToBeFocusedAsync();
+
+        await browser.Page.GetByRole(AriaRole.Link, new() { NameRegex = new Regex(job.Id[^6..]) }).FocusAsync();
+        await keys.PressAsync("Enter");
+        await Assertions.Expect(browser.Page).ToHaveURLAsync(new Regex($"jobs/{job.Id}"));
     }
 
     [Fact]
