@@ -11,6 +11,10 @@ namespace Pipeline.ResultsApi.Dashboard.Fleet;
 /// <param name="Oldest">When the first of its jobs was accepted.</param>
 public sealed record WaitingWork(string Model, string Class, long Jobs, long Tasks, DateTimeOffset? Oldest);
 
+/// <summary>What the workers of a pool ran in one lane over <see cref="QueuePages.LaneWindow"/>.</summary>
+/// <param name="DeviceTime">Of all its batches together, and <paramref name="Longest"/> of one.</param>
+public sealed record LaneWork(string Pool, string Lane, long Batches, long Tasks, TimeSpan DeviceTime, TimeSpan Longest);
+
 /// <summary>One life of a worker process.</summary>
 /// <param name="Begun">Slices it has on or past the device.</param>
 public sealed record WorkerLife(
@@ -30,6 +34,7 @@ public sealed record WorkerLife(
 internal static class QueuePages
 {
     public const string Here = $"{DashboardServices.Root}/workers";
+    public static readonly TimeSpan LaneWindow = TimeSpan.FromMinutes(5);
 
     public static void MapQueues(this IEndpointRouteBuilder pages)
     {
@@ -40,7 +45,13 @@ internal static class QueuePages
         pages.MapPost("/workers/redrive", RedriveAsync);
     }
 
-    private static async Task<IResult> ShowAsync(HttpContext http, NpgsqlDataSource database, BrokerQueues broker, DashboardOptions options)
+    private static async Task<IResult> ShowAsync(
+        HttpContext http,
+        NpgsqlDataSource database,
+        BrokerQueues broker,
+        DashboardOptions options,
+        TimeProvider time
+    )
     {
         var stop = http.RequestAborted;
         Guid? after = Guid.TryParse(http.Request.Query["after"], out var id) ? id : null;
@@ -52,11 +63,41 @@ internal static class QueuePages
             {
                 Holds = (await HoldStore.ReadAsync(database, stop)).Select(h => h.Hold).ToList(),
                 Waiting = await WaitingAsync(database, options, stop),
+                Lanes = await LanesAsync(database, options, time.GetUtcNow(), stop),
                 Queues = queues,
                 Away = away,
                 Workers = shown,
                 Next = workers.Count > options.PageItems ? shown[^1].Id.ToString() : null,
             }
+        );
+    }
+
+    private static async Task<List<LaneWork>> LanesAsync(
+        NpgsqlDataSource database,
+        DashboardOptions options,
+        DateTimeOffset now,
+        CancellationToken stop
+    )
+    {
+        await using var command = database.CreateCommand(
+            options,
+            """
+            SELECT w.pool, b.lane, count(*), sum(b.rows), sum(b.device_ns)::float8 / 1e6, max(b.device_ns)::float8 / 1e6
+            FROM batches b JOIN workers w ON w.id = b.worker WHERE b.id >= $1 GROUP BY w.pool, b.lane ORDER BY w.pool, b.lane DESC
+            """
+        );
+        command.Parameters.Add(new() { Value = Partitions.LowerBound(now - LaneWindow) });
+        return await Rows.ReadAsync(
+            command,
+            row => new LaneWork(
+                row.GetString(0),
+                row.GetString(1),
+                row.GetInt64(2),
+                row.GetInt64(3),
+                TimeSpan.FromMilliseconds(row.GetDouble(4)),
+                TimeSpan.FromMilliseconds(row.GetDouble(5))
+            ),
+            stop
         );
     }
 

@@ -52,8 +52,8 @@ public sealed partial class GatewayTests
     [InlineData("POST", "/v1/webhook_endpoints", "results-api")]
     [InlineData("GET", "/v2", "ingest")]
     [InlineData("GET", "/openapi.json", "results-api")]
-    [InlineData("GET", "/dashboard", "dashboard")]
-    [InlineData("POST", "/dashboard/jobs/x", "dashboard")]
+    [InlineData("GET", "/dashboard", "results-api")]
+    [InlineData("POST", "/dashboard/jobs/x", "results-api")]
     public void A_request_goes_by_its_method_and_path(string method, string path, string upstream) =>
         Assert.Equal(upstream, Nginx.Upstream(method, path));
 

@@ -83,6 +83,28 @@ public sealed class QueuesPageTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task What_each_lane_of_a_pool_ran_is_told()
+    {
+        await RanBatches.AddAsync(_host.Database, "bulk", rows: 90, deviceMs: 40);
+        await RanBatches.AddAsync(_host.Database, "bulk", rows: 10, deviceMs: 20);
+        await RanBatches.AddAsync(_host.Database, "express", rows: 1, deviceMs: 2);
+
+        var page = (await _operator.GetAsync(Page)).Body;
+
+        const string number = "</td><td class=\"number\">";
+        Assert.Contains(
+            $"<td>default</td><td>express{string.Concat(new[] { "1", "1", "1", "2 ms", "2 ms", "2 ms" }.Select(n => number + n))}",
+            page,
+            StringComparison.Ordinal
+        );
+        Assert.Contains(
+            $"<td>default</td><td>bulk{string.Concat(new[] { "2", "100", "50", "30 ms", "40 ms", "60 ms" }.Select(n => number + n))}",
+            page,
+            StringComparison.Ordinal
+        );
+    }
+
+    [Fact]
     public async Task What_does_not_exist_or_has_no_reason_is_told_and_not_held()
     {
         var page = await _operator.GetAsync(Page);

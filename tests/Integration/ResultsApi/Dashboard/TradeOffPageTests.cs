@@ -4,7 +4,6 @@ using Pipeline.Contracts;
 using Pipeline.Migrations;
 using Pipeline.ResultsApi.Dashboard.Accounts;
 using Pipeline.ResultsApi.Jobs;
-using Pipeline.Tests.Support.Servers;
 using Xunit;
 
 namespace Pipeline.Tests.Integration.ResultsApi.Dashboard;
@@ -30,7 +29,7 @@ public sealed class TradeOffPageTests : IAsyncLifetime
     public async Task It_shows_the_policys_bounds_where_the_pool_stands_and_what_would_be_if()
     {
         Hear();
-        await RanAsync(rows: 40, deviceMs: 8);
+        await RanBatches.AddAsync(_host.Database, "bulk", rows: 40, deviceMs: 8);
 
         var page = WebUtility.HtmlDecode((await _viewer.GetAsync("/dashboard/trade-off")).Body);
 
@@ -73,19 +72,4 @@ public sealed class TradeOffPageTests : IAsyncLifetime
                     ],
                 }
             );
-
-    /// <summary>A batch of tasks of one unit each, just now.</summary>
-    private async Task RanAsync(int rows, int deviceMs)
-    {
-        var worker = Guid.CreateVersion7();
-        await _host.Database.ExecuteAsync(
-            $"""
-            INSERT INTO workers (id, name, pool, provider, device, price_per_hour_pico, state, started_at, last_seen)
-            VALUES ('{worker}', 'w-1', 'default', 'cpu', 'none', 1, 'alive', now(), now());
-            INSERT INTO batches (id, worker, dispatch, lane, model, provider, rows, units, padded_units, device_ns, cost_pico, padding_pico, started_at, finished_at)
-            VALUES ('{Guid.CreateVersion7()}', '{worker}', '{Guid.CreateVersion7()}', 'bulk', 'words@1', 'cpu', {rows}, {rows}, {rows},
-                    {deviceMs * 1_000_000L}, 1, 0, now(), now());
-            """
-        );
-    }
 }
