@@ -130,7 +130,7 @@ internal static partial class DashboardBench
             var service = services.Start("results-api", "Pipeline.ResultsApi.dll", 0);
             await service.UntilReadyAsync(TimeSpan.FromSeconds(60), stop);
             await using var teller = await ForecastTeller.StartAsync(broker.Uri, Pools, stop);
-            return await MeasureAsync(storage, service, settings, stop);
+            return await MeasureAsync(storage, service, postgres.ProcessId, settings, stop);
         }
         finally
         {
@@ -141,6 +141,7 @@ internal static partial class DashboardBench
     private static async Task<int> MeasureAsync(
         NpgsqlDataSource storage,
         ServiceProcess service,
+        int postgresProcessId,
         DashboardSettings settings,
         CancellationToken stop
     )
@@ -195,7 +196,7 @@ internal static partial class DashboardBench
         ];
         var pageMs = await WorstAsync(browser, pages, settings, stop);
         var searchMs = await WorstAsync(browser, Searches, settings, stop);
-        var core = await ViewersAsync(browser, service, settings, stop);
+        var core = await ViewersAsync(browser, service, postgresProcessId, settings, stop);
         Figures.Report(
             new
             {
@@ -237,10 +238,11 @@ internal static partial class DashboardBench
         return worst;
     }
 
-    /// <summary>Follows the live page from many connections; gives the cores that the process took for it.</summary>
+    /// <summary>Follows the live page from many connections; gives the cores that the process and PostgreSQL took for it.</summary>
     private static async Task<double> ViewersAsync(
         HttpClient browser,
         ServiceProcess service,
+        int postgresProcessId,
         DashboardSettings settings,
         CancellationToken stop
     )
@@ -248,15 +250,23 @@ internal static partial class DashboardBench
         using var end = CancellationTokenSource.CreateLinkedTokenSource(stop);
         var viewers = Enumerable.Range(0, settings.Viewers).Select(_ => FollowAsync(browser, end.Token)).ToArray();
         await Task.Delay(TimeSpan.FromSeconds(3), stop);
-        using var process = Process.GetProcessById(service.ProcessId);
-        var (cpu, clock) = (process.TotalProcessorTime, Stopwatch.StartNew());
+        var (before, clock) = (CpuSeconds(), Stopwatch.StartNew());
         await Task.Delay(TimeSpan.FromSeconds(settings.Seconds), stop);
-        process.Refresh();
-        var core = (process.TotalProcessorTime - cpu) / clock.Elapsed;
+        var after = CpuSeconds();
+        var seconds = clock.Elapsed.TotalSeconds;
+        var core = (after.Page + after.Database - before.Page - before.Database) / seconds;
         await end.CancelAsync();
         var bytes = (await Task.WhenAll(viewers)).Min();
-        Figures.Say($"{settings.Viewers} viewers: {core:P1} of a core, each was sent {bytes / 1e3:F0} kB or more");
+        Figures.Say(
+            $"{settings.Viewers} viewers: {core:P1} of a core ({(after.Page - before.Page) / seconds:P1} without PostgreSQL), each was sent {bytes / 1e3:F0} kB or more"
+        );
         return bytes > 0 ? core : throw new InvalidOperationException("A viewer was sent nothing.");
+
+        (double Page, double Database) CpuSeconds()
+        {
+            using var process = Process.GetProcessById(service.ProcessId);
+            return (process.TotalProcessorTime.TotalSeconds, Figures.ServerCpu(postgresProcessId)["postgres"]);
+        }
     }
 
     private static async Task<long> FollowAsync(HttpClient browser, CancellationToken stop)

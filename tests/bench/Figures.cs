@@ -32,7 +32,7 @@ internal static class Figures
             seconds[service.Name] = process.TotalProcessorTime.TotalSeconds;
         }
 
-        foreach (var (name, total) in ServerCpu(rig.PostgresProcessId.ToString(CultureInfo.InvariantCulture)))
+        foreach (var (name, total) in ServerCpu(rig.PostgresProcessId))
         {
             seconds[name] = total;
         }
@@ -52,9 +52,10 @@ internal static class Figures
     /// <summary>The one line a machine reads, last on standard output.</summary>
     public static void Report(object figures) => Console.WriteLine(JsonSerializer.Serialize(figures, ApiJson.Options));
 
-    /// <summary>CPU of the servers: all processes below the postmaster, and the broker's virtual machine.</summary>
-    private static Dictionary<string, double> ServerCpu(string postmaster)
+    /// <summary>CPU seconds of the servers: all processes below the postmaster, and the broker's virtual machine.</summary>
+    public static Dictionary<string, double> ServerCpu(int postgresProcessId)
     {
+        var postmaster = postgresProcessId.ToString(CultureInfo.InvariantCulture);
         var ticks = new Dictionary<string, double> { ["postgres"] = 0, ["rabbitmq"] = 0 };
         foreach (var stat in Directory.EnumerateDirectories("/proc").Select(p => Path.Combine(p, "stat")))
         {

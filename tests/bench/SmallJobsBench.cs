@@ -63,7 +63,7 @@ internal static class SmallJobsBench
         await rig.AddStarterModelsAsync(stop);
         await rig.StartServicesAsync(null, stop);
         var texts = ShortTexts.Read();
-        await SubmitAllAsync(rig, texts, settings with { Jobs = 2_000, Clients = 20 }, "warm", stop);
+        await SubmitAllAsync(rig, texts, settings with { Jobs = 10_000, Clients = 100 }, "warm", stop);
         if (settings.LargeJobTasks > 0)
         {
             var path = Path.Combine(rig.Folder, "large.ndjson");
