@@ -8,7 +8,7 @@ using Pipeline.ResultsApi.Dashboard.Layout;
 namespace Pipeline.ResultsApi.Dashboard.Jobs;
 
 /// <summary>Something that happened to a job.</summary>
-/// <param name="Change">Where its class or deadline was changed: to what.</param>
+/// <param name="Change">Where its class or deadline was changed: to what; where an attempt was lost: with which worker.</param>
 /// <param name="Job">Where failed tasks were retried: the job that runs them.</param>
 public sealed record JobEvent(string Type, DateTimeOffset At, string? Change, Guid? Job);
 
@@ -76,7 +76,9 @@ internal sealed class JobDetails(NpgsqlDataSource database, DashboardOptions opt
         return await reader.ReadAsync(stop) ? (new TenantId(reader.GetGuid(0)), reader.GetString(1)) : null;
     }
 
-    /// <summary>Its changes of state, when its first task ended a turn, and the jobs that run its failed tasks again.</summary>
+    /// <summary>
+    /// Its changes of state, when its first task ended a turn, attempts that were lost with their worker, and the jobs that run its failed tasks again.
+    /// </summary>
     public async Task<List<JobEvent>> EventsAsync(Guid job, CancellationToken stop)
     {
         await using var command = Command(
@@ -87,6 +89,13 @@ internal sealed class JobDetails(NpgsqlDataSource database, DashboardOptions opt
                    , NULL::uuid
             FROM (SELECT * FROM events WHERE job = $1 AND type <> 'job.progress' ORDER BY id LIMIT {EventsMax}) e
             UNION ALL SELECT 'job.started', started_at, NULL, NULL FROM jobs WHERE id = $1 AND started_at IS NOT NULL
+            UNION ALL (
+              SELECT 'job.attempt lost', w.ended_at, format('%s chunk%s with worker %s', l.chunks, CASE WHEN l.chunks > 1 THEN 's' END, w.name), NULL
+              FROM jobs j
+              JOIN workers w ON w.state = 'lost' AND w.ended_at > j.created_at AND w.begun @> jsonb_build_array(jsonb_build_object('job', j.id))
+              CROSS JOIN LATERAL (SELECT count(DISTINCT s ->> 'no') AS chunks FROM jsonb_array_elements(w.begun) AS s WHERE s ->> 'job' = j.id::text) l
+              WHERE j.id = $1 AND EXISTS (SELECT FROM chunks WHERE job = $1 AND attempts > 0) ORDER BY w.ended_at LIMIT {EventsMax}
+            )
             UNION ALL (SELECT 'job.retried', created_at, NULL, id FROM jobs WHERE retry_of = $1 ORDER BY id LIMIT {RetriesMax})
             """,
             job

@@ -382,6 +382,27 @@ public sealed class JobsPagesTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task A_jobs_timeline_has_the_attempts_that_were_lost_with_a_worker()
+    {
+        var (job, other) = (await _ingest.SubmitAsync(2), await _ingest.SubmitAsync(2));
+        var worker = await _ingest.AddWorkerAsync("gpu-7");
+        await _host.Database.ExecuteAsync(
+            $$"""
+            UPDATE workers SET state = 'lost', ended_at = now() + interval '1 s', begun = '[{"job": "{{job}}", "no": 0}, {"job": "{{job}}", "no": 3}]'
+            WHERE id = '{{worker}}';
+            UPDATE chunks SET attempts = 1
+            """
+        );
+
+        Assert.Contains(
+            "<span>attempt lost: 2 chunks with worker gpu-7</span>",
+            (await _operator.GetAsync($"/dashboard/jobs/{job}")).Body,
+            StringComparison.Ordinal
+        );
+        Assert.DoesNotContain("attempt lost", (await _operator.GetAsync($"/dashboard/jobs/{other}")).Body, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task A_job_shows_what_each_account_took_against_the_estimate()
     {
         var (job, other) = (await _ingest.SubmitAsync(2), await _ingest.SubmitAsync(3));
