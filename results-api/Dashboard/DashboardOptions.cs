@@ -65,7 +65,10 @@ public sealed record DashboardOptions
     public int EstimateJobsMax { get; init; } = 200;
     public TimeSpan EstimateTimeMax { get; init; } = TimeSpan.FromSeconds(2);
 
-    /// <summary>How often a live page is made anew, once for all who look at it; and connections that follow.</summary>
+    /// <summary>
+    /// How often a live page is made anew, once for all who look at it (less often where that takes more than a twentieth of the time); and
+    /// connections that follow.
+    /// </summary>
     public TimeSpan LiveEvery { get; init; } = TimeSpan.FromSeconds(2);
     public int LiveViewersMax { get; init; } = 500;
 

@@ -1,5 +1,6 @@
 using System.Net;
 using System.Net.Http.Headers;
+using System.Net.Http.Json;
 using System.Net.Sockets;
 using System.Security.Cryptography;
 using System.Text;
@@ -7,6 +8,7 @@ using System.Text.Json;
 using Pipeline.Contracts;
 using Pipeline.Standalone.Client;
 using Pipeline.Standalone.Host;
+using Pipeline.Tests.EndToEnd.Dashboard;
 using Pipeline.Tests.EndToEnd.Standalone;
 using Pipeline.Tests.Support.Servers;
 using Pipeline.Tests.Support.Worker;
@@ -60,8 +62,18 @@ public sealed class GatewayTests(RunningSystem system) : IAsyncLifetime
     [Fact]
     public async Task Events_are_passed_on_when_they_happen()
     {
-        // No worker can load this model, so the job does not end by itself.
-        var job = await Client.SendAsync(FakeModels.Name.Name, RunningSystem.Texts(1));
+        // What is held does not end by itself.
+        var model = $"held-{Guid.NewGuid():N}";
+        await HeldModel.RegisterAsync(system, model, "1.0.0");
+        using var operators = new HttpClient { BaseAddress = _gateway!.Address };
+        operators.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", await system.OperatorKeyAsync());
+        using var held = await operators.PutAsJsonAsync(
+            $"v1/holds/model/{model}",
+            new { reason = "The test follows a job that waits.", by = "test" },
+            Stop
+        );
+        Assert.True((await held.Content.ReadFromJsonAsync<JsonElement>(Stop)).GetProperty("in_force").GetBoolean());
+        var job = await Client.SendAsync(model, RunningSystem.Texts(1));
 
         using var events = await Http.GetAsync($"v1/jobs/{job.Id}/events", HttpCompletionOption.ResponseHeadersRead, Stop);
         using var lines = new StreamReader(await events.Content.ReadAsStreamAsync(Stop));
@@ -71,6 +83,7 @@ public sealed class GatewayTests(RunningSystem system) : IAsyncLifetime
         using var cancelled = await Http.PostAsync($"v1/jobs/{job.Id}/cancel", null, Stop);
         Assert.Equal(HttpStatusCode.OK, cancelled.StatusCode);
         Assert.Contains("event: job.cancelled", await lines.ReadToEndAsync(Stop), StringComparison.Ordinal);
+        (await operators.DeleteAsync($"v1/holds/model/{model}", Stop)).Dispose();
     }
 
     [Fact]

@@ -11,6 +11,7 @@ using Pipeline.ResultsApi.Dashboard;
 using Pipeline.Standalone;
 using Pipeline.Standalone.Host;
 using Pipeline.Tests.Support.Servers;
+using Pipeline.Tests.Support.Worker;
 
 namespace Pipeline.Bench;
 
@@ -36,6 +37,10 @@ internal static partial class DashboardBench
 {
     private const string Password = "correct horse battery staple";
     private const int TasksEach = 100;
+
+    /// <summary>Jobs that have not ended, and the chunks that each of them waits with: as many tasks as have ended.</summary>
+    private const int OpenJobs = 200;
+    private const int OpenChunks = 500;
 
     /// <summary>Both pools, with the models that batches were of.</summary>
     private static readonly PoolForecast[] Pools =
@@ -121,6 +126,7 @@ internal static partial class DashboardBench
             await using var storage = NpgsqlDataSource.Create(postgres.ConnectionString);
             var clock = Stopwatch.StartNew();
             await SeedAsync(storage, settings, stop);
+            await RegisterAsync(storage, stop);
             Figures.Say(
                 $"{(long)settings.Jobs * TasksEach:N0} results of {settings.Jobs:N0} jobs written in {clock.Elapsed.TotalSeconds:F0} s"
             );
@@ -148,10 +154,12 @@ internal static partial class DashboardBench
     {
         using var browser = await SignInAsync(storage, service, stop);
         var job = await OneAsync(storage, "SELECT id FROM jobs ORDER BY id DESC LIMIT 1", stop);
+        var ended = await OneAsync(storage, "SELECT id FROM jobs WHERE state = 'completed' ORDER BY id DESC LIMIT 1", stop);
         var alert = await OneAsync(storage, "SELECT id FROM alerts LIMIT 1", stop);
         var bulk = await OneAsync(storage, "SELECT id FROM bulk_actions LIMIT 1", stop);
         var endpoint = await OneAsync(storage, "SELECT id FROM webhook_endpoints LIMIT 1", stop);
         var tenant = await OneAsync(storage, "SELECT id FROM tenants WHERE name = 'tenant-7'", stop);
+        var report = await KeepReportAsync(browser, storage, stop);
         string[] pages =
         [
             "now",
@@ -172,7 +180,9 @@ internal static partial class DashboardBench
             "bulk/preview?action=retry-failed&failures=true",
             "workers",
             "models",
+            "models/m-0",
             "routes",
+            "routes/short-first",
             "webhooks",
             $"webhooks/{endpoint}",
             "tenants",
@@ -188,6 +198,7 @@ internal static partial class DashboardBench
             "alerts/probes/hello",
             "reports",
             "reports/kept",
+            $"reports/kept/{report}",
             "reports/windows",
             "recurring",
             "recurring/retention",
@@ -196,6 +207,22 @@ internal static partial class DashboardBench
         ];
         var pageMs = await WorstAsync(browser, pages, settings, stop);
         var searchMs = await WorstAsync(browser, Searches, settings, stop);
+        string[] exports =
+        [
+            "jobs/export?class=standard",
+            $"jobs/{ended}/export",
+            "failures/export?range=30d",
+            $"bulk/{bulk}/export",
+            $"webhooks/{endpoint}/export",
+            "tenants/export",
+            "audit/export",
+            "alerts/export",
+            "workers/export",
+            "recurring/retention/export",
+            "reports/export?window=month&format=csv&section=rows",
+            $"reports/kept/{report}/export?format=json",
+        ];
+        var exportMs = await WorstAsync(browser, exports, settings with { Requests = Math.Min(settings.Requests, 10) }, stop);
         var core = await ViewersAsync(browser, service, postgresProcessId, settings, stop);
         Figures.Report(
             new
@@ -206,6 +233,7 @@ internal static partial class DashboardBench
                 deliveries = settings.Deliveries,
                 page_p95_ms = Math.Round(pageMs, 1),
                 search_p95_ms = Math.Round(searchMs, 1),
+                export_p95_ms = Math.Round(exportMs, 1),
                 viewers = settings.Viewers,
                 viewers_cpu_pct = Math.Round(100 * core, 1),
             }
@@ -223,9 +251,7 @@ internal static partial class DashboardBench
             for (var i = 0; i < times.Length; i++)
             {
                 var clock = Stopwatch.StartNew();
-                using var response = await browser.GetAsync($"dashboard/{page}", stop);
-                await response.Content.ReadAsByteArrayAsync(stop);
-                response.EnsureSuccessStatusCode();
+                await AskAsync(browser, page, stop);
                 times[i] = clock.Elapsed.TotalMilliseconds;
             }
 
@@ -236,6 +262,15 @@ internal static partial class DashboardBench
         }
 
         return worst;
+    }
+
+    private static async Task<string> AskAsync(HttpClient browser, string page, CancellationToken stop)
+    {
+        using var response = await browser.GetAsync($"dashboard/{page}", stop);
+        var content = await response.Content.ReadAsStringAsync(stop);
+        return response.IsSuccessStatusCode
+            ? content
+            : throw new InvalidOperationException($"{page} was answered with {response.StatusCode}: {content}");
     }
 
     /// <summary>Follows the live page from many connections; gives the cores that the process and PostgreSQL took for it.</summary>
@@ -311,6 +346,28 @@ internal static partial class DashboardBench
         return browser;
     }
 
+    /// <summary>The report of the last month, kept as an operator keeps it.</summary>
+    private static async Task<Guid> KeepReportAsync(HttpClient browser, NpgsqlDataSource storage, CancellationToken stop)
+    {
+        var page = await AskAsync(browser, "reports", stop);
+        using var form = new FormUrlEncodedContent(
+            new Dictionary<string, string>
+            {
+                ["form_token"] = FormToken().Match(page).Groups[1].Value,
+                ["query"] = "window=month&by=class&by=model&by=tenant",
+                ["reason"] = "to be looked at",
+            }
+        );
+        using var answer = await browser.PostAsync("dashboard/reports", form, stop);
+        var said = await answer.Content.ReadAsStringAsync(stop);
+        if (!said.Contains("The report is kept.", StringComparison.Ordinal))
+        {
+            throw new InvalidOperationException($"The report is not kept: {said}");
+        }
+
+        return await OneAsync(storage, "SELECT id FROM reports WHERE occasion = 'request'", stop);
+    }
+
     private static async Task<Guid> OneAsync(NpgsqlDataSource storage, string sql, CancellationToken stop)
     {
         await using var command = storage.CreateCommand(sql);
@@ -318,8 +375,8 @@ internal static partial class DashboardBench
     }
 
     /// <summary>
-    /// Jobs of the last 36 hours, each of one chunk and one batch: of 1,000 jobs 10 have failed tasks, and the newest ones are open. Ids are
-    /// made as UUIDv7 are, from the time.
+    /// Jobs of the last 36 hours, each of one chunk and one batch: of 1,000 jobs 10 have failed tasks, and the newest ones are open, with many
+    /// chunks each. Ids are made as UUIDv7 are, from the time.
     /// </summary>
     private static async Task SeedAsync(NpgsqlDataSource storage, DashboardSettings settings, CancellationToken stop)
     {
@@ -335,7 +392,9 @@ internal static partial class DashboardBench
             await using var command = new NpgsqlCommand(
                 sql.Replace("@jobs", $"{settings.Jobs}", StringComparison.Ordinal)
                     .Replace("@deliveries", $"{settings.Deliveries}", StringComparison.Ordinal)
-                    .Replace("@tasks", $"{TasksEach}", StringComparison.Ordinal),
+                    .Replace("@tasks", $"{TasksEach}", StringComparison.Ordinal)
+                    .Replace("@openjobs", $"{OpenJobs}", StringComparison.Ordinal)
+                    .Replace("@openchunks", $"{OpenChunks}", StringComparison.Ordinal),
                 connection
             )
             {
@@ -348,6 +407,18 @@ internal static partial class DashboardBench
 
             await command.ExecuteNonQueryAsync(stop);
         }
+    }
+
+    /// <summary>The models that the rows are of, and a route of two of them.</summary>
+    private static async Task RegisterAsync(NpgsqlDataSource storage, CancellationToken stop)
+    {
+        for (var i = 0; i < 5; i++)
+        {
+            var manifest = new FakeModel(new ModelRef($"m-{i}", "1"), 16).Manifest;
+            await ModelRegistry.PutAsync(storage, manifest, null, 1, makeCurrent: true, stop);
+        }
+
+        await ModelRoutes.PutAsync(storage, "short-first", [new("m-0@1", new Acceptance { ProbabilityMin = 0.9 }), new("m-1@1")], stop);
     }
 
     private static readonly string[] SeedSql =
@@ -370,7 +441,7 @@ internal static partial class DashboardBench
             """,
         """
             CREATE TEMP TABLE seeds AS
-            SELECT n, pg_temp.id_at(at, n) AS id, at, n > @jobs - 50 AS open, n % 100 = 0 AS bad,
+            SELECT n, CASE WHEN n > @jobs - @openjobs THEN @openchunks ELSE 1 END AS chunks, pg_temp.id_at(at, n) AS id, at, n > @jobs - @openjobs AS open, n % 100 = 0 AS bad,
                    (SELECT id FROM tenants WHERE name = 'tenant-' || (1 + n % 20)) AS tenant,
                    (ARRAY['bulk', 'standard', 'express'])[1 + n % 3] AS class
             FROM (SELECT n, now() - interval '36 h' * (1 - n::float8 / @jobs) AS at FROM generate_series(1, @jobs) AS n) s
@@ -378,7 +449,8 @@ internal static partial class DashboardBench
         """
             INSERT INTO jobs (id, tenant, model, model_version, class, state, tasks, units, chunks, open_chunks, succeeded, failed, expired, cancelled,
                               cost_pico, deadline, created_at, queued_at, started_at, finished_at)
-            SELECT id, tenant, 'm-' || n % 5, '1', class, CASE WHEN open THEN 'running' ELSE 'completed' END, @tasks, @tasks * 37, 1, open::int,
+            SELECT id, tenant, 'm-' || n % 5, '1', class, CASE WHEN open THEN 'running' ELSE 'completed' END, @tasks * chunks, @tasks * chunks * 37,
+                   chunks, CASE WHEN open THEN chunks ELSE 0 END,
                    CASE WHEN NOT open THEN @tasks - bad::int * 10 END, CASE WHEN NOT open THEN bad::int * 10 END, CASE WHEN NOT open THEN 0 END,
                    CASE WHEN NOT open THEN 0 END, CASE WHEN NOT open THEN 55600 END, at + interval '48 h', at, at, at,
                    CASE WHEN NOT open THEN at + interval '1 s' END
@@ -386,9 +458,10 @@ internal static partial class DashboardBench
             """,
         """
             INSERT INTO chunks (job, no, first_seq, tasks, units, units_max, remaining, succeeded, failed, announced_at, payload)
-            SELECT id, 0, 0, @tasks, @tasks * 37, 37, CASE WHEN open THEN @tasks ELSE 0 END,
-                   CASE WHEN open THEN 0 ELSE @tasks - bad::int * 10 END, CASE WHEN open THEN 0 ELSE bad::int * 10 END, at, $1
-            FROM seeds
+            SELECT id, no, no * @tasks, @tasks, @tasks * 37, 37, CASE WHEN open THEN @tasks ELSE 0 END,
+                   CASE WHEN open THEN 0 ELSE @tasks - bad::int * 10 END, CASE WHEN open THEN 0 ELSE bad::int * 10 END, at,
+                   CASE WHEN no = 0 THEN $1 ELSE ''::bytea END
+            FROM seeds CROSS JOIN LATERAL generate_series(0, chunks - 1) AS no
             """,
         """
             INSERT INTO batches (id, worker, dispatch, lane, model, provider, rows, units, padded_units, device_ns, cost_pico, started_at, finished_at)
@@ -440,8 +513,9 @@ internal static partial class DashboardBench
                    'job', gen_random_uuid()::text, true
             FROM generate_series(1, 100000) AS n
             """,
-        SlaSql(SlaGrain.Hour, "generate_series(0, 30 * 24) AS n", "1 hour"),
-        SlaSql(SlaGrain.Day, "generate_series(0, 30) AS n", "1 day"),
+        SlaSql(SlaGrain.Minute, "generate_series(1, 36 * 60) AS n", "1 minute"),
+        SlaSql(SlaGrain.Hour, "generate_series(1, 30 * 24) AS n", "1 hour"),
+        SlaSql(SlaGrain.Day, "generate_series(1, 30) AS n", "1 day"),
         """
             INSERT INTO device_days (day, pool, price_per_hour_pico, account, detail, ns, pico)
             SELECT current_date - d, 'pool-' || p, 1000000000000, a, '', 1000000000000, 1
@@ -484,9 +558,7 @@ internal static partial class DashboardBench
         );
         return $"""
             INSERT INTO {SlaTables.Name(grain)} (at, tenant, class, model, {string.Join(", ", SlaTables.Columns)})
-            SELECT date_trunc('{(
-                grain == SlaGrain.Hour ? "hour" : "day"
-            )}', now(), 'UTC') - interval '{step}' * n, t.id, c, 'm-' || m || '@1',
+            SELECT date_trunc('{step.Split(' ')[1]}', now(), 'UTC') - interval '{step}' * n, t.id, c, 'm-' || m || '@1',
                    {string.Join(", ", counts)}, {string.Join(", ", SlaSums.Times.Select(_ => $"'\\x{empty}'"))}
             FROM tenants t, {steps}, unnest(ARRAY['bulk', 'standard', 'express']) AS c, generate_series(0, 4) AS m
             """;

@@ -17,6 +17,9 @@ internal sealed partial class NowFeed(
     ILogger<NowFeed> log
 ) : BackgroundService
 {
+    /// <summary>Of the time, what goes into looks at most.</summary>
+    private const double LookShareMax = 0.05;
+
     private readonly SemaphoreSlim _reading = new(1);
     private readonly Lock _lock = new();
     private TaskCompletionSource<string> _next = New<string>();
@@ -72,6 +75,10 @@ internal sealed partial class NowFeed(
         Interlocked.Exchange(ref _next, New<string>()).TrySetResult(html);
     }
 
+    /// <summary>The time between two looks: what is set, and more where a large backlog makes each of them long.</summary>
+    /// <param name="took">What the last one took.</param>
+    public static TimeSpan Pause(TimeSpan every, TimeSpan took) => TimeSpan.FromTicks(Math.Max(every.Ticks, (took / LookShareMax).Ticks));
+
     public override void Dispose()
     {
         _reading.Dispose();
@@ -83,6 +90,7 @@ internal sealed partial class NowFeed(
         while (!stoppingToken.IsCancellationRequested)
         {
             await Volatile.Read(ref _wanted).Task.WaitAsync(stoppingToken);
+            var began = time.GetTimestamp();
             try
             {
                 await TurnAsync(stoppingToken);
@@ -92,7 +100,7 @@ internal sealed partial class NowFeed(
                 LogLost(log, e.Message);
             }
 
-            await Task.Delay(options.LiveEvery, time, stoppingToken);
+            await Task.Delay(Pause(options.LiveEvery, time.GetElapsedTime(began)), time, stoppingToken);
         }
     }
 
