@@ -17,7 +17,7 @@ internal sealed class IngestMetrics : IDisposable
     private readonly Histogram<double> _answered;
     private readonly Histogram<double> _disconnects;
     private readonly Counter<long> _lost;
-    private readonly Histogram<int> _groups;
+    private readonly Histogram<int> _commits;
 
     public IngestMetrics(ModelLabels models, Waiters waiters)
     {
@@ -29,7 +29,7 @@ internal sealed class IngestMetrics : IDisposable
         _answered = _meter.Histogram<double>(Metrics.RequestDuration);
         _disconnects = _meter.Histogram<double>(Metrics.Disconnects);
         _lost = _meter.Counter<long>(Metrics.LostAnswers);
-        _groups = _meter.Histogram<int>(Metrics.ExpressGroup);
+        _commits = _meter.Histogram<int>(Metrics.CommitJobs);
         _meter.Gauge(Metrics.ExpressWaiting, () => waiters.Count);
     }
 
@@ -48,7 +48,7 @@ internal sealed class IngestMetrics : IDisposable
 
     public void FoundLost(int results) => _lost.Add(results);
 
-    public void Stored(int jobs) => _groups.Record(jobs);
+    public void Committed(int jobs) => _commits.Record(jobs);
 
     public void Dispose() => _meter.Dispose();
 

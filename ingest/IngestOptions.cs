@@ -98,12 +98,13 @@ internal sealed record IngestOptions
     public int KeyBurstMax { get; init; } = 2000;
     public int KeyConcurrentMax { get; init; } = 1000;
 
-    /// <summary>Express jobs stored by one commit; what comes while it is under way shares the next.</summary>
-    public int ExpressGroupMax { get; init; } = 64;
-
-    /// <summary>Such commits under way at the same time, and jobs that wait for one.</summary>
-    public int ExpressWriters { get; init; } = 4;
-    public int ExpressWritesWaitingMax { get; init; } = 4096;
+    /// <summary>
+    /// Jobs stored by one commit, those that come while another is under way; such commits at the same time, and jobs that wait for one: of jobs
+    /// that must be on disk before they are answered, and as many of the others.
+    /// </summary>
+    public int CommitJobsMax { get; init; } = 64;
+    public int CommitWriters { get; init; } = 4;
+    public int CommitsWaitingMax { get; init; } = 4096;
 
     /// <summary>
     /// An answer may be lost on its way. Who waits longer than this looks at the rows, again and again, each pause twice as long as the one
@@ -225,13 +226,13 @@ internal sealed record IngestOptions
             $"1 to {ApiKeyLimits.Most}",
             KeyConcurrentMax
         );
-        mistakes.Expect(ExpressGroupMax is >= 1 and <= 1024, nameof(ExpressGroupMax), "1 to 1024", ExpressGroupMax);
-        mistakes.Expect(ExpressWriters is >= 1 and <= 64, nameof(ExpressWriters), "1 to 64", ExpressWriters);
+        mistakes.Expect(CommitJobsMax is >= 1 and <= 1024, nameof(CommitJobsMax), "1 to 1024", CommitJobsMax);
+        mistakes.Expect(CommitWriters is >= 1 and <= 64, nameof(CommitWriters), "1 to 64", CommitWriters);
         mistakes.Expect(
-            ExpressWritesWaitingMax is >= 1 and <= 1_000_000,
-            nameof(ExpressWritesWaitingMax),
+            CommitsWaitingMax is >= 1 and <= 1_000_000,
+            nameof(CommitsWaitingMax),
             "1 to 1000000",
-            ExpressWritesWaitingMax
+            CommitsWaitingMax
         );
         mistakes.Expect(AnswerLookMax is >= 1 and <= 10_000, nameof(AnswerLookMax), "1 to 10000", AnswerLookMax);
         ExpectTime(mistakes, KeepAfter, nameof(KeepAfter), TimeSpan.FromMilliseconds(10), TimeSpan.FromMinutes(1));

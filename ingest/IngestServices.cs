@@ -39,6 +39,8 @@ public static class IngestServices
         services.AddSingleton<SetPrices>();
         services.AddSingleton<ReportOutcome>();
         services.AddSingleton<JobStore>();
+        services.AddSingleton<GroupCommit>();
+        services.AddHostedService(static s => s.GetRequiredService<GroupCommit>());
         services.AddSingleton<UploadLeases>();
         services.AddSingleton<Idempotency>();
         services.AddSingleton<BrokerGate>();
@@ -63,8 +65,6 @@ public static class IngestServices
         services.AddSingleton<IBusPart>(static s => s.GetRequiredService<Waiters>());
         services.AddSingleton<LostAnswers>();
         services.AddHostedService(static s => s.GetRequiredService<LostAnswers>());
-        services.AddSingleton<ExpressWriter>();
-        services.AddHostedService(static s => s.GetRequiredService<ExpressWriter>());
         services.AddSingleton<ExpressPath>();
         services.AddSingleton<KeyLimits>();
         services.AddSingleton<SetKeyLimits>();

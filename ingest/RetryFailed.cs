@@ -20,6 +20,7 @@ internal sealed class RetryFailed(
     SubmitJob submit,
     Admission admission,
     JobStore store,
+    GroupCommit commit,
     UploadLeases leases,
     Idempotency keys,
     BrokerGate broker,
@@ -99,7 +100,7 @@ internal sealed class RetryFailed(
         }
 
         order = order! with { RetryOf = old.Id, Route = sameRoute ? await ReadRouteAsync(old.Id, stop) : order.Route };
-        await using var writer = new JobWriter(order, store, leases, options);
+        await using var writer = new JobWriter(order, store, commit, leases, options);
         await CopyFailedAsync(old.Id, writer, stop);
         return await submit.AcceptAsync(order, writer, claim, fingerprint, stop);
     }

@@ -21,6 +21,7 @@ namespace Pipeline.Ingest;
 internal sealed partial class SubmitJob(
     Admission admission,
     JobStore store,
+    GroupCommit commit,
     UploadLeases leases,
     Idempotency keys,
     JobGate gate,
@@ -92,7 +93,7 @@ internal sealed partial class SubmitJob(
             parameters,
             mistakes,
             admission,
-            order => writer = new JobWriter(order, store, leases, options),
+            order => writer = new JobWriter(order, store, commit, leases, options),
             options,
             hash
         );

@@ -46,7 +46,7 @@ internal sealed class ExpressPath(
     Idempotency keys,
     PriceList prices,
     BrokerGate broker,
-    ExpressWriter writer,
+    GroupCommit commit,
     JobStore store,
     ChunkPublisher publisher,
     Waiters waiters,
@@ -229,7 +229,7 @@ internal sealed class ExpressPath(
         var queuedAt = view.QueuedAt!.Value;
         using (Traces.Start("store job"))
         {
-            await writer.StoreAsync(new QueuedJob(order, totals, chunks, [], queuedAt, kept), onDisk, stop);
+            await commit.StoreAsync(new QueuedJob(order, totals, chunks, [], queuedAt, kept), onDisk, stop);
         }
 
         publisher.AnnounceAtOnce(order.Id, [.. chunks.Select(c => Announcement(order, c.Header, c.Payload, queuedAt))]);

@@ -24,6 +24,7 @@ internal sealed partial class BatchIntake(
     Admission admission,
     JobCommands commands,
     JobStore store,
+    GroupCommit commit,
     UploadLeases leases,
     NpgsqlDataSource database,
     IngestOptions options,
@@ -199,7 +200,7 @@ internal sealed partial class BatchIntake(
             return;
         }
 
-        await using var lines = new BatchLines(batch, admission, order => new JobWriter(order, store, leases, options), options);
+        await using var lines = new BatchLines(batch, admission, order => new JobWriter(order, store, commit, leases, options), options);
         await using (var content = files.Open(file))
         {
             await lines.ReadAsync(content, stop);

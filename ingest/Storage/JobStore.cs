@@ -32,7 +32,7 @@ internal sealed class JobStore(NpgsqlDataSource database)
     public async Task BeginAsync(JobOrder order, CancellationToken stop)
     {
         await using var batch = database.CreateBatch();
-        batch.BatchCommands.Add(InsertJob(order, null, new JobTotals(0, 0, 0)));
+        batch.BatchCommands.Add(InsertJobs([(order, null, new JobTotals(0, 0, 0))]));
         await batch.ExecuteNonQueryAsync(stop);
     }
 
@@ -122,7 +122,7 @@ internal sealed class JobStore(NpgsqlDataSource database)
         p.Add(new() { Value = totals.Chunks });
         p.Add(Moment(queuedAt));
         p.Add(Moment(order.Predicted?.At));
-        p.Add(Queued(order, totals));
+        p.Add(new() { Value = QueuedData(order, totals), NpgsqlDbType = NpgsqlDbType.Jsonb });
         p.Add(new() { Value = (object?)answer?.Key ?? DBNull.Value, NpgsqlDbType = NpgsqlDbType.Text });
         p.Add(new() { Value = (object?)answer?.Fingerprint ?? DBNull.Value, NpgsqlDbType = NpgsqlDbType.Bytea });
         p.Add(new() { Value = (object?)answer?.Status ?? DBNull.Value, NpgsqlDbType = NpgsqlDbType.Integer });
@@ -181,57 +181,58 @@ internal sealed class JobStore(NpgsqlDataSource database)
             batch.BatchCommands.Add(new("SELECT set_config('synchronous_commit', 'off', true)"));
         }
 
-        foreach (var job in jobs.OrderBy(j => j.Order.Tenant.Value))
-        {
-            AddTo(batch, job);
-        }
-    }
-
-    private static void AddTo(NpgsqlBatch batch, QueuedJob job)
-    {
-        var (order, totals, chunks, grouped, queuedAt, answer) = job;
-        batch.BatchCommands.Add(InsertJob(order, queuedAt, totals));
+        var ordered = jobs.OrderBy(j => j.Order.Tenant.Value).ToArray();
+        batch.BatchCommands.Add(InsertJobs(Array.ConvertAll(ordered, j => (j.Order, (DateTimeOffset?)j.QueuedAt, j.Totals))));
+        var chunks = ordered.SelectMany(j => j.Chunks, (job, chunk) => (job.Order.Id, chunk.Header, chunk.Payload)).ToArray();
         batch.BatchCommands.Add(
             new(
                 """
                 INSERT INTO chunks (job, no, first_seq, tasks, units, units_max, remaining, payload)
-                SELECT $1, c.no, c.first_seq, c.tasks, c.units, c.units_max, c.tasks, c.payload
-                FROM unnest($2, $3, $4, $5, $6, $7) AS c (no, first_seq, tasks, units, units_max, payload)
+                SELECT c.job, c.no, c.first_seq, c.tasks, c.units, c.units_max, c.tasks, c.payload
+                FROM unnest($1, $2, $3, $4, $5, $6, $7) AS c (job, no, first_seq, tasks, units, units_max, payload)
                 """
             )
             {
                 Parameters =
                 {
-                    new() { Value = order.Id.Value },
-                    new() { Value = chunks.Select(c => c.Header.No).ToArray() },
-                    new() { Value = chunks.Select(c => c.Header.FirstSeq).ToArray() },
-                    new() { Value = chunks.Select(c => c.Header.Tasks).ToArray() },
-                    new() { Value = chunks.Select(c => c.Header.Units).ToArray() },
-                    new() { Value = chunks.Select(c => c.Header.UnitsMax).ToArray() },
-                    new() { Value = chunks.Select(c => c.Payload).ToArray() },
+                    new() { Value = Array.ConvertAll(chunks, c => c.Id.Value) },
+                    new() { Value = Array.ConvertAll(chunks, c => c.Header.No) },
+                    new() { Value = Array.ConvertAll(chunks, c => c.Header.FirstSeq) },
+                    new() { Value = Array.ConvertAll(chunks, c => c.Header.Tasks) },
+                    new() { Value = Array.ConvertAll(chunks, c => c.Header.Units) },
+                    new() { Value = Array.ConvertAll(chunks, c => c.Header.UnitsMax) },
+                    new() { Value = Array.ConvertAll(chunks, c => c.Payload) },
                 },
             }
         );
-        if (grouped.Count > 0)
+        foreach (var job in ordered.Where(j => j.Grouped.Count > 0))
         {
-            batch.BatchCommands.Add(InsertGrouped(order, grouped));
+            batch.BatchCommands.Add(InsertGrouped(job.Order, job.Grouped));
         }
 
         batch.BatchCommands.Add(
-            new("INSERT INTO events (tenant, job, type, data, created_at) VALUES ($1, $2, 'job.queued', $3, $4)")
+            new(
+                """
+                INSERT INTO events (tenant, job, type, data, created_at)
+                SELECT e.tenant, e.job, 'job.queued', e.data, e.at FROM unnest($1, $2, $3, $4) AS e (tenant, job, data, at)
+                """
+            )
             {
                 Parameters =
                 {
-                    new() { Value = order.Tenant.Value },
-                    new() { Value = order.Id.Value },
-                    Queued(order, totals),
-                    Moment(queuedAt),
+                    new() { Value = Array.ConvertAll(ordered, j => j.Order.Tenant.Value) },
+                    new() { Value = Array.ConvertAll(ordered, j => j.Order.Id.Value) },
+                    Json(Array.ConvertAll(ordered, j => QueuedData(j.Order, j.Totals))),
+                    Moments(Array.ConvertAll(ordered, j => (DateTimeOffset?)j.QueuedAt)),
                 },
             }
         );
-        if (answer is not null)
+        foreach (var job in ordered)
         {
-            batch.BatchCommands.Add(Keep(order.Tenant, answer, order.Id, queuedAt));
+            if (job.Answer is { } answer)
+            {
+                batch.BatchCommands.Add(Keep(job.Order.Tenant, answer, job.Order.Id, job.QueuedAt));
+            }
         }
     }
 
@@ -284,7 +285,8 @@ internal sealed class JobStore(NpgsqlDataSource database)
         return await command.ExecuteNonQueryAsync(stop) > 0;
     }
 
-    private static NpgsqlBatchCommand InsertJob(JobOrder order, DateTimeOffset? queuedAt, JobTotals totals)
+    /// <param name="jobs">In the order in which their tenants' months are locked; without a moment, one whose body is still coming in.</param>
+    private static NpgsqlBatchCommand InsertJobs((JobOrder Order, DateTimeOffset? QueuedAt, JobTotals Totals)[] jobs)
     {
         var insert = new NpgsqlBatchCommand(
             """
@@ -292,63 +294,79 @@ internal sealed class JobStore(NpgsqlDataSource database)
                               webhook, metadata, max_cost_pico, retry_of, created_at, queued_at, per_million_units_pico,
                               estimate_pico, reserved_pico, predicted_early_at, predicted_late_at, predicted_cost_pico, group_name,
                               forecast_us, forecast_cost_pico, uses_cache, route, traceparent, forecast_wait_us)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
-                    reserve_budget($2, $17, $19), $20, $21, $22, $23, $24, $25, $26, $27, $28, $29)
+            SELECT id, tenant, model, model_version, class, state, tasks, units, chunks, chunks, deadline, predicted_at,
+                   webhook, metadata, max_cost_pico, retry_of, created_at, queued_at, per_million_units_pico,
+                   estimate_pico, reserve_budget(tenant, queued_at, estimate_pico), predicted_early_at, predicted_late_at, predicted_cost_pico,
+                   group_name, forecast_us, forecast_cost_pico, uses_cache, route, traceparent, forecast_wait_us
+            FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25,
+                        $26, $27, $28, $29)
+              AS j (id, tenant, model, model_version, class, state, tasks, units, chunks, deadline, predicted_at, webhook, metadata,
+                    max_cost_pico, retry_of, created_at, queued_at, per_million_units_pico, estimate_pico, predicted_early_at,
+                    predicted_late_at, predicted_cost_pico, group_name, forecast_us, forecast_cost_pico, uses_cache, route, traceparent,
+                    forecast_wait_us)
             """
         );
         var p = insert.Parameters;
-        p.Add(new() { Value = order.Id.Value });
-        p.Add(new() { Value = order.Tenant.Value });
-        p.Add(new() { Value = order.Model.Name });
-        p.Add(new() { Value = order.Model.Version });
-        p.Add(new() { Value = order.Class.Name() });
-        p.Add(new() { Value = (queuedAt is null ? JobState.Receiving : JobState.Queued).Name() });
-        p.Add(new() { Value = totals.Tasks });
-        p.Add(new() { Value = totals.Units });
-        p.Add(new() { Value = totals.Chunks });
-        p.Add(Moment(order.Deadline));
-        p.Add(Moment(order.Predicted?.At));
-        p.Add(new() { Value = (object?)order.Webhook ?? DBNull.Value, NpgsqlDbType = NpgsqlDbType.Text });
-        p.Add(new() { Value = JsonSerializer.Serialize(order.Metadata), NpgsqlDbType = NpgsqlDbType.Jsonb });
-        p.Add(Amount(order.MaxCostPico));
-        p.Add(new() { Value = (object?)order.RetryOf?.Value ?? DBNull.Value, NpgsqlDbType = NpgsqlDbType.Uuid });
-        p.Add(Moment(order.CreatedAt));
-        p.Add(Moment(queuedAt));
-        p.Add(Amount(order.PerMillionUnitsPico));
-        p.Add(Amount(order.EstimatePico));
-        p.Add(Moment(order.Predicted?.Early));
-        p.Add(Moment(order.Predicted?.Late));
-        p.Add(Amount(order.Predicted?.CostPico));
-        p.Add(new() { Value = (object?)order.Group ?? DBNull.Value, NpgsqlDbType = NpgsqlDbType.Text });
-        p.Add(Amount(order.Predicted?.Forecast.Us));
-        p.Add(Amount(order.Predicted?.ForecastCostPico));
-        p.Add(new() { Value = order.UsesCache });
+        p.Add(new() { Value = Array.ConvertAll(jobs, j => j.Order.Id.Value) });
+        p.Add(new() { Value = Array.ConvertAll(jobs, j => j.Order.Tenant.Value) });
+        p.Add(new() { Value = Array.ConvertAll(jobs, j => j.Order.Model.Name) });
+        p.Add(new() { Value = Array.ConvertAll(jobs, j => j.Order.Model.Version) });
+        p.Add(new() { Value = Array.ConvertAll(jobs, j => j.Order.Class.Name()) });
+        p.Add(new() { Value = Array.ConvertAll(jobs, j => (j.QueuedAt is null ? JobState.Receiving : JobState.Queued).Name()) });
+        p.Add(new() { Value = Array.ConvertAll(jobs, j => j.Totals.Tasks) });
+        p.Add(new() { Value = Array.ConvertAll(jobs, j => j.Totals.Units) });
+        p.Add(new() { Value = Array.ConvertAll(jobs, j => j.Totals.Chunks) });
+        p.Add(Moments(Array.ConvertAll(jobs, j => (DateTimeOffset?)j.Order.Deadline)));
+        p.Add(Moments(Array.ConvertAll(jobs, j => j.Order.Predicted?.At)));
+        p.Add(Texts(Array.ConvertAll(jobs, j => j.Order.Webhook)));
+        p.Add(Json(Array.ConvertAll(jobs, j => (string?)JsonSerializer.Serialize(j.Order.Metadata))));
+        p.Add(Amounts(Array.ConvertAll(jobs, j => j.Order.MaxCostPico)));
         p.Add(
-            new()
-            {
-                Value = order.Route is { } route ? JsonSerializer.Serialize(route, ModelRoute.Json) : DBNull.Value,
-                NpgsqlDbType = NpgsqlDbType.Jsonb,
-            }
+            new() { Value = Array.ConvertAll(jobs, j => j.Order.RetryOf?.Value), NpgsqlDbType = NpgsqlDbType.Array | NpgsqlDbType.Uuid }
         );
-        p.Add(new() { Value = (object?)order.Traceparent ?? DBNull.Value, NpgsqlDbType = NpgsqlDbType.Text });
-        p.Add(Amount(order.Predicted?.Forecast.WaitUs));
+        p.Add(Moments(Array.ConvertAll(jobs, j => (DateTimeOffset?)j.Order.CreatedAt)));
+        p.Add(Moments(Array.ConvertAll(jobs, j => j.QueuedAt)));
+        p.Add(Amounts(Array.ConvertAll(jobs, j => j.Order.PerMillionUnitsPico)));
+        p.Add(Amounts(Array.ConvertAll(jobs, j => j.Order.EstimatePico)));
+        p.Add(Moments(Array.ConvertAll(jobs, j => j.Order.Predicted?.Early)));
+        p.Add(Moments(Array.ConvertAll(jobs, j => j.Order.Predicted?.Late)));
+        p.Add(Amounts(Array.ConvertAll(jobs, j => j.Order.Predicted?.CostPico)));
+        p.Add(Texts(Array.ConvertAll(jobs, j => j.Order.Group)));
+        p.Add(Amounts(Array.ConvertAll(jobs, j => j.Order.Predicted?.Forecast.Us)));
+        p.Add(Amounts(Array.ConvertAll(jobs, j => j.Order.Predicted?.ForecastCostPico)));
+        p.Add(new() { Value = Array.ConvertAll(jobs, j => j.Order.UsesCache) });
+        p.Add(
+            Json(Array.ConvertAll(jobs, j => j.Order.Route is { } route ? JsonSerializer.Serialize(route, ModelRoute.Json) : null))
+        );
+        p.Add(Texts(Array.ConvertAll(jobs, j => j.Order.Traceparent)));
+        p.Add(Amounts(Array.ConvertAll(jobs, j => j.Order.Predicted?.Forecast.WaitUs)));
         return insert;
     }
 
     /// <summary>The event's data, in the form every <c>job.*</c> event has.</summary>
-    private static NpgsqlParameter Queued(JobOrder order, JobTotals totals) =>
+    private static string QueuedData(JobOrder order, JobTotals totals) =>
+        JsonSerializer.Serialize(
+            new
+            {
+                Job = order.Id,
+                State = JobState.Queued,
+                totals.Tasks,
+            },
+            ApiJson.Options
+        );
+
+    private static NpgsqlParameter Texts(string?[] texts) => new() { Value = texts, NpgsqlDbType = NpgsqlDbType.Array | NpgsqlDbType.Text };
+
+    private static NpgsqlParameter Json(string?[] texts) => new() { Value = texts, NpgsqlDbType = NpgsqlDbType.Array | NpgsqlDbType.Jsonb };
+
+    private static NpgsqlParameter Amounts(long?[] amounts) =>
+        new() { Value = amounts, NpgsqlDbType = NpgsqlDbType.Array | NpgsqlDbType.Bigint };
+
+    private static NpgsqlParameter Moments(DateTimeOffset?[] moments) =>
         new()
         {
-            Value = JsonSerializer.Serialize(
-                new
-                {
-                    Job = order.Id,
-                    State = JobState.Queued,
-                    totals.Tasks,
-                },
-                ApiJson.Options
-            ),
-            NpgsqlDbType = NpgsqlDbType.Jsonb,
+            Value = Array.ConvertAll(moments, m => m?.ToUniversalTime()),
+            NpgsqlDbType = NpgsqlDbType.Array | NpgsqlDbType.TimestampTz,
         };
 
     private static NpgsqlParameter Amount(long? amount) =>

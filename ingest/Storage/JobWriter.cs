@@ -7,10 +7,10 @@ namespace Pipeline.Ingest.Storage;
 
 /// <summary>
 /// Packs a job's tasks into chunks and stores them in groups: while one group is packed and written, the next is read. A job that fits
-/// into one group is stored when it is queued, in one transaction. What was not queued leaves nothing behind. A task whose input came
+/// into one group is stored when it is queued, in one transaction, with others that come at the same time. What was not queued leaves nothing behind. A task whose input came
 /// before in the job is marked as a copy of the first.
 /// </summary>
-internal sealed class JobWriter(JobOrder ordered, JobStore store, UploadLeases leases, IngestOptions options) : IUploadSink
+internal sealed class JobWriter(JobOrder ordered, JobStore store, GroupCommit commit, UploadLeases leases, IngestOptions options) : IUploadSink
 {
     private JobOrder _order = ordered;
     private readonly List<ChunkHeader> _headers = [];
@@ -100,7 +100,7 @@ internal sealed class JobWriter(JobOrder ordered, JobStore store, UploadLeases l
         if (_lease is null)
         {
             var chunks = _group.ConvertAll(c => (c.Header, c.Tasks.Finish()));
-            await store.InsertQueuedAsync([new QueuedJob(_order, totals, chunks, _grouped, queuedAt, answer)], onDisk: true, stop);
+            await commit.StoreAsync(new QueuedJob(_order, totals, chunks, _grouped, queuedAt, answer), onDisk: true, stop);
         }
         else
         {

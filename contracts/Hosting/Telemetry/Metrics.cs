@@ -140,14 +140,14 @@ public static class Metrics
         "more than now and then: answers are dropped (worker log), or RabbitMQ lags"
     );
 
-    public static readonly Metric ExpressGroup = Histogram(
-        "pipeline.express.group",
+    public static readonly Metric CommitJobs = Histogram(
+        "pipeline.commit.jobs",
         "{job}",
         Ingest,
         [],
         Sizes,
-        "express jobs that shared a commit",
-        "near its maximum (`ExpressGroupMax`): commits are slow, look at PostgreSQL's disk"
+        "jobs that shared a commit when they were accepted",
+        "near its maximum (`CommitJobsMax`): commits are slow, look at PostgreSQL's disk"
     );
 
     public static readonly Metric ExpressWaiting = Gauge(

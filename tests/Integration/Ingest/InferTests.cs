@@ -315,9 +315,9 @@ public sealed class InferTests(InferTests.Door door) : IClassFixture<InferTests.
     [Fact]
     public async Task Requests_that_come_together_share_a_commit()
     {
-        await using var host = await IngestHost.StartAsync(("Ingest:ExpressWriters", "1"));
+        await using var host = await IngestHost.StartAsync(("Ingest:CommitWriters", "1"));
         host.Forecast();
-        using var groups = new Measured<int>(host, Metrics.ExpressGroup);
+        using var groups = new Measured<int>(host, Metrics.CommitJobs);
         await using var holder = await host.Database.DataSource.OpenConnectionAsync();
         await using var transaction = await holder.BeginTransactionAsync();
         await using (var hold = new NpgsqlCommand("LOCK TABLE jobs IN EXCLUSIVE MODE", holder, transaction))
