@@ -228,12 +228,7 @@ internal sealed record IngestOptions
         );
         mistakes.Expect(CommitJobsMax is >= 1 and <= 1024, nameof(CommitJobsMax), "1 to 1024", CommitJobsMax);
         mistakes.Expect(CommitWriters is >= 1 and <= 64, nameof(CommitWriters), "1 to 64", CommitWriters);
-        mistakes.Expect(
-            CommitsWaitingMax is >= 1 and <= 1_000_000,
-            nameof(CommitsWaitingMax),
-            "1 to 1000000",
-            CommitsWaitingMax
-        );
+        mistakes.Expect(CommitsWaitingMax is >= 1 and <= 1_000_000, nameof(CommitsWaitingMax), "1 to 1000000", CommitsWaitingMax);
         mistakes.Expect(AnswerLookMax is >= 1 and <= 10_000, nameof(AnswerLookMax), "1 to 10000", AnswerLookMax);
         ExpectTime(mistakes, KeepAfter, nameof(KeepAfter), TimeSpan.FromMilliseconds(10), TimeSpan.FromMinutes(1));
         ExpectTime(mistakes, StreamHeartbeat, nameof(StreamHeartbeat), TimeSpan.FromMilliseconds(50), TimeSpan.FromMinutes(10));

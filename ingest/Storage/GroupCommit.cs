@@ -35,10 +35,11 @@ internal sealed class GroupCommit(JobStore store, IngestMetrics metrics, IngestO
             Enumerable
                 .Range(0, options.CommitWriters)
                 .SelectMany(_ =>
-                    (Task[])[
-                        Task.Run(() => LoopAsync(_onDisk.Reader, onDisk: true), CancellationToken.None),
-                        Task.Run(() => LoopAsync(_soon.Reader, onDisk: false), CancellationToken.None),
-                    ]
+                    (Task[])
+                        [
+                            Task.Run(() => LoopAsync(_onDisk.Reader, onDisk: true), CancellationToken.None),
+                            Task.Run(() => LoopAsync(_soon.Reader, onDisk: false), CancellationToken.None),
+                        ]
                 )
         );
     }

@@ -321,9 +321,7 @@ internal sealed class JobStore(NpgsqlDataSource database)
         p.Add(Texts(Array.ConvertAll(jobs, j => j.Order.Webhook)));
         p.Add(Json(Array.ConvertAll(jobs, j => (string?)JsonSerializer.Serialize(j.Order.Metadata))));
         p.Add(Amounts(Array.ConvertAll(jobs, j => j.Order.MaxCostPico)));
-        p.Add(
-            new() { Value = Array.ConvertAll(jobs, j => j.Order.RetryOf?.Value), NpgsqlDbType = NpgsqlDbType.Array | NpgsqlDbType.Uuid }
-        );
+        p.Add(new() { Value = Array.ConvertAll(jobs, j => j.Order.RetryOf?.Value), NpgsqlDbType = NpgsqlDbType.Array | NpgsqlDbType.Uuid });
         p.Add(Moments(Array.ConvertAll(jobs, j => (DateTimeOffset?)j.Order.CreatedAt)));
         p.Add(Moments(Array.ConvertAll(jobs, j => j.QueuedAt)));
         p.Add(Amounts(Array.ConvertAll(jobs, j => j.Order.PerMillionUnitsPico)));
@@ -335,9 +333,7 @@ internal sealed class JobStore(NpgsqlDataSource database)
         p.Add(Amounts(Array.ConvertAll(jobs, j => j.Order.Predicted?.Forecast.Us)));
         p.Add(Amounts(Array.ConvertAll(jobs, j => j.Order.Predicted?.ForecastCostPico)));
         p.Add(new() { Value = Array.ConvertAll(jobs, j => j.Order.UsesCache) });
-        p.Add(
-            Json(Array.ConvertAll(jobs, j => j.Order.Route is { } route ? JsonSerializer.Serialize(route, ModelRoute.Json) : null))
-        );
+        p.Add(Json(Array.ConvertAll(jobs, j => j.Order.Route is { } route ? JsonSerializer.Serialize(route, ModelRoute.Json) : null)));
         p.Add(Texts(Array.ConvertAll(jobs, j => j.Order.Traceparent)));
         p.Add(Amounts(Array.ConvertAll(jobs, j => j.Order.Predicted?.Forecast.WaitUs)));
         return insert;

@@ -10,7 +10,8 @@ namespace Pipeline.Ingest.Storage;
 /// into one group is stored when it is queued, in one transaction, with others that come at the same time. What was not queued leaves nothing behind. A task whose input came
 /// before in the job is marked as a copy of the first.
 /// </summary>
-internal sealed class JobWriter(JobOrder ordered, JobStore store, GroupCommit commit, UploadLeases leases, IngestOptions options) : IUploadSink
+internal sealed class JobWriter(JobOrder ordered, JobStore store, GroupCommit commit, UploadLeases leases, IngestOptions options)
+    : IUploadSink
 {
     private JobOrder _order = ordered;
     private readonly List<ChunkHeader> _headers = [];
