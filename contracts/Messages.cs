@@ -45,6 +45,18 @@ public sealed record ChunkSubmitted
     public string? Traceparent { get; init; }
 }
 
+/// <summary>
+/// Chunks of one class and one model that nobody waits for, announced together: for many small jobs the broker has one message. Its key is
+/// that of a chunk, <c>kept.&lt;class&gt;.&lt;model&gt;</c>.
+/// </summary>
+public sealed record ChunksSubmitted
+{
+    public int Version { get; init; } = 1;
+
+    /// <summary>At least one.</summary>
+    public required IReadOnlyList<ChunkSubmitted> Chunks { get; init; }
+}
+
 /// <summary>Tasks <c>[First, First + Count)</c> of a chunk, counted inside the chunk.</summary>
 public sealed record Slice(JobId Job, int No, int First, int Count)
 {

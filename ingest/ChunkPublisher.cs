@@ -17,7 +17,8 @@ namespace Pipeline.Ingest;
 internal sealed record AnnouncedJob(JobOrder Order, DateTimeOffset QueuedAt, IReadOnlyList<ChunkHeader> Chunks);
 
 /// <summary>
-/// Announces committed chunks to the scheduler: many publishes in flight, each confirmed by the broker, then one update that marks them.
+/// Announces committed chunks to the scheduler: a group of them in one message for each class and model, confirmed by the broker, then one
+/// update that marks them.
 /// Jobs take turns, express ones first, so that a small job never waits behind all the chunks of a large one. What was not confirmed is
 /// found by <see cref="SweepOnceAsync"/> and published again; hearing of a chunk twice does no harm.
 /// <para>
@@ -95,7 +96,7 @@ internal sealed partial class ChunkPublisher(
     private async Task PublishAtOnceAsync(IReadOnlyList<ChunkSubmitted> chunks)
     {
         using var patience = new CancellationTokenSource(options.PublishWaitMax, time);
-        var errors = await Task.WhenAll(chunks.Select(chunk => TryPublishAsync(chunk, patience.Token)));
+        var errors = await Task.WhenAll(chunks.Select(chunk => TryPublishAsync(chunk, [chunk], patience.Token)));
         if (errors.FirstOrDefault(e => e is not null) is { } error)
         {
             LogNotConfirmed(log, errors.Count(e => e is not null), chunks.Count, error.Message);
@@ -228,9 +229,16 @@ internal sealed partial class ChunkPublisher(
     {
         using var patience = CancellationTokenSource.CreateLinkedTokenSource(stop);
         patience.CancelAfter(options.PublishWaitMax);
-        var published = await Task.WhenAll(group.Select(unkept => TryPublishAsync(unkept.Chunk, patience.Token)));
+        var messages = group.GroupBy(unkept => (unkept.Chunk.Class, unkept.Chunk.Model.Name)).Select(alike => alike.ToList()).ToList();
+        var published = await Task.WhenAll(
+            messages.Select(alike =>
+            {
+                var chunks = alike.ConvertAll(unkept => unkept.Chunk);
+                return TryPublishAsync(new ChunksSubmitted { Chunks = chunks }, chunks, patience.Token);
+            })
+        );
         stop.ThrowIfCancellationRequested();
-        var confirmed = group.Where((_, i) => published[i] is null).ToList();
+        var confirmed = messages.Where((_, i) => published[i] is null).SelectMany(alike => alike).ToList();
         if (published.FirstOrDefault(e => e is not null) is { } error)
         {
             LogNotConfirmed(log, group.Count - confirmed.Count, group.Count, error.Message);
@@ -244,13 +252,15 @@ internal sealed partial class ChunkPublisher(
         return confirmed.Count;
     }
 
-    /// <summary>Null when the broker confirmed, else why it did not.</summary>
-    private async Task<Exception?> TryPublishAsync(ChunkSubmitted chunk, CancellationToken patience)
+    /// <summary>Null when the broker confirmed, else why it did not. A message with chunks of several traced jobs is in the first one's trace.</summary>
+    private async Task<Exception?> TryPublishAsync<T>(T message, IReadOnlyList<ChunkSubmitted> chunks, CancellationToken patience)
+        where T : class
     {
         try
         {
-            using var announces = Traces.Start("announce chunk", chunk.Traceparent);
-            await bus.Publish(chunk, patience);
+            var traced = chunks.Select(chunk => chunk.Traceparent).OfType<string>().ToList();
+            using var announces = Traces.Start("announce chunks", traced.FirstOrDefault(), links: Traces.LinksTo(traced));
+            await bus.Publish(message, patience);
             return null;
         }
         catch (Exception e) when (e is OperationCanceledException || Problems.IsLostServer(e))

@@ -71,6 +71,9 @@ public static class Bus
     public static string ChunkKey(ChunkSubmitted chunk) =>
         $"{(chunk.ReplyTo is null ? Kept : Waited)}.{chunk.Class.Name()}.{chunk.Model.Name}";
 
+    /// <summary>The routing key of chunks that are announced together: that of each.</summary>
+    public static string ChunksKey(ChunksSubmitted submitted) => ChunkKey(submitted.Chunks[0]);
+
     /// <summary>The routing key of a dispatch: <c>&lt;worker&gt;.express</c>.</summary>
     public static string DispatchKey(WorkerId worker, Lane lane) => $"{worker}.{lane.Name()}";
 
@@ -218,6 +221,7 @@ public static class Bus
         );
         NameExchanges(bus);
         bus.Publish<ChunkSubmitted>(p => p.ExchangeType = "topic");
+        bus.Publish<ChunksSubmitted>(p => p.ExchangeType = "topic");
         bus.Publish<Dispatch>(p => p.ExchangeType = "direct");
         bus.Publish<TaskAnswered>(p => p.ExchangeType = "direct");
         ConfigureBoth(context, bus);
@@ -228,6 +232,7 @@ public static class Bus
         // Routing by key works here only with the topic type on publish and on bind; with "direct" every binding gets every message.
         NameExchanges(bus);
         bus.Publish<ChunkSubmitted>(p => p.ExchangeType = InMemoryExchange.Topic);
+        bus.Publish<ChunksSubmitted>(p => p.ExchangeType = InMemoryExchange.Topic);
         bus.Publish<Dispatch>(p => p.ExchangeType = InMemoryExchange.Topic);
         bus.Publish<TaskAnswered>(p => p.ExchangeType = InMemoryExchange.Topic);
         ConfigureBoth(context, bus);
@@ -239,6 +244,7 @@ public static class Bus
     private static readonly Dictionary<Type, string> Exchanges = new()
     {
         [typeof(ChunkSubmitted)] = "pipeline.arrivals",
+        [typeof(ChunksSubmitted)] = "pipeline.arrivals",
         [typeof(Dispatch)] = "pipeline.dispatches",
         [typeof(TaskAnswered)] = "pipeline.answers",
         [typeof(DispatchFinished)] = "pipeline.dispatches-finished",
@@ -258,6 +264,7 @@ public static class Bus
     private static void NameExchanges(IBusFactoryConfigurator bus)
     {
         Name<ChunkSubmitted>();
+        Name<ChunksSubmitted>();
         Name<Dispatch>();
         Name<TaskAnswered>();
         Name<DispatchFinished>();
@@ -279,6 +286,7 @@ public static class Bus
     private static void ConfigureBoth(IBusRegistrationContext context, IBusFactoryConfigurator bus)
     {
         bus.Send<ChunkSubmitted>(s => s.UseRoutingKeyFormatter(c => ChunkKey(c.Message)));
+        bus.Send<ChunksSubmitted>(s => s.UseRoutingKeyFormatter(c => ChunksKey(c.Message)));
         bus.Send<Dispatch>(s => s.UseRoutingKeyFormatter(c => DispatchKey(c.Message.Worker, c.Message.Lane)));
         bus.Send<TaskAnswered>(s => s.UseRoutingKeyFormatter(c => AnswerKey(c.Message.ReplyTo)));
         bus.ConfigurePublish(p => p.UseExecute(SetDelivery));
@@ -289,12 +297,15 @@ public static class Bus
     }
 
     /// <summary>
-    /// An unroutable message is confirmed all the same; <c>mandatory</c> turns it into a <c>MessageReturnedException</c> for the two
+    /// An unroutable message is confirmed all the same; <c>mandatory</c> turns it into a <c>MessageReturnedException</c> for the
     /// kinds that must reach somebody. What is sent every second, or again if need be, need not survive a restart of the broker.
     /// </summary>
     private static void SetDelivery(PublishContext context)
     {
-        if (context is SendContext<ChunkSubmitted> or SendContext<Dispatch> && context.TryGetPayload<RabbitMqSendContext>(out var rabbit))
+        if (
+            context is SendContext<ChunkSubmitted> or SendContext<ChunksSubmitted> or SendContext<Dispatch>
+            && context.TryGetPayload<RabbitMqSendContext>(out var rabbit)
+        )
         {
             rabbit.Mandatory = true;
         }

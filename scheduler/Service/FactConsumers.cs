@@ -27,6 +27,7 @@ internal sealed class FactConsumers(Inbox inbox, SliceNotes notes, Recovery reco
             {
                 endpoint.AsSchedulerQueue((ushort)options.Prefetch);
                 Take<ChunkSubmitted>(endpoint, ArrivalOf);
+                endpoint.Handler<ChunksSubmitted>(context => ArriveAsync(context.Message.Chunks, context.CancellationToken));
                 endpoint.Hear<JobChanged>();
                 endpoint.Handler<JobChanged>(context => inbox.PutAsync(ChangeOf(context), context.CancellationToken).AsTask());
                 endpoint.Hear<HoldsChanged>();
@@ -88,16 +89,20 @@ internal sealed class FactConsumers(Inbox inbox, SliceNotes notes, Recovery reco
         return new Happened(new ChunkArrived(ChunkHeader.From(chunk)));
     }
 
+    private async Task ArriveAsync(IReadOnlyList<ChunkSubmitted> chunks, CancellationToken stop)
+    {
+        foreach (var chunk in chunks)
+        {
+            await inbox.PutAsync(ArrivalOf(chunk), stop);
+        }
+    }
+
     /// <summary>
     /// What escalated comes first: while the report is not observed the job is known, and its new chunks are paused or ended with it.
     /// </summary>
     private async Task EndAsync(DispatchFinished report, CancellationToken stop)
     {
-        foreach (var chunk in report.Escalated ?? [])
-        {
-            await inbox.PutAsync(ArrivalOf(chunk), stop);
-        }
-
+        await ArriveAsync(report.Escalated ?? [], stop);
         notes.Take(report);
         await inbox.PutAsync(new Happened(new DispatchEnded(report with { Escalated = null })), stop);
     }

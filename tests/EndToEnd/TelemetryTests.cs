@@ -35,7 +35,7 @@ public sealed class TelemetryTests(RunningSystem system) : IDisposable
         using var response = await _http.SendAsync(request, Stop);
         Assert.Equal(HttpStatusCode.OK, response.StatusCode);
 
-        var spans = await SpansAsync(trace, "webhook job.completed", "write results", "announce chunk");
+        var spans = await SpansAsync(trace, "webhook job.completed", "write results", "announce chunks");
         var door = Assert.Single(spans, span => span.ParentId == trace.SpanId);
         Assert.Equal(("ingest", "POST /v1/jobs/"), (door.Service, door.Name));
         Assert.Equal("scheduler", Named("queue").Service);

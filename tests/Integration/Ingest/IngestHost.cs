@@ -344,6 +344,13 @@ internal sealed class SchedulerEar : IBusPart
                 endpoint.HearWaited();
                 endpoint.Hear<JobChanged>();
                 endpoint.Handler<ChunkSubmitted>(c => _chunks.Writer.WriteAsync(c.Message).AsTask());
+                endpoint.Handler<ChunksSubmitted>(async c =>
+                {
+                    foreach (var chunk in c.Message.Chunks)
+                    {
+                        await _chunks.Writer.WriteAsync(chunk);
+                    }
+                });
                 endpoint.Handler<JobChanged>(HearChangeAsync);
             }
         );

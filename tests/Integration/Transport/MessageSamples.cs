@@ -78,6 +78,7 @@ internal static class MessageSamples
     public static IReadOnlyList<object> All(WorkerId worker) =>
         [
             Chunk(),
+            new ChunksSubmitted { Chunks = [Chunk(), Chunk()] },
             Dispatch(worker, Lane.Bulk),
             Finished(worker),
             Heartbeat(worker),

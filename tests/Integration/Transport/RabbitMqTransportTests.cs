@@ -47,6 +47,9 @@ public sealed class RabbitMqTransportTests : TransportTests, IAsyncLifetime
         await using var ingest = await BusProcess.StartAsync(_vhost.Uri);
 
         await Assert.ThrowsAsync<MessageReturnedException>(() => ingest.Bus.Publish(MessageSamples.Chunk()));
+        await Assert.ThrowsAsync<MessageReturnedException>(() =>
+            ingest.Bus.Publish(new ChunksSubmitted { Chunks = [MessageSamples.Chunk()] })
+        );
     }
 
     [Fact]
@@ -123,6 +126,7 @@ public sealed class RabbitMqTransportTests : TransportTests, IAsyncLifetime
 
     [Theory]
     [InlineData(typeof(ChunkSubmitted), true)]
+    [InlineData(typeof(ChunksSubmitted), true)]
     [InlineData(typeof(DispatchFinished), true)]
     [InlineData(typeof(JobChanged), true)]
     [InlineData(typeof(Dispatch), false)]
@@ -213,6 +217,7 @@ public sealed class RabbitMqTransportTests : TransportTests, IAsyncLifetime
     private static readonly Dictionary<Type, string> EntityNames = new()
     {
         [typeof(ChunkSubmitted)] = "pipeline.arrivals",
+        [typeof(ChunksSubmitted)] = "pipeline.arrivals",
         [typeof(Dispatch)] = "pipeline.dispatches",
         [typeof(DispatchFinished)] = "pipeline.dispatches-finished",
         [typeof(WorkerHeartbeat)] = "pipeline.heartbeats",

@@ -101,14 +101,20 @@ public abstract class TransportTests
             }
         );
         var lane = WorkerLane(worker, Lane.Bulk);
-        var scheduler = SchedulerQueue(static (e, l) => l.Take<ChunkSubmitted>(e));
+        var scheduler = SchedulerQueue(
+            static (e, l) =>
+            {
+                l.Take<ChunkSubmitted>(e);
+                l.Take<ChunksSubmitted>(e);
+            }
+        );
         await using var process = await BusProcess.StartAsync(await BrokerAsync(), all, lane, scheduler);
 
         foreach (var sent in MessageSamples.All(worker))
         {
             await process.Bus.Publish(sent, sent.GetType());
             var from =
-                sent is ChunkSubmitted ? scheduler
+                sent is ChunkSubmitted or ChunksSubmitted ? scheduler
                 : sent is Dispatch ? lane
                 : all;
             Assert.Equivalent(sent, await from.NextAsync<object>(), strict: true);

@@ -17,26 +17,29 @@ public sealed class MessagesTests
     private static readonly ModelRef Model = new("language-id", "1.0.0");
     private static readonly Slice Part = new(Job, 3, 0, 512);
 
+    private static readonly ChunkSubmitted Chunk = new()
+    {
+        Job = Job,
+        No = 3,
+        Tenant = TenantId.New(Now),
+        Model = Model,
+        Class = LatencyClass.Bulk,
+        Deadline = Now.AddHours(1),
+        QueuedAt = Now,
+        FirstSeq = 1536,
+        Tasks = 512,
+        Units = 30_000,
+        UnitsMax = 512,
+        ReplyTo = Guid.CreateVersion7(Now),
+        Payload = [1, 0, 255],
+    };
+
     public static TheoryData<string> Kinds => [.. Samples.Keys];
 
     private static readonly Dictionary<string, object> Samples = new object[]
     {
-        new ChunkSubmitted
-        {
-            Job = Job,
-            No = 3,
-            Tenant = TenantId.New(Now),
-            Model = Model,
-            Class = LatencyClass.Bulk,
-            Deadline = Now.AddHours(1),
-            QueuedAt = Now,
-            FirstSeq = 1536,
-            Tasks = 512,
-            Units = 30_000,
-            UnitsMax = 512,
-            ReplyTo = Guid.CreateVersion7(Now),
-            Payload = [1, 0, 255],
-        },
+        Chunk,
+        new ChunksSubmitted { Chunks = [Chunk, Chunk with { No = 4 }] },
         new Dispatch
         {
             Id = DispatchId.New(Now),
