@@ -57,8 +57,8 @@ internal sealed record IngestOptions
     public int StoreChunksMax { get; init; } = 32;
     public int StoreBytesMax { get; init; } = 4 * 1024 * 1024;
 
-    /// <summary>Chunks published at the same time, each waiting for the broker's confirm.</summary>
-    public int PublishGroupMax { get; init; } = 128;
+    /// <summary>Chunks announced together: one message for each class and model, confirmed by the broker, then one update that marks them.</summary>
+    public int PublishGroupMax { get; init; } = 512;
 
     /// <summary>Jobs whose chunks wait to be announced; what comes on top is left to the sweep.</summary>
     public int AnnounceQueueMax { get; init; } = 10_000;
