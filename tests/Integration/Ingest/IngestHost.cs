@@ -346,6 +346,11 @@ internal sealed class SchedulerEar : IBusPart
                 endpoint.Handler<ChunkSubmitted>(c => _chunks.Writer.WriteAsync(c.Message).AsTask());
                 endpoint.Handler<ChunksSubmitted>(async c =>
                 {
+                    if (c.Message.Chunks.Select(chunk => Hosting.Bus.ChunkKey(chunk)).Distinct().Count() != 1)
+                    {
+                        throw new InvalidOperationException("Chunks of several routing keys came in one message.");
+                    }
+
                     foreach (var chunk in c.Message.Chunks)
                     {
                         await _chunks.Writer.WriteAsync(chunk);
