@@ -59,7 +59,8 @@ internal sealed class GroupCommit(JobStore store, IngestMetrics metrics, IngestO
 
             if (group.Count > 0)
             {
-                await StoreAsync(group, onDisk);
+                // What a tenant is refused for, its other jobs are, too.
+                await StoreAsync([.. group.OrderBy(w => w.Job.Order.Tenant.Value)], onDisk);
             }
         }
     }
@@ -74,11 +75,10 @@ internal sealed class GroupCommit(JobStore store, IngestMetrics metrics, IngestO
         }
         catch (PostgresException) when (group.Count > 1)
         {
-            // Whose fault it is shows when each goes alone.
-            foreach (var one in group)
-            {
-                await StoreAsync([one], onDisk);
-            }
+            // Whose fault it is shows when it goes alone; by halves, so that the others still share most of their commits.
+            var half = group.Count / 2;
+            await StoreAsync(group.GetRange(0, half), onDisk);
+            await StoreAsync(group.GetRange(half, group.Count - half), onDisk);
         }
         catch (Exception e)
         {

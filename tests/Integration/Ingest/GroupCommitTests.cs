@@ -35,14 +35,15 @@ public sealed class GroupCommitTests : IAsyncLifetime
     [Fact]
     public async Task A_job_that_is_refused_fails_alone()
     {
-        var jobs = Jobs(5);
+        var jobs = Jobs(16);
         jobs[3] = jobs[3] with { Order = jobs[3].Order with { Id = jobs[2].Order.Id } };
 
         var failures = await StoreAsync(jobs, onDisk: true, new IngestOptions { CommitWriters = 1 });
 
         Assert.Equal(PostgresErrorCodes.UniqueViolation, Assert.IsType<PostgresException>(failures[3]).SqlState);
         Assert.All(failures.Where((_, i) => i != 3), Assert.Null);
-        Assert.Equal(4, await CountAsync("count(*)"));
+        Assert.Equal(15, await CountAsync("count(*)"));
+        Assert.Equal(4, await CountAsync("count(DISTINCT xmin::text)"));
     }
 
     [Fact]
