@@ -179,7 +179,8 @@ public static class Rollups
     /// <c>results</c> would be right once and ruinous ever after. Tasks are summed before batches and jobs are looked up, so a chunk
     /// costs as many look-ups as it had batches. All of it is read before the first row is written: until then this transaction has no
     /// number, and holds back nobody who reads in order of transactions. Days are of UTC. Tasks are grouped with their times first, which
-    /// those of a batch share: so what is handed over to be summed up by the minute is a row for each, not one a task.
+    /// those of a batch share: so what is handed over to be summed up by the minute is a row for each, not one a task. That is done ending by
+    /// ending: all of a turn's tasks at once would be sorted, on disk where they are many.
     /// <para>
     /// A turn that a task escalated from counts when it ran, for the model that ran: its units, its turn, its cost. What a result says of
     /// earlier turns is taken off there, so that nothing counts twice; only the last turn's model has the task.
@@ -187,28 +188,28 @@ public static class Rollups
     /// </summary>
     private const string TasksSql = """
         WITH timed AS MATERIALIZED (
-          SELECT e.job, e.xid, e.chunk, r.batch, r.model, r.finished_at, r.queued_us, r.staged_us, r.device_us, r.total_us,
-                 count(*) FILTER (WHERE r.status = 'succeeded') AS succeeded, count(*) FILTER (WHERE r.status = 'failed') AS failed,
-                 count(*) FILTER (WHERE r.status = 'failed' AND r.error_code = ANY ($3)) AS client_faults,
-                 count(*) FILTER (WHERE r.status = 'expired') AS expired, count(*) FILTER (WHERE r.status = 'cancelled') AS cancelled,
-                 sum(r.units) AS units, coalesce(sum(r.units) FILTER (WHERE r.status = 'succeeded'), 0) AS units_done,
-                 sum(r.turns - (c.turn - 1)) AS turns, sum(r.cost_pico - coalesce(t.cost_pico, 0)) AS cost_pico,
-                 count(*) FILTER (WHERE r.reused = 'job') AS reused_job, count(*) FILTER (WHERE r.reused = 'cache') AS reused_cache,
-                 coalesce(sum(r.saved_pico), 0) AS saved_pico
+          SELECT e.job, e.xid, e.chunk, r.*
           FROM endings e
           CROSS JOIN LATERAL (
             SELECT c.first_seq, octet_length(e.tasks) * 8 AS span, c.turn FROM chunks c WHERE c.job = e.job AND c.no = e.chunk OFFSET 0
           ) c
           CROSS JOIN LATERAL (
-            SELECT seq, status, error_code, model, finished_at, queued_us, staged_us, device_us, total_us, units, turns, cost_pico, batch,
-                   reused, saved_pico
-            FROM results WHERE job = e.job AND seq >= c.first_seq AND seq < c.first_seq + c.span OFFSET 0
+            SELECT r.batch, r.model, r.finished_at, r.queued_us, r.staged_us, r.device_us, r.total_us,
+                   count(*) FILTER (WHERE r.status = 'succeeded') AS succeeded, count(*) FILTER (WHERE r.status = 'failed') AS failed,
+                   count(*) FILTER (WHERE r.status = 'failed' AND r.error_code = ANY ($3)) AS client_faults,
+                   count(*) FILTER (WHERE r.status = 'expired') AS expired, count(*) FILTER (WHERE r.status = 'cancelled') AS cancelled,
+                   sum(r.units) AS units, coalesce(sum(r.units) FILTER (WHERE r.status = 'succeeded'), 0) AS units_done,
+                   sum(r.turns - (c.turn - 1)) AS turns,
+                   sum(r.cost_pico - CASE WHEN c.turn > 1 THEN (
+                     SELECT coalesce(sum(t.cost_pico), 0) FROM turns t WHERE t.job = e.job AND t.seq = r.seq
+                   ) ELSE 0 END) AS cost_pico,
+                   count(*) FILTER (WHERE r.reused = 'job') AS reused_job, count(*) FILTER (WHERE r.reused = 'cache') AS reused_cache,
+                   coalesce(sum(r.saved_pico), 0) AS saved_pico
+            FROM results r
+            WHERE r.job = e.job AND r.seq >= c.first_seq AND r.seq < c.first_seq + c.span AND get_bit(e.tasks, r.seq - c.first_seq) = 1
+            GROUP BY r.batch, r.model, r.finished_at, r.queued_us, r.staged_us, r.device_us, r.total_us
           ) r
-          LEFT JOIN LATERAL (
-            SELECT sum(cost_pico) AS cost_pico FROM turns WHERE c.turn > 1 AND job = e.job AND seq = r.seq
-          ) t ON true
-          WHERE e.xid > $1 AND e.xid <= $2 AND get_bit(e.tasks, r.seq - c.first_seq) = 1
-          GROUP BY e.job, e.xid, e.chunk, r.batch, r.model, r.finished_at, r.queued_us, r.staged_us, r.device_us, r.total_us
+          WHERE e.xid > $1 AND e.xid <= $2
         ), ended AS MATERIALIZED (
           SELECT job, xid, batch, model, finished_at, (finished_at AT TIME ZONE 'UTC')::date AS day, sum(succeeded)::bigint AS succeeded,
                  sum(failed)::bigint AS failed, sum(client_faults)::bigint AS client_faults, sum(expired)::bigint AS expired,
