@@ -19,7 +19,9 @@ public static class TaskBits
         return bits;
     }
 
+    public static bool Has(byte[] bits, int place) => (bits[place / 8] & (1 << (place % 8))) != 0;
+
     /// <summary>The places in order; null for all.</summary>
     public static int[]? Places(byte[]? bits) =>
-        bits is null ? null : [.. Enumerable.Range(0, bits.Length * 8).Where(place => (bits[place / 8] & (1 << (place % 8))) != 0)];
+        bits is null ? null : [.. Enumerable.Range(0, bits.Length * 8).Where(place => Has(bits, place))];
 }

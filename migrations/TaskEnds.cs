@@ -49,7 +49,7 @@ public static class TaskEnds
         CancellationToken cancellationToken = default
     )
     {
-        var ended = await InsertAsync(connection, transaction, rows, new EscalationRows(), now, cancellationToken);
+        var ended = await InsertAsync(connection, transaction, rows, new EscalationRows(), now, null, cancellationToken);
         await using var batch = new NpgsqlBatch(connection, transaction);
         AddCounts(batch, ended, now);
         if (batch.BatchCommands.Count > 0)
@@ -159,7 +159,7 @@ public static class TaskEnds
     private static NpgsqlBatchCommand LockChunks(IReadOnlyList<ChunkKey> chunks) =>
         new(
             """
-            SELECT c.remaining = c.tasks FROM unnest($1, $2) AS k (job, no)
+            SELECT c.job, c.no, c.first_seq, c.tasks - c.remaining FROM unnest($1, $2) AS k (job, no)
             JOIN chunks c ON c.job = k.job AND c.no = k.no
             ORDER BY c.job, c.no FOR UPDATE OF c
             """
@@ -170,10 +170,11 @@ public static class TaskEnds
 
     /// <summary>
     /// Steps 1 and 2; <see cref="AddCounts"/> must follow in the same transaction. Each statement sees what was committed before it
-    /// began, hence what the lock waited for. A large write looks at the locked chunks first: where none has a result yet, nothing can
-    /// be there already, and the rows are copied, which takes half of the time.
+    /// began, hence what the lock waited for. A large write looks at the locked chunks first: where it is sure that none of the rows is
+    /// there already, they are copied, which takes half of the time.
     /// </summary>
     /// <param name="escalations">Turns after which tasks go on to the next variant of their route.</param>
+    /// <param name="written">What the same writer has ended before; null where nothing is known of that.</param>
     /// <inheritdoc cref="WriteAsync" path="/param|/returns|/exception"/>
     public static async Task<EndedTasks> InsertAsync(
         NpgsqlConnection connection,
@@ -181,6 +182,7 @@ public static class TaskEnds
         TaskEndRows rows,
         EscalationRows escalations,
         DateTimeOffset now,
+        WrittenEnds? written,
         CancellationToken cancellationToken
     )
     {
@@ -195,9 +197,16 @@ public static class TaskEnds
             batch.BatchCommands.Add(new(KeepPlansSql));
             batch.BatchCommands.Add(LockChunks([.. rows.Chunks.Union(escalations.From.Keys)]));
         }
-        else if (await LockUntouchedAsync(connection, transaction, rows.Chunks, cancellationToken) && rows.AreDistinct())
+        else
         {
-            return await CopyAsync(connection, transaction, rows, now, cancellationToken);
+            var counts = rows.CountByChunk();
+            if (
+                await LockMissingAsync(connection, transaction, rows.Chunks, counts, written ?? new(), cancellationToken)
+                && rows.AreDistinct()
+            )
+            {
+                return await CopyAsync(connection, transaction, rows, counts, now, cancellationToken);
+            }
         }
 
         var locks = batch.BatchCommands.Count > 0;
@@ -241,12 +250,12 @@ public static class TaskEnds
         NpgsqlConnection connection,
         NpgsqlTransaction transaction,
         TaskEndRows rows,
+        IReadOnlyList<ChunkCounts> counts,
         DateTimeOffset now,
         CancellationToken cancellationToken
     )
     {
         await rows.CopyAsync(connection, now, cancellationToken);
-        var counts = rows.CountByChunk();
         await using var command = new NpgsqlCommand(TakeCopiedSql, connection, transaction);
         Add(NpgsqlDbType.Uuid, c => c.Key.Job.Value);
         Add(NpgsqlDbType.Integer, c => c.Key.No);
@@ -272,24 +281,28 @@ public static class TaskEnds
             command.Parameters.Add(Array(element, counts.Select(column).ToArray()));
     }
 
-    /// <summary>Locks the chunks; true when no task of any of them has ended.</summary>
-    private static async Task<bool> LockUntouchedAsync(
+    /// <summary>Locks the chunks; true when it is sure that no task that is to end has ended.</summary>
+    private static async Task<bool> LockMissingAsync(
         NpgsqlConnection connection,
         NpgsqlTransaction transaction,
         IReadOnlyList<ChunkKey> chunks,
+        IReadOnlyList<ChunkCounts> counts,
+        WrittenEnds written,
         CancellationToken cancellationToken
     )
     {
         await using var batch = new NpgsqlBatch(connection, transaction) { BatchCommands = { LockChunks(chunks) } };
         await batch.PrepareAsync(cancellationToken);
         await using var reader = await batch.ExecuteReaderAsync(cancellationToken);
-        var untouched = true;
+        var seqs = counts.ToDictionary(c => c.Key, c => c.Seqs);
+        var missing = true;
         while (await reader.ReadAsync(cancellationToken))
         {
-            untouched &= reader.GetBoolean(0);
+            var key = ChunkPart.KeyOf(reader);
+            missing = missing && written.Excludes(key, reader.GetInt32(2), reader.GetInt32(3), seqs[key]);
         }
 
-        return untouched;
+        return missing;
     }
 
     private static async Task<List<ChunkPart>> ReadPartsAsync(NpgsqlDataReader reader, CancellationToken cancellationToken)

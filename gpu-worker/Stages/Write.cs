@@ -40,6 +40,7 @@ internal sealed partial class Write(
     private readonly List<Guid?> _waitsFor = [];
 
     /// <summary>What the last commit inserted; null when its answer was lost.</summary>
+    private readonly WrittenEnds _written = new();
     private EndedTasks? _ended;
 
     /// <summary>Spans taken from the meter and not yet committed: they begin where the ledger ends.</summary>
@@ -389,7 +390,7 @@ internal sealed partial class Write(
         await using (var transaction = await connection.BeginTransactionAsync(abort))
         {
             var now = time.GetUtcNow();
-            var ended = await TaskEnds.InsertAsync(connection, transaction, _rows, _escalations, now, abort);
+            var ended = await TaskEnds.InsertAsync(connection, transaction, _rows, _escalations, now, _written, abort);
             await using var batch = new NpgsqlBatch(connection, transaction);
             TaskEnds.AddCounts(batch, ended, now, worker);
             AddBatches(batch, group, booked);
@@ -399,6 +400,7 @@ internal sealed partial class Write(
             {
                 await transaction.CommitAsync(abort);
                 metrics.Booked(extension);
+                _written.Take(ended);
                 _ended = ended;
                 return Commit.Done;
             }

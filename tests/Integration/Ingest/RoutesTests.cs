@@ -204,7 +204,7 @@ public sealed class RoutesTests : IAsyncLifetime
         var now = DateTimeOffset.UtcNow;
         await using var connection = await _host.Database.DataSource.OpenConnectionAsync();
         await using var transaction = await connection.BeginTransactionAsync();
-        var ended = await TaskEnds.InsertAsync(connection, transaction, rows, escalations, now, default);
+        var ended = await TaskEnds.InsertAsync(connection, transaction, rows, escalations, now, null, default);
         await using (var batch = new NpgsqlBatch(connection, transaction))
         {
             TaskEnds.AddCounts(batch, ended, now);

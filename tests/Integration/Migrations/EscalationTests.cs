@@ -126,7 +126,7 @@ public sealed class EscalationTests : IAsyncLifetime
     {
         await using var connection = await _db.DataSource.OpenConnectionAsync();
         await using var transaction = await connection.BeginTransactionAsync();
-        var ended = await TaskEnds.InsertAsync(connection, transaction, rows, escalations, Seeds.Now, default);
+        var ended = await TaskEnds.InsertAsync(connection, transaction, rows, escalations, Seeds.Now, null, default);
         await using var batch = new NpgsqlBatch(connection, transaction);
         TaskEnds.AddCounts(batch, ended, Seeds.Now);
         if (batch.BatchCommands.Count > 0)

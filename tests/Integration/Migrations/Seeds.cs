@@ -1,3 +1,4 @@
+using Npgsql;
 using Pipeline.Contracts;
 using Pipeline.Migrations;
 using Pipeline.Tests.Support.Servers;
@@ -77,12 +78,21 @@ internal static class Seeds
     }
 
     /// <summary>Ends tasks in a transaction of their own.</summary>
-    public static async Task<EndedTasks> EndAsync(TestDatabase db, TaskEndRows rows)
+    /// <param name="written">What the same writer has ended before.</param>
+    public static async Task<EndedTasks> EndAsync(TestDatabase db, TaskEndRows rows, WrittenEnds? written = null)
     {
         await using var connection = await db.DataSource.OpenConnectionAsync();
         await using var transaction = await connection.BeginTransactionAsync();
-        var ended = await TaskEnds.WriteAsync(connection, transaction, rows, Now);
+        var ended = await TaskEnds.InsertAsync(connection, transaction, rows, new EscalationRows(), Now, written, default);
+        await using var batch = new NpgsqlBatch(connection, transaction);
+        TaskEnds.AddCounts(batch, ended, Now);
+        if (batch.BatchCommands.Count > 0)
+        {
+            await batch.ExecuteNonQueryAsync();
+        }
+
         await transaction.CommitAsync();
+        written?.Take(ended);
         return ended;
     }
 

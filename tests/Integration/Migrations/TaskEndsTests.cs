@@ -87,6 +87,43 @@ public sealed class TaskEndsTests : IAsyncLifetime
         Assert.Equal("completed", await _db.ScalarAsync<string>("SELECT state FROM jobs"));
     }
 
+    [Theory]
+    [InlineData(300, 600, 0)]
+    [InlineData(200, 600, 0)]
+    [InlineData(0, 300, 0)]
+    [InlineData(300, 600, 10)]
+    [InlineData(200, 600, 10)]
+    public async Task A_writer_that_goes_on_with_a_chunk_leaves_out_what_it_or_another_has_ended(int from, int to, int others)
+    {
+        var job = await Seeds.JobAsync(_db, 600);
+        var written = new WrittenEnds();
+        await Seeds.EndAsync(_db, Range(0, 300), written);
+        if (others > 0)
+        {
+            await Seeds.EndAsync(_db, Range(300, 300 + others));
+        }
+
+        var ended = await Seeds.EndAsync(_db, Range(from, to), written);
+
+        Assert.Equal(
+            Enumerable.Range(from, to - from).Select(seq => seq >= 300 + others),
+            Enumerable.Range(0, to - from).Select(ended.WasInserted)
+        );
+        Assert.Equal(Math.Max(300, to), await _db.ScalarAsync<long>("SELECT count(*) FROM results"));
+        Assert.Equal(600 - Math.Max(300, to), await _db.ScalarAsync<int>("SELECT remaining FROM chunks"));
+
+        TaskEndRows Range(int first, int end)
+        {
+            var rows = new TaskEndRows();
+            for (var seq = first; seq < end; seq++)
+            {
+                rows.Add(job, 0, seq);
+            }
+
+            return rows;
+        }
+    }
+
     [Fact]
     public async Task The_last_end_completes_the_job_with_totals_and_one_event()
     {

@@ -61,7 +61,7 @@ internal static class EndedJobs
         await using var connection = await ingest.Database.DataSource.OpenConnectionAsync();
         await using var transaction = await connection.BeginTransactionAsync();
         var now = DateTimeOffset.UtcNow;
-        var ended = await TaskEnds.InsertAsync(connection, transaction, rows, new EscalationRows(), now, CancellationToken.None);
+        var ended = await TaskEnds.InsertAsync(connection, transaction, rows, new EscalationRows(), now, null, CancellationToken.None);
         await using (var batch = new Npgsql.NpgsqlBatch(connection, transaction))
         {
             TaskEnds.AddCounts(batch, ended, now, worker);
