@@ -39,6 +39,7 @@ public static class TaskEnds
 
     /// <summary>Ends tasks. Each chunk may appear in one call per transaction.</summary>
     /// <param name="now">Time of the ends.</param>
+    /// <param name="written">What the same writer has ended before; null where nothing is known of that.</param>
     /// <returns>Which rows were really inserted; the cost of the others is waste.</returns>
     /// <exception cref="InvalidOperationException">A row names a chunk that does not exist, or a task outside of it.</exception>
     public static async Task<EndedTasks> WriteAsync(
@@ -46,10 +47,11 @@ public static class TaskEnds
         NpgsqlTransaction transaction,
         TaskEndRows rows,
         DateTimeOffset now,
+        WrittenEnds? written = null,
         CancellationToken cancellationToken = default
     )
     {
-        var ended = await InsertAsync(connection, transaction, rows, new EscalationRows(), now, null, cancellationToken);
+        var ended = await InsertAsync(connection, transaction, rows, new EscalationRows(), now, written, cancellationToken);
         await using var batch = new NpgsqlBatch(connection, transaction);
         AddCounts(batch, ended, now);
         if (batch.BatchCommands.Count > 0)
@@ -93,7 +95,7 @@ public static class TaskEnds
             }
         }
 
-        return await WriteAsync(connection, transaction, rows, now, cancellationToken);
+        return await WriteAsync(connection, transaction, rows, now, cancellationToken: cancellationToken);
     }
 
     private static void AddRemaining(
@@ -174,7 +176,6 @@ public static class TaskEnds
     /// there already, they are copied, which takes half of the time.
     /// </summary>
     /// <param name="escalations">Turns after which tasks go on to the next variant of their route.</param>
-    /// <param name="written">What the same writer has ended before; null where nothing is known of that.</param>
     /// <inheritdoc cref="WriteAsync" path="/param|/returns|/exception"/>
     public static async Task<EndedTasks> InsertAsync(
         NpgsqlConnection connection,

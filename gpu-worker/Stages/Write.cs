@@ -39,8 +39,9 @@ internal sealed partial class Write(
     /// <summary>Who waits for each row.</summary>
     private readonly List<Guid?> _waitsFor = [];
 
-    /// <summary>What the last commit inserted; null when its answer was lost.</summary>
     private readonly WrittenEnds _written = new();
+
+    /// <summary>What the last commit inserted; null when its answer was lost.</summary>
     private EndedTasks? _ended;
 
     /// <summary>Spans taken from the meter and not yet committed: they begin where the ledger ends.</summary>

@@ -26,6 +26,7 @@ internal sealed class FactConsumers(Inbox inbox, SliceNotes notes, Recovery reco
             endpoint =>
             {
                 endpoint.AsSchedulerQueue((ushort)options.Prefetch);
+                // An ingest from before ChunksSubmitted, beside newer ones, announces each chunk by itself.
                 Take<ChunkSubmitted>(endpoint, ArrivalOf);
                 endpoint.Handler<ChunksSubmitted>(context => ArriveAsync(context.Message.Chunks, context.CancellationToken));
                 endpoint.Hear<JobChanged>();

@@ -16,7 +16,7 @@ internal sealed class TaskFailures(NpgsqlDataSource database, TimeProvider time)
         await using var transaction = await connection.BeginTransactionAsync(stop);
         var now = time.GetUtcNow();
         var rows = await ReadAsync(connection, transaction, decision, now, stop);
-        await TaskEnds.WriteAsync(connection, transaction, rows, now, stop);
+        await TaskEnds.WriteAsync(connection, transaction, rows, now, cancellationToken: stop);
         if (decision.FirstOnly)
         {
             await SetAttemptsAsync(connection, transaction, decision.Slice.Chunk, stop);

@@ -38,7 +38,7 @@ internal static partial class DashboardBench
     private const string Password = "correct horse battery staple";
     private const int TasksEach = 100;
 
-    /// <summary>Jobs that have not ended, and the chunks that each of them waits with: as many tasks as have ended.</summary>
+    /// <summary>Jobs that have not ended, and the chunks that each of them waits with.</summary>
     private const int OpenJobs = 200;
     private const int OpenChunks = 500;
 

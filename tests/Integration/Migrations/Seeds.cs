@@ -1,4 +1,3 @@
-using Npgsql;
 using Pipeline.Contracts;
 using Pipeline.Migrations;
 using Pipeline.Tests.Support.Servers;
@@ -83,14 +82,7 @@ internal static class Seeds
     {
         await using var connection = await db.DataSource.OpenConnectionAsync();
         await using var transaction = await connection.BeginTransactionAsync();
-        var ended = await TaskEnds.InsertAsync(connection, transaction, rows, new EscalationRows(), Now, written, default);
-        await using var batch = new NpgsqlBatch(connection, transaction);
-        TaskEnds.AddCounts(batch, ended, Now);
-        if (batch.BatchCommands.Count > 0)
-        {
-            await batch.ExecuteNonQueryAsync();
-        }
-
+        var ended = await TaskEnds.WriteAsync(connection, transaction, rows, Now, written);
         await transaction.CommitAsync();
         written?.Take(ended);
         return ended;
