@@ -32,8 +32,9 @@ internal sealed class Backlog
     private readonly Slab<JobRecord> _jobs = new();
     private readonly KeyIndex<(int Job, int No), ChunkKeys> _chunksByKey;
     private readonly KeyIndex<JobId, JobKeys> _jobsById;
-    private readonly IntHeap<DeadlineOrder> _byDeadline;
-    private readonly IntHeap<LaxityOrder> _byLaxity;
+
+    /// <summary>Jobs that are not to end, by when they have to be looked at.</summary>
+    private readonly IntHeap<AlarmOrder> _alarms;
 
     /// <summary>What few records have: waiting tasks in pieces, why the rest of a job is to end, and another record of the same job.</summary>
     private readonly Dictionary<int, TaskRanges> _pieces = [];
@@ -60,8 +61,7 @@ internal sealed class Backlog
         _costs = costs;
         _chunksByKey = new(new ChunkKeys(_chunks));
         _jobsById = new(new JobKeys(_jobs));
-        _byDeadline = new(new DeadlineOrder(_jobs));
-        _byLaxity = new(new LaxityOrder(_jobs));
+        _alarms = new(new AlarmOrder(_jobs));
         NsPerUnit = queue => PaceOf(queue).Ns(1, 0);
         Options = _options;
     }
@@ -85,15 +85,24 @@ internal sealed class Backlog
     /// <summary>Chunks that wait or are in flight.</summary>
     public int ChunksOpen { get; private set; }
 
-    /// <summary>Jobs that are not to end, in order of their deadlines.</summary>
-    public IEnumerable<WaitingJob> JobsByDeadline =>
-        Ordered.Walk(_byDeadline, j => (_jobs[j].Deadline, _jobs[j].Arrival)).Select(j => new WaitingJob(this, j));
+    /// <summary>When the next job expires or has to be promoted; <see cref="long.MaxValue"/> when none waits for that.</summary>
+    public long NextAlarmAt
+    {
+        get
+        {
+            while (_alarms.Min is var job and not 0)
+            {
+                if (_jobs[job].AlarmAt is var at && (at == _jobs[job].Deadline || MayBePromoted(_jobs[job])))
+                {
+                    return at;
+                }
 
-    /// <summary>The job whose deadline comes first, or null.</summary>
-    public WaitingJob? FirstDeadline => _byDeadline.Min is var job and not 0 ? new WaitingJob(this, job) : null;
+                SetAlarm(job, _jobs[job].Deadline);
+            }
 
-    /// <summary>When the next job has to be promoted; <see cref="long.MaxValue"/> when none waits for that.</summary>
-    public long NextLaxityAt => _byLaxity.Min is var job and not 0 ? _jobs[job].LatestStart : long.MaxValue;
+            return long.MaxValue;
+        }
+    }
 
     /// <summary>Every model's three queues, in order of the models' first chunks.</summary>
     public IReadOnlyList<ClassQueue[]> Queues => _queuesInOrder;
@@ -342,7 +351,7 @@ internal sealed class Backlog
         return best;
     }
 
-    /// <summary>Lets the job stand in its class queue by when its next chunk is due, and among the latest starts.</summary>
+    /// <summary>Lets the job stand in its class queue by when its next chunk is due, and be looked at before its latest start.</summary>
     public void Rank(WaitingJob job)
     {
         ref var record = ref _jobs[job.Number];
@@ -366,19 +375,25 @@ internal sealed class Backlog
     }
 
     /// <summary>
-    /// Takes the job whose work has to start by now, if there is one: it is promoted, and stands before its class from then on.
+    /// The job that has to be looked at by now, if there is one. Either its deadline has passed, and it has to be ended; or its work has to
+    /// start, and it was promoted: it stands before its class from then on.
     /// </summary>
-    public WaitingJob? TakeLaxityDue(long now)
+    public WaitingJob? NextAlarm(long now)
     {
-        if (_byLaxity.Min is not (var number and not 0) || _jobs[number].LatestStart > now)
+        if (NextAlarmAt > now)
         {
             return null;
         }
 
-        var job = new WaitingJob(this, number);
-        Leave(number);
-        _jobs[number].Flags |= JobFlags.Promoted;
-        Rank(job);
+        var job = new WaitingJob(this, _alarms.Min);
+        if (job.Deadline > now)
+        {
+            Leave(job.Number);
+            _jobs[job.Number].Flags |= JobFlags.Promoted;
+            SetAlarm(job.Number, job.Deadline);
+            Rank(job);
+        }
+
         return job;
     }
 
@@ -431,7 +446,7 @@ internal sealed class Backlog
             record.Queue = QueueOf(job.Queue.Model, latencyClass).Number;
             (record.Deadline, record.QueuedAt) = (deadline, since);
             record.Flags &= ~(JobFlags.Relegated | JobFlags.Promoted);
-            _byDeadline.Move(job.Number);
+            SetAlarm(job.Number, deadline);
             Open(job);
         }
 
@@ -445,18 +460,12 @@ internal sealed class Backlog
     public void Hold(Holds holds)
     {
         _holds = holds;
-        for (var node = 0; _byDeadline.At(node) is var number and not 0; node++)
+        var jobs = Enumerable.Range(0, _alarms.Count).Select(_alarms.At);
+        foreach (var number in jobs.Where(j => IsHeld(_jobs[j]) != _jobs[j].Flags.HasFlag(JobFlags.Held)).ToList())
         {
-            ref var record = ref _jobs[number];
-            var held = IsHeld(record);
-            if (held == record.Flags.HasFlag(JobFlags.Held))
-            {
-                continue;
-            }
-
             var job = new WaitingJob(this, number);
             Close(job);
-            record.Flags ^= JobFlags.Held;
+            _jobs[number].Flags ^= JobFlags.Held;
             Open(job);
         }
     }
@@ -499,7 +508,7 @@ internal sealed class Backlog
         Close(job);
         record.Flags |= JobFlags.Ending;
         _endings.Add(job.Number, ending);
-        _byDeadline.Remove(job.Number);
+        _alarms.Remove(job.Number);
         Rank(job);
     }
 
@@ -595,6 +604,7 @@ internal sealed class Backlog
             Tenant = TenantNumber(header.Tenant),
             Queue = QueueOf(header.Model, latencyClass).Number,
             Deadline = header.Deadline.UtcTicks,
+            AlarmAt = header.Deadline.UtcTicks,
             QueuedAt = header.QueuedAt.UtcTicks,
             Arrival = _arrivals++,
             Flags = paused ? JobFlags.Paused : JobFlags.None,
@@ -603,13 +613,13 @@ internal sealed class Backlog
         {
             // What was asked of the job since this chunk was made holds for it, too.
             ref var known = ref _jobs[first];
-            (record.Deadline, record.QueuedAt) = (known.Deadline, known.QueuedAt);
+            (record.Deadline, record.AlarmAt, record.QueuedAt) = (known.Deadline, known.Deadline, known.QueuedAt);
         }
 
         record.Flags |= IsHeld(record) ? JobFlags.Held : JobFlags.None;
         var job = _jobs.Add();
         _jobs[job] = record;
-        _byDeadline.Add(job);
+        _alarms.Add(job);
         if (first == 0)
         {
             _jobsById.Add(job);
@@ -730,9 +740,9 @@ internal sealed class Backlog
     {
         ref var record = ref _jobs[job];
         Leave(job);
-        if (_byDeadline.Contains(job))
+        if (_alarms.Contains(job))
         {
-            _byDeadline.Remove(job);
+            _alarms.Remove(job);
         }
 
         Unlink(job);
@@ -844,37 +854,36 @@ internal sealed class Backlog
     {
         var work = Ticks(record.UnitsWaiting * NsPerUnit(queue));
         var start = record.Deadline - work;
-        var stands = record.PlaceInQueue != 0 || record.PlaceByLaxity != 0;
-        var moved = !stands || Math.Abs(start - record.LatestStart) > Math.Max(LaxityStep, work / LaxityShare);
+        var moved = record.PlaceInQueue == 0 || Math.Abs(start - record.LatestStart) > Math.Max(LaxityStep, work / LaxityShare);
         record.LatestStart = moved ? start : record.LatestStart;
-        if (record.Flags.HasFlag(JobFlags.Promoted))
+        if (moved && !record.Flags.HasFlag(JobFlags.Promoted))
         {
-            return moved;
-        }
-
-        if (record.PlaceByLaxity == 0)
-        {
-            _byLaxity.Add(job);
-        }
-        else if (moved)
-        {
-            _byLaxity.Move(job);
+            SetAlarm(job, record.LatestStart - Options.DispatchTimeTarget.Ticks);
         }
 
         return moved;
     }
 
+    private void SetAlarm(int job, long at)
+    {
+        _jobs[job].AlarmAt = at;
+        _alarms.Move(job);
+    }
+
+    /// <summary>It stands in its queue among those that are not promoted.</summary>
+    private bool MayBePromoted(in JobRecord job) =>
+        job.PlaceInQueue != 0 && !job.Flags.HasFlag(JobFlags.Promoted) && _queuesByNumber[job.Queue].Class != LatencyClass.Express;
+
+    /// <summary>
+    /// The job leaves its queue. Its alarm stays as it is: mostly the job ends before it is heard, and on a large backlog moving it would
+    /// be a good part of what a job costs.
+    /// </summary>
     private void Leave(int job)
     {
         ref var record = ref _jobs[job];
         if (record.PlaceInQueue != 0)
         {
             _queuesByNumber[record.Queue].Leave(job, record.Flags.HasFlag(JobFlags.Promoted));
-        }
-
-        if (record.PlaceByLaxity != 0)
-        {
-            _byLaxity.Remove(job);
         }
     }
 

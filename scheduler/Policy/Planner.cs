@@ -150,10 +150,9 @@ internal sealed class Planner : IPolicy
         JudgeWorkers(decisions, now);
         decisions.AddRange(_moved);
         _moved.Clear();
-        ExpireLate(now);
+        HearAlarms(decisions, now);
         _endings.Plan(decisions, now);
         PlaceApart(decisions, now);
-        Promote(decisions, now);
         PlacePromoted(decisions, now, overdue: true);
         PlaceExpress(decisions, now);
         PlacePromoted(decisions, now, overdue: false);
@@ -265,18 +264,29 @@ internal sealed class Planner : IPolicy
         _backlog.Land(chunk);
     }
 
-    private void ExpireLate(long now)
+    /// <summary>Jobs whose deadline has passed end, and jobs whose work has to start by now to be in time are promoted.</summary>
+    private void HearAlarms(List<Decision> decisions, long now)
     {
-        while (_backlog.FirstDeadline is { } job)
+        while (_backlog.NextAlarm(now) is { } job)
         {
-            if (job.Deadline > now)
+            if (job.Deadline <= now)
             {
-                WakeAt(job.Deadline);
-                return;
+                _backlog.End(job, ExpiredEnding(job, now));
+                continue;
             }
 
-            _backlog.End(job, ExpiredEnding(job, now));
+            var why = new Why(
+                Reasons.Promoted,
+                (int)Math.Min(job.TasksWaiting, int.MaxValue),
+                job.UnitsWaiting,
+                new TimeSpan(job.Deadline - job.LatestStart),
+                new TimeSpan(job.LatestStart - now),
+                job.Queue.Chunks
+            );
+            decisions.Add(new PromoteJob(job.Id, why));
         }
+
+        WakeAt(_backlog.NextAlarmAt);
     }
 
     private static EndChunks CancelledEnding { get; } =
@@ -746,26 +756,6 @@ internal sealed class Planner : IPolicy
                     break;
             }
         }
-    }
-
-    /// <summary>Jobs whose work has to start by now to be in time are promoted, while it is not too late.</summary>
-    private void Promote(List<Decision> decisions, long now)
-    {
-        var lead = _options.DispatchTimeTarget.Ticks;
-        while (_backlog.TakeLaxityDue(now + lead) is { } job)
-        {
-            var why = new Why(
-                Reasons.Promoted,
-                (int)Math.Min(job.TasksWaiting, int.MaxValue),
-                job.UnitsWaiting,
-                new TimeSpan(job.Deadline - job.LatestStart),
-                new TimeSpan(job.LatestStart - now),
-                job.Queue.Chunks
-            );
-            decisions.Add(new PromoteJob(job.Id, why));
-        }
-
-        WakeAt(_backlog.NextLaxityAt - lead);
     }
 
     /// <summary>

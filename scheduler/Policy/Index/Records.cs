@@ -50,15 +50,16 @@ internal struct JobRecord
 
     // What the heaps read and write stands together: on a large backlog every other cache line is a wait for memory.
 
+    /// <summary>Its places in its queue and among the alarms; 0 where it does not stand.</summary>
+    public int PlaceInQueue;
     public long Deadline;
     public long Arrival;
     public long Due;
     public long LatestStart;
 
-    /// <summary>Its places in its queue, among the deadlines and among the latest starts; 0 where it does not stand.</summary>
-    public int PlaceInQueue;
-    public int PlaceByDeadline;
-    public int PlaceByLaxity;
+    /// <summary>When it has to be looked at: at its deadline, and before that when it may have to be promoted.</summary>
+    public long AlarmAt;
+    public int PlaceByAlarm;
     public JobFlags Flags;
 }
 
@@ -155,28 +156,15 @@ internal readonly struct PromotedOrder(Slab<JobRecord> jobs) : IHeapOrder
     public ref int Place(int id) => ref jobs[id].PlaceInQueue;
 }
 
-/// <summary>Jobs that may be promoted, by their latest start.</summary>
-internal readonly struct LaxityOrder(Slab<JobRecord> jobs) : IHeapOrder
+/// <summary>Jobs by when they have to be looked at.</summary>
+internal readonly struct AlarmOrder(Slab<JobRecord> jobs) : IHeapOrder
 {
     public bool Less(int a, int b)
     {
         ref var x = ref jobs[a];
         ref var y = ref jobs[b];
-        return x.LatestStart != y.LatestStart ? x.LatestStart < y.LatestStart : x.Arrival < y.Arrival;
+        return x.AlarmAt != y.AlarmAt ? x.AlarmAt < y.AlarmAt : x.Arrival < y.Arrival;
     }
 
-    public ref int Place(int id) => ref jobs[id].PlaceByLaxity;
-}
-
-/// <summary>Jobs by deadline.</summary>
-internal readonly struct DeadlineOrder(Slab<JobRecord> jobs) : IHeapOrder
-{
-    public bool Less(int a, int b)
-    {
-        ref var x = ref jobs[a];
-        ref var y = ref jobs[b];
-        return x.Deadline != y.Deadline ? x.Deadline < y.Deadline : x.Arrival < y.Arrival;
-    }
-
-    public ref int Place(int id) => ref jobs[id].PlaceByDeadline;
+    public ref int Place(int id) => ref jobs[id].PlaceByAlarm;
 }

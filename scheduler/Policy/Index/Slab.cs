@@ -1,3 +1,5 @@
+using System.Runtime.CompilerServices;
+
 namespace Pipeline.Scheduler.Policy.Index;
 
 /// <summary>
@@ -10,7 +12,8 @@ internal sealed class Slab<T>
     private const int PageBits = 10;
     private const int PageMask = (1 << PageBits) - 1;
 
-    private readonly List<T[]> _pages = [];
+    private T[][] _pages = [];
+    private int _pagesCount;
     private readonly PagedInts _free = new();
     private int _freeCount;
     private int _used = 1;
@@ -18,15 +21,19 @@ internal sealed class Slab<T>
     /// <summary>Records in use.</summary>
     public int Count => _used - 1 - _freeCount;
 
-    public ref T this[int id] => ref _pages[id >> PageBits][id & PageMask];
+    public ref T this[int id]
+    {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        get => ref _pages[id >> PageBits][id & PageMask];
+    }
 
     /// <summary>A record's number; what is in the record is what its last user left.</summary>
     public int Add()
     {
         var id = _freeCount > 0 ? _free[--_freeCount] : _used++;
-        if (id >> PageBits == _pages.Count)
+        if (id >> PageBits == _pagesCount)
         {
-            _pages.Add(GC.AllocateArray<T>(1 << PageBits, pinned: true));
+            Rows.Append(ref _pages, ref _pagesCount, GC.AllocateArray<T>(1 << PageBits, pinned: true));
         }
 
         return id;
@@ -46,9 +53,14 @@ internal sealed class PagedInts
     private const int PageMask = (1 << PageBits) - 1;
     private const int FirstPageMin = 4;
 
-    private readonly List<int[]> _pages = [];
+    private int[][] _pages = [];
+    private int _pagesCount;
 
-    public ref int this[int index] => ref _pages[index >> PageBits][index & PageMask];
+    public ref int this[int index]
+    {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        get => ref _pages[index >> PageBits][index & PageMask];
+    }
 
     /// <summary>Makes room for <paramref name="count"/> numbers.</summary>
     public void Reserve(int count)
@@ -59,18 +71,18 @@ internal sealed class PagedInts
             return;
         }
 
-        while (_pages.Count << PageBits < count)
+        while (_pagesCount << PageBits < count)
         {
             ReserveFirst(1 << PageBits);
-            _pages.Add(Page(1 << PageBits));
+            Rows.Append(ref _pages, ref _pagesCount, Page(1 << PageBits));
         }
     }
 
     private void ReserveFirst(int count)
     {
-        if (_pages.Count == 0)
+        if (_pagesCount == 0)
         {
-            _pages.Add(Page(Math.Max(FirstPageMin, count)));
+            Rows.Append(ref _pages, ref _pagesCount, Page(Math.Max(FirstPageMin, count)));
         }
         else if (_pages[0].Length < count)
         {
@@ -81,4 +93,18 @@ internal sealed class PagedInts
     }
 
     private static int[] Page(int count) => count == 1 << PageBits ? GC.AllocateArray<int>(count, pinned: true) : new int[count];
+}
+
+/// <summary>A list as a bare array: every look at the backlog goes through one, and a <see cref="List{T}"/> is one load and one check more.</summary>
+internal static class Rows
+{
+    public static void Append<T>(ref T[] rows, ref int count, T row)
+    {
+        if (count == rows.Length)
+        {
+            Array.Resize(ref rows, Math.Max(4, 2 * count));
+        }
+
+        rows[count++] = row;
+    }
 }

@@ -9,6 +9,7 @@ public class BacklogTests
     private static readonly ModelRef Model = new("m", "1");
     private static readonly ModelRef Large = new("l", "1");
     private static readonly DateTimeOffset Start = new(2026, 1, 1, 0, 0, 0, TimeSpan.Zero);
+    private static readonly long Lead = new PolicyOptions().DispatchTimeTarget.Ticks;
     private static readonly EndChunks Cancelled = new([], TaskOutcome.Cancelled, FailureKind.Cancelled, "", new Why(Reasons.JobCancelled));
 
     [Fact]
@@ -94,12 +95,13 @@ public class BacklogTests
         var backlog = new Backlog(new CostBook()) { NsPerUnit = _ => 1_000_000 };
         backlog.Add(Header(1, 0, tenant: 1, units: 60_000, deadline: TimeSpan.FromHours(1)));
         backlog.Add(Header(2, 0, tenant: 1, units: 1000, deadline: TimeSpan.FromHours(2)));
-        var latest = (Start + TimeSpan.FromMinutes(59)).UtcTicks;
+        var latest = (Start + TimeSpan.FromMinutes(59)).UtcTicks - Lead;
 
-        Assert.Equal(latest, backlog.NextLaxityAt);
-        Assert.Null(backlog.TakeLaxityDue(latest - 1));
-        Assert.Equal(Job(1), backlog.TakeLaxityDue(latest)!.Value.Id);
-        Assert.Null(backlog.TakeLaxityDue(latest));
+        Assert.Equal(latest, backlog.NextAlarmAt);
+        Assert.Null(backlog.NextAlarm(latest - 1));
+        Assert.Equal(Job(1), backlog.NextAlarm(latest)!.Value.Id);
+        Assert.Null(backlog.NextAlarm(latest));
+        Assert.Equal((Start + TimeSpan.FromHours(1)).UtcTicks, backlog.NextAlarmAt);
         Assert.Equal(Job(2), Queue(backlog).NextJob()!.Value.Id);
         Assert.Equal([Job(1)], Queue(backlog).PromotedJobs.Select(j => j.Id));
         Assert.Equal(Job(1), Queue(backlog).Jobs.Min!.Value.Id);
@@ -116,11 +118,33 @@ public class BacklogTests
             backlog.Add(Header(1, no, tenant: 1, units: 6000, deadline: TimeSpan.FromHours(1)));
         }
 
-        Assert.Equal((Start + TimeSpan.FromMinutes(59)).UtcTicks, backlog.NextLaxityAt);
+        Assert.Equal((Start + TimeSpan.FromMinutes(59)).UtcTicks - Lead, backlog.NextAlarmAt);
         TakenUntil(backlog, chunks: 5);
-        Assert.Equal((Start + TimeSpan.FromMinutes(59.5)).UtcTicks, backlog.NextLaxityAt);
+        Assert.Equal((Start + TimeSpan.FromMinutes(59.5)).UtcTicks - Lead, backlog.NextAlarmAt);
         backlog.Pause(Job(1));
-        Assert.Equal(long.MaxValue, backlog.NextLaxityAt);
+        Assert.Equal((Start + TimeSpan.FromHours(1)).UtcTicks, backlog.NextAlarmAt);
+        backlog.Resume(Job(1));
+        Assert.Equal((Start + TimeSpan.FromMinutes(59.5)).UtcTicks - Lead, backlog.NextAlarmAt);
+    }
+
+    [Fact]
+    public void A_job_is_looked_at_when_its_deadline_has_passed_whether_it_was_promoted_or_not()
+    {
+        var backlog = new Backlog(new CostBook()) { NsPerUnit = _ => 1_000_000 };
+        backlog.Add(Header(1, 0, tenant: 1, units: 60_000, deadline: TimeSpan.FromHours(1)));
+        backlog.Add(Header(2, 0, tenant: 1, units: 60_000, deadline: TimeSpan.FromHours(2)));
+        backlog.NextAlarm((Start + TimeSpan.FromMinutes(59)).UtcTicks);
+        var late = (Start + TimeSpan.FromHours(3)).UtcTicks;
+
+        foreach (var (job, promoted) in ((int, bool)[])[(1, true), (2, false)])
+        {
+            var alarm = backlog.NextAlarm(late)!.Value;
+            Assert.Equal((Job(job), promoted), (alarm.Id, alarm.Promoted));
+            backlog.End(alarm, Cancelled);
+        }
+
+        Assert.Null(backlog.NextAlarm(late));
+        Assert.Equal(long.MaxValue, backlog.NextAlarmAt);
     }
 
     [Fact]
@@ -128,9 +152,11 @@ public class BacklogTests
     {
         var backlog = new Backlog(new CostBook());
         backlog.Add(Header(1, 0, tenant: 1, units: 1, latencyClass: LatencyClass.Express));
+        var job = backlog.Find(Job(1))!.Value;
 
-        Assert.Equal(long.MaxValue, backlog.NextLaxityAt);
-        Assert.Null(backlog.TakeLaxityDue(long.MaxValue));
+        Assert.Equal(job.Deadline, backlog.NextAlarmAt);
+        Assert.Null(backlog.NextAlarm(job.Deadline - 1));
+        Assert.False(job.Promoted);
     }
 
     [Fact]
