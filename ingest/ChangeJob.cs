@@ -94,7 +94,7 @@ internal sealed class ChangeJob(
         {
             // Where the class stays, only the deadline is decided on.
             var asked = moved ? order : order with { Class = LatencyClass.Bulk };
-            var ruling = gate.Rule(asked, change.Units, change.Tasks, now, change.Forecast, isChange: true);
+            var ruling = gate.Rule(asked, new(change.Units, change.Tasks), now, change.Forecast, isChange: true);
             (order, refused) = (order with { Predicted = ruling.Order.Predicted }, ruling.Refused);
             if (refused is null && moved)
             {

@@ -217,7 +217,7 @@ internal sealed class Estimates(
         }
 
         var (order, refused) = await admission.AdmitAsync(tenant, parameters, mistakes, 0, stop);
-        return refused is not null ? (null, refused) : (new Work(order!, tasks, units, null, null, units), null);
+        return refused is not null ? (null, refused) : (new Work(order!, tasks, units, null, null, new(units, tasks)), null);
     }
 
     private (long Tasks, long Units) ReadShape(JsonElement shape, Mistakes mistakes)
@@ -279,7 +279,7 @@ internal sealed class Estimates(
     {
         if (parameters[JobParameters.Tasks] is not { } text)
         {
-            return (new Work(order, count.Tasks, count.Units, null, count.Repeated, count.UnitsToRun), null);
+            return (new Work(order, count.Tasks, count.Units, null, count.Size.Copies, count.Size), null);
         }
 
         if (
@@ -297,14 +297,16 @@ internal sealed class Estimates(
             return (null, Admission.Refuse(mistakes));
         }
 
-        return (new Work(order, tasks, Scale(count.Units), count.Tasks, Scale(count.Repeated), Scale(count.UnitsToRun)), null);
+        var copies = Scale(count.Size.Copies);
+        var size = new WorkSize(Scale(count.Size.Units), tasks - copies, copies);
+        return (new Work(order, tasks, Scale(count.Units), count.Tasks, copies, size), null);
 
         long Scale(long counted) => (long)Math.Ceiling((double)counted / count.Tasks * tasks);
     }
 
     /// <summary>What the rest of a job would take from now on.</summary>
     public Task<IResult> OfRestAsync(JobOrder rest, long tasks, long units, Forecast? forecast, CancellationToken stop) =>
-        EstimateAsync(new Work(rest, tasks, units, null, null, units), forecast, stop);
+        EstimateAsync(new Work(rest, tasks, units, null, null, new(units, tasks)), forecast, stop);
 
     private async Task<IResult> EstimateAsync(Work work, Forecast? fresh, CancellationToken stop)
     {
@@ -358,26 +360,19 @@ internal sealed class Estimates(
     {
         var order = work.Order;
         var deadline = order.DeadlineGiven ? order.Deadline : now + LatencyClasses.Defaults[latencyClass].CompletionWindow;
-        var ask = new AdmissionAsk(
-            order.Model.Ref,
-            latencyClass,
-            null,
-            work.UnitsToRun,
-            (int)Math.Min(work.Tasks, int.MaxValue),
-            order.DeadlineGiven ? order.Deadline : null
-        );
+        var ask = new AdmissionAsk(order.Model.Ref, latencyClass, null, work.Size, order.DeadlineGiven ? order.Deadline : null);
         var ruling = AdmissionRule.Decide(
             forecast,
             ask,
             LatencyClasses.Defaults,
             now,
-            e => gate.Express(forecast, order, e, ask.Units, ask.Tasks, now)
+            e => gate.Express(forecast, order, e, ask.Size, now)
         );
         var verdict =
             !gate.Refuses(ruling.Verdict) ? "accepted"
             : ruling.Verdict == AdmissionVerdict.ExpressRefused ? "express_refused"
             : "hopeless";
-        var estimated = order.Turns.Estimate(forecast, order.Model.Ref, latencyClass, work.UnitsToRun, work.TasksToRun, deadline);
+        var estimated = order.Turns.Estimate(forecast, order.Model.Ref, latencyClass, work.Size, deadline);
         return estimated is { } e && JobPrediction.Of(e, of => calibrator.Of(latencyClass, order.Model.Ref, of), now) is { } predicted
             ? new ClassEstimate
             {
@@ -402,11 +397,8 @@ internal sealed class Estimates(
 
     /// <summary>The job that is asked about.</summary>
     /// <param name="Repeated">Tasks whose input came before; null where the inputs are not known.</param>
-    /// <param name="UnitsToRun">Units of the others.</param>
-    private sealed record Work(JobOrder Order, long Tasks, long Units, long? SampledTasks, long? Repeated, long UnitsToRun)
-    {
-        public long TasksToRun => Tasks - (Repeated ?? 0);
-    }
+    /// <param name="Size">What of it runs, and what is copied.</param>
+    private sealed record Work(JobOrder Order, long Tasks, long Units, long? SampledTasks, long? Repeated, WorkSize Size);
 
     /// <summary>Counts tasks, and lets them go.</summary>
     private sealed class Count(RepeatedInputs inputs) : IUploadSink
@@ -415,9 +407,7 @@ internal sealed class Estimates(
 
         public long Units { get; private set; }
 
-        public long Repeated { get; private set; }
-
-        public long UnitsToRun { get; private set; }
+        public WorkSize Size { get; private set; }
 
         public bool IsDue => false;
 
@@ -426,8 +416,7 @@ internal sealed class Estimates(
             var isRepeated = inputs.FirstOf(input, (int)Tasks) is not null;
             Tasks++;
             Units += units;
-            Repeated += isRepeated ? 1 : 0;
-            UnitsToRun += isRepeated ? 0 : units;
+            Size = Size.With(units, isRepeated);
         }
 
         public ValueTask StoreAsync(CancellationToken stop) => ValueTask.CompletedTask;

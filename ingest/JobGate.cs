@@ -18,7 +18,7 @@ internal sealed record GateRuling(JobOrder Order, ProblemResult? Refused);
 /// </summary>
 internal sealed partial class JobGate(Forecasts forecasts, Calibrator calibrator, IngestOptions options, ILogger<JobGate> log)
 {
-    public GateRuling Rule(JobOrder order, long units, int tasks, DateTimeOffset now) => Rule(order, units, tasks, now, forecasts.Fresh);
+    public GateRuling Rule(JobOrder order, WorkSize size, DateTimeOffset now) => Rule(order, size, now, forecasts.Fresh);
 
     /// <summary>Whether the rule's word keeps work out here: late express may be let in all the same (<see cref="IngestOptions.RefuseLateExpress"/>).</summary>
     public bool Refuses(AdmissionVerdict verdict) =>
@@ -26,10 +26,10 @@ internal sealed partial class JobGate(Forecasts forecasts, Calibrator calibrator
 
     /// <param name="forecast">What is ahead of it; null when nobody knows.</param>
     /// <param name="isChange">True for the rest of a job that was let in before.</param>
-    public GateRuling Rule(JobOrder order, long units, int tasks, DateTimeOffset now, Forecast? forecast, bool isChange = false)
+    public GateRuling Rule(JobOrder order, WorkSize size, DateTimeOffset now, Forecast? forecast, bool isChange = false)
     {
         var given = order.DeadlineGiven ? order.Deadline : (DateTimeOffset?)null;
-        var ask = new AdmissionAsk(order.Model.Ref, order.Class, order.Fallback, units, tasks, given);
+        var ask = new AdmissionAsk(order.Model.Ref, order.Class, order.Fallback, size, given);
         var ruling = Decide(learned: true);
         if (
             ask.Class == LatencyClass.Express
@@ -44,14 +44,13 @@ internal sealed partial class JobGate(Forecasts forecasts, Calibrator calibrator
 
         if (Refuses(ruling.Verdict))
         {
-            LogRefused(log, order.Id, tasks, order.Model.Ref, order.Class, ruling.Verdict);
-            var offers =
-                forecast is null || ruling.Verdict == AdmissionVerdict.Hopeless ? null : Slower(forecast, order, units, tasks, now);
+            LogRefused(log, order.Id, size.Results, order.Model.Ref, order.Class, ruling.Verdict);
+            var offers = forecast is null || ruling.Verdict == AdmissionVerdict.Hopeless ? null : Slower(forecast, order, size, now);
             return new GateRuling(order, Refusal(order, ruling, offers, isChange));
         }
 
         var accepted = Under(ruling.Class, order, now);
-        return new GateRuling(accepted with { Predicted = Predict(forecast, accepted, units, tasks, now) }, null);
+        return new GateRuling(accepted with { Predicted = Predict(forecast, accepted, size, now) }, null);
 
         Admitted Decide(bool learned) =>
             AdmissionRule.Decide(
@@ -59,31 +58,23 @@ internal sealed partial class JobGate(Forecasts forecasts, Calibrator calibrator
                 ask,
                 LatencyClasses.Defaults,
                 now,
-                first => Express(forecast!, order, first, units, tasks, now, learned)
+                first => Express(forecast!, order, first, size, now, learned)
             );
     }
 
     /// <summary>In the pool that would run it, with the turns that it is expected to take.</summary>
-    private JobPrediction? Predict(Forecast? forecast, JobOrder order, long units, int tasks, DateTimeOffset now) =>
-        forecast is not null && order.Turns.Estimate(forecast, order.Model.Ref, order.Class, units, tasks, order.Deadline) is { } estimated
+    private JobPrediction? Predict(Forecast? forecast, JobOrder order, WorkSize size, DateTimeOffset now) =>
+        forecast is not null && order.Turns.Estimate(forecast, order.Model.Ref, order.Class, size, order.Deadline) is { } estimated
             ? JobPrediction.Of(estimated, of => calibrator.Of(order.Class, order.Model.Ref, of), now)
             : null;
 
     /// <summary>When express is done, with the turns that it may take after the first.</summary>
     /// <param name="learned">By what became of the last express of the models, where enough is known.</param>
     /// <returns>Null where nothing but the forecast of the first turn tells.</returns>
-    public Predicted? Express(
-        Forecast forecast,
-        JobOrder order,
-        in Estimated first,
-        long units,
-        long tasks,
-        DateTimeOffset now,
-        bool learned = true
-    )
+    public Predicted? Express(Forecast forecast, JobOrder order, in Estimated first, WorkSize size, DateTimeOffset now, bool learned = true)
     {
         var predicted = learned ? calibrator.Express(first, order.Model.Ref, now) : null;
-        foreach (var (model, alone, chance) in order.Turns.After(forecast, LatencyClass.Express, units, tasks, order.Deadline))
+        foreach (var (model, alone, chance) in order.Turns.After(forecast, LatencyClass.Express, size, order.Deadline))
         {
             if (alone?.NotBefore(now) is { } turn && chance > Turns.LateShare)
             {
@@ -99,10 +90,10 @@ internal sealed partial class JobGate(Forecasts forecasts, Calibrator calibrator
     }
 
     /// <summary>Every slower class, with the time it would have the work done.</summary>
-    private List<Offer> Slower(Forecast forecast, JobOrder order, long units, int tasks, DateTimeOffset now) =>
+    private List<Offer> Slower(Forecast forecast, JobOrder order, WorkSize size, DateTimeOffset now) =>
         [
             .. new[] { LatencyClass.Standard, LatencyClass.Bulk }
-                .Select(slower => (Class: slower, Predicted: Predict(forecast, Under(slower, order, now), units, tasks, now)))
+                .Select(slower => (Class: slower, Predicted: Predict(forecast, Under(slower, order, now), size, now)))
                 .Where(offer => offer.Predicted is not null)
                 .Select(offer => new Offer(offer.Class, null, offer.Predicted!.At)),
         ];
@@ -156,7 +147,7 @@ internal sealed partial class JobGate(Forecasts forecasts, Calibrator calibrator
     private static partial void LogRefused(
         ILogger log,
         JobId job,
-        int tasks,
+        long tasks,
         ModelRef model,
         LatencyClass @class,
         AdmissionVerdict verdict

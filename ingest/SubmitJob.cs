@@ -149,7 +149,7 @@ internal sealed partial class SubmitJob(
         }
 
         var asked = order.Class;
-        var ruling = gate.Rule(order, writer.UnitsToRun, writer.Tasks, now);
+        var ruling = gate.Rule(order, writer.Size, now);
         if (ruling.Refused is { } refused)
         {
             return refused;
@@ -162,7 +162,7 @@ internal sealed partial class SubmitJob(
         }
 
         writer.Reclass(order);
-        var view = View(order, writer.Tasks, writer.UnitsToRun, now) with { RequestedClass = asked == order.Class ? null : asked };
+        var view = View(order, writer.Tasks, writer.Size.Units, now) with { RequestedClass = asked == order.Class ? null : asked };
         var answer = JsonSerializer.SerializeToUtf8Bytes(view, ApiJson.Options);
         var kept = claim is null ? null : new KeptAnswer(claim.Key, fingerprint!, StatusCodes.Status200OK, answer);
         try

@@ -127,7 +127,7 @@ internal sealed class ExpressPath(
             return new ExpressOutcome(null, Admission.Refuse(late));
         }
 
-        var ruling = gate.Rule(order, tasks.UnitsToRun, tasks.Count, now);
+        var ruling = gate.Rule(order, tasks.Size, now);
         if (ruling.Refused is { } refused)
         {
             return new ExpressOutcome(null, refused);
@@ -145,7 +145,7 @@ internal sealed class ExpressPath(
             return new ExpressOutcome(null, Full());
         }
 
-        var view = SubmitJob.View(order, tasks.Count, tasks.UnitsToRun, now) with { RequestedClass = asked == order.Class ? null : asked };
+        var view = SubmitJob.View(order, tasks.Count, tasks.Size.Units, now) with { RequestedClass = asked == order.Class ? null : asked };
         var accepted = new ExpressAccepted(view, waiter, waiters, isRepeat: false, onDisk ? null : store, time);
         try
         {

@@ -4,6 +4,7 @@ using System.Text.Unicode;
 using Pipeline.Contracts;
 using Pipeline.Ingest.Storage;
 using Pipeline.Ingest.Tasks;
+using WorkSize = Pipeline.Scheduler.Policy.WorkSize;
 
 namespace Pipeline.Ingest.Express;
 
@@ -23,8 +24,8 @@ internal sealed class ExpressTasks(ModelManifest model, IngestOptions options, M
     /// <summary>Units of all tasks, as estimated at the door.</summary>
     public long Units { get; private set; }
 
-    /// <summary>Units of those that are no copies of others.</summary>
-    public long UnitsToRun { get; private set; }
+    /// <summary>What of it runs, and what is copied.</summary>
+    public WorkSize Size { get; private set; }
 
     /// <summary>Reads one input, a JSON value as in a task's <c>input</c>, and adds it; or tells what is wrong with it.</summary>
     /// <param name="customId">1 to 512 bytes of UTF-8.</param>
@@ -104,7 +105,7 @@ internal sealed class ExpressTasks(ModelManifest model, IngestOptions options, M
         _chunk.Add(id, stored, units, copyOf);
         Count++;
         Units += units;
-        UnitsToRun += copyOf is null ? units : 0;
+        Size = Size.With(units, isCopy: copyOf is not null);
         return true;
     }
 

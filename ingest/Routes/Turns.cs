@@ -28,20 +28,13 @@ internal sealed record Turns(IReadOnlyList<(ModelRef Model, double Share)> Furth
     }
 
     /// <summary>
-    /// As <see cref="Prediction.Estimate(Forecast, ModelRef, LatencyClass, long, long, DateTimeOffset)"/>, with every further turn behind the one
+    /// As <see cref="Prediction.Estimate(Forecast, ModelRef, LatencyClass, WorkSize, DateTimeOffset)"/>, with every further turn behind the one
     /// before it. Null when a model that takes one has no live worker.
     /// </summary>
-    public Estimated? Estimate(
-        Forecast forecast,
-        ModelRef first,
-        LatencyClass latencyClass,
-        long units,
-        long tasks,
-        DateTimeOffset deadline
-    )
+    public Estimated? Estimate(Forecast forecast, ModelRef first, LatencyClass latencyClass, WorkSize size, DateTimeOffset deadline)
     {
-        var whole = Prediction.Estimate(forecast, first, latencyClass, units, tasks, deadline);
-        foreach (var (_, estimated, chance) in After(forecast, latencyClass, units, tasks, deadline))
+        var whole = Prediction.Estimate(forecast, first, latencyClass, size, deadline);
+        foreach (var (_, estimated, chance) in After(forecast, latencyClass, size, deadline))
         {
             whole = whole is { } before && estimated is { } next ? Behind(before, next, chance) : null;
         }
@@ -53,18 +46,21 @@ internal sealed record Turns(IReadOnlyList<(ModelRef Model, double Share)> Furth
     public IEnumerable<(ModelRef Model, Estimated? Estimated, double Chance)> After(
         Forecast forecast,
         LatencyClass latencyClass,
-        long units,
-        long tasks,
+        WorkSize size,
         DateTimeOffset deadline
     )
     {
         foreach (var (model, share) in Further)
         {
-            var rows = (long)Math.Ceiling(tasks * share);
+            var rows = (long)Math.Ceiling(size.Tasks * share);
             if (rows > 0)
             {
-                var part = (long)Math.Ceiling((double)units * rows / tasks);
-                yield return (model, Prediction.Estimate(forecast, model, latencyClass, part, rows, deadline), tasks * share / rows);
+                var part = (long)Math.Ceiling((double)size.Units * rows / size.Tasks);
+                yield return (
+                    model,
+                    Prediction.Estimate(forecast, model, latencyClass, new(part, rows), deadline),
+                    size.Tasks * share / rows
+                );
             }
         }
     }

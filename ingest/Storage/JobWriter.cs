@@ -2,6 +2,7 @@ using System.Text;
 using Npgsql;
 using Pipeline.Contracts;
 using Pipeline.Ingest.Tasks;
+using WorkSize = Pipeline.Scheduler.Policy.WorkSize;
 
 namespace Pipeline.Ingest.Storage;
 
@@ -27,7 +28,6 @@ internal sealed class JobWriter(JobOrder ordered, JobStore store, GroupCommit co
     private long _groupBytes;
     private int _tasks;
     private long _units;
-    private long _unitsToRun;
     private bool _queued;
 
     /// <summary>True when a group is full: call <see cref="StoreAsync"/> before adding more.</summary>
@@ -35,8 +35,8 @@ internal sealed class JobWriter(JobOrder ordered, JobStore store, GroupCommit co
 
     public long Units => _units;
 
-    /// <summary>Units of the tasks that are no copies of others: what a device is needed for.</summary>
-    public long UnitsToRun => _unitsToRun;
+    /// <summary>What of it runs, and what is copied.</summary>
+    public WorkSize Size { get; private set; }
 
     public int Tasks => _tasks;
 
@@ -63,7 +63,7 @@ internal sealed class JobWriter(JobOrder ordered, JobStore store, GroupCommit co
         _chunk.Add(customId, input, units, copyOf);
         _tasks++;
         _units += units;
-        _unitsToRun += copyOf is null ? units : 0;
+        Size = Size.With(units, isCopy: copyOf is not null);
     }
 
     /// <summary>Begins to store the full group, after the one before is stored.</summary>

@@ -84,7 +84,7 @@ internal static class PredictedEnd
             var tasks = Math.Max(0, job.Counts.Remaining - (pool.TasksAhead?.ElementAtOrDefault((int)job.Class) ?? 0));
             if (
                 pool.Model == job.Model
-                && Prediction.Estimate(forecast!.At, pool, job.Class, units, tasks) is { } estimated
+                && Prediction.Estimate(forecast!.At, pool, job.Class, new(units, tasks)) is { } estimated
                 && !(estimated.Completion >= earliest?.At)
             )
             {

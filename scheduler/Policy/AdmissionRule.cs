@@ -4,16 +4,8 @@ namespace Pipeline.Scheduler.Policy;
 
 /// <summary>Work that asks to be let in.</summary>
 /// <param name="Fallback">The slower class its owner takes instead of a refusal.</param>
-/// <param name="Units">As estimated at the door.</param>
 /// <param name="Deadline">When it expires; null when the owner named none, and the class's window is taken.</param>
-public sealed record AdmissionAsk(
-    ModelRef Model,
-    LatencyClass Class,
-    LatencyClass? Fallback,
-    long Units,
-    long Tasks,
-    DateTimeOffset? Deadline
-);
+public sealed record AdmissionAsk(ModelRef Model, LatencyClass Class, LatencyClass? Fallback, WorkSize Size, DateTimeOffset? Deadline);
 
 /// <summary>What was decided of it.</summary>
 public enum AdmissionVerdict
@@ -92,12 +84,12 @@ public static class AdmissionRule
     private static Predicted? Learned(Forecast? forecast, AdmissionAsk ask, Func<Estimated, Predicted?>? express) =>
         forecast is not null
         && express is not null
-        && Prediction.Estimate(forecast, ask.Model, LatencyClass.Express, ask.Units, ask.Tasks, DateTimeOffset.MaxValue) is { } estimated
+        && Prediction.Estimate(forecast, ask.Model, LatencyClass.Express, ask.Size, DateTimeOffset.MaxValue) is { } estimated
             ? express(estimated)
             : null;
 
     private static bool IsHopeless(Forecast forecast, AdmissionAsk ask, DateTimeOffset deadline) =>
-        Prediction.AtBest(forecast, ask.Model, ask.Class, ask.Units) is { } best && best > deadline;
+        Prediction.AtBest(forecast, ask.Model, ask.Class, ask.Size.Units) is { } best && best > deadline;
 
     private static Admitted RefuseExpress(
         Forecast? forecast,
@@ -115,7 +107,7 @@ public static class AdmissionRule
                 ? LatencyClass.Standard
                 : LatencyClass.Bulk;
         // What would be late on idle devices, too, is not worth asking again for soon.
-        var alone = forecast is null ? null : Prediction.AtBest(forecast, ask.Model, LatencyClass.Express, ask.Units);
+        var alone = forecast is null ? null : Prediction.AtBest(forecast, ask.Model, LatencyClass.Express, ask.Size.Units);
         TimeSpan? wait =
             predicted is not { } late ? null
             : alone > due || late.Late - due > RetryAfterMax ? RetryAfterMax
@@ -131,7 +123,7 @@ public static class AdmissionRule
     }
 
     private static Predicted? Predict(Forecast? forecast, AdmissionAsk ask, LatencyClass latencyClass, DateTimeOffset now) =>
-        forecast is null ? null : Prediction.Of(forecast, ask.Model, latencyClass, ask.Units, ask.Tasks, now);
+        forecast is null ? null : Prediction.Of(forecast, ask.Model, latencyClass, ask.Size, now);
 
     private static DateTimeOffset Earlier(DateTimeOffset a, DateTimeOffset? b) => b < a ? b.Value : a;
 }

@@ -5,6 +5,19 @@ namespace Pipeline.Scheduler.Policy;
 /// <summary>When work will be done: as expected, and at latest in 19 of 20 cases.</summary>
 public readonly record struct Predicted(DateTimeOffset Completion, DateTimeOffset Late);
 
+/// <summary>How much work is asked about.</summary>
+/// <param name="Units">Of the tasks that run, as estimated at the door.</param>
+/// <param name="Tasks">Tasks that run; they spread over no more workers than they are, nor than they fill batches.</param>
+/// <param name="Copies">Tasks that get the result of another: no device is needed for them, but they are written as well.</param>
+public readonly record struct WorkSize(long Units, long Tasks, long Copies = 0)
+{
+    /// <summary>Results that are written.</summary>
+    public long Results => Tasks + Copies;
+
+    /// <summary>With another task of that many units.</summary>
+    public WorkSize With(long units, bool isCopy) => isCopy ? this with { Copies = Copies + 1 } : new(Units + units, Tasks + 1, Copies);
+}
+
 /// <summary>What work would take in the pool that would run it.</summary>
 /// <param name="Start">When its first batch is expected to begin.</param>
 /// <param name="Early">Its completion at soonest in 19 of 20 cases.</param>
@@ -55,22 +68,13 @@ public static class Prediction
     /// What is ahead takes <c>β + α / units per batch</c> a unit on one worker; the work itself the time of its own batches, which are dearer by the
     /// unit where they are small; and a task at least the time to write its row. Null when no live worker of any pool has the model.
     /// </summary>
-    /// <param name="units">Units of the new work, as estimated at the door.</param>
-    /// <param name="tasks">Its tasks: it never spreads over more workers than it has tasks, nor than it fills batches.</param>
     /// <param name="now">When it is asked, where that is later than the forecast (<see cref="Estimated.NotBefore"/>).</param>
-    public static Predicted? Of(
-        Forecast forecast,
-        ModelRef model,
-        LatencyClass latencyClass,
-        long units,
-        long tasks,
-        DateTimeOffset? now = null
-    )
+    public static Predicted? Of(Forecast forecast, ModelRef model, LatencyClass latencyClass, WorkSize size, DateTimeOffset? now = null)
     {
         Predicted? earliest = null;
         foreach (var pool in forecast.Pools)
         {
-            if (pool.Model == model && Estimate(forecast.At, pool, latencyClass, units, tasks) is { } estimated)
+            if (pool.Model == model && Estimate(forecast.At, pool, latencyClass, size) is { } estimated)
             {
                 var at = estimated.NotBefore(now ?? forecast.At);
                 earliest = at.Completion >= earliest?.Completion ? earliest : new(at.Completion, at.Late);
@@ -84,19 +88,12 @@ public static class Prediction
     /// Start, completion and cost where the policy would run the work: express where it is done first, the slower classes where it costs
     /// least of what is done by the deadline, and where nothing is, where it is done first. Null when no live worker has the model.
     /// </summary>
-    public static Estimated? Estimate(
-        Forecast forecast,
-        ModelRef model,
-        LatencyClass latencyClass,
-        long units,
-        long tasks,
-        DateTimeOffset deadline
-    )
+    public static Estimated? Estimate(Forecast forecast, ModelRef model, LatencyClass latencyClass, WorkSize size, DateTimeOffset deadline)
     {
         Estimated? best = null;
         foreach (var pool in forecast.Pools)
         {
-            if (pool.Model == model && Estimate(forecast.At, pool, latencyClass, units, tasks) is { } one && Precedes(one, best))
+            if (pool.Model == model && Estimate(forecast.At, pool, latencyClass, size) is { } one && Precedes(one, best))
             {
                 best = one;
             }
@@ -111,7 +108,7 @@ public static class Prediction
     }
 
     /// <summary>The same in one pool; null when it has no live worker, or beyond the end of time.</summary>
-    public static Estimated? Estimate(DateTimeOffset at, PoolForecast pool, LatencyClass latencyClass, long units, long tasks)
+    public static Estimated? Estimate(DateTimeOffset at, PoolForecast pool, LatencyClass latencyClass, WorkSize size)
     {
         if (pool.Workers <= 0)
         {
@@ -129,9 +126,9 @@ public static class Prediction
         var rowNs = pool.RowNs ?? 0;
         waitNs = Math.Max(waitNs, (double)(pool.TasksAhead?.ElementAtOrDefault((int)latencyClass) ?? 0) / pool.Workers * rowNs);
         waitNs = Math.Max(0, waitNs);
-        var spread = Math.Clamp(Math.Min(Math.Ceiling(Batches(pool, units, tasks)), tasks), 1, pool.Workers);
-        var ownNs = OwnNs(pool, units / spread, tasks / spread, rowNs);
-        var deviceNs = DeviceNs(pool, units, tasks);
+        var spread = Math.Clamp(Math.Min(Math.Ceiling(Batches(pool, size.Units, size.Tasks)), size.Tasks), 1, pool.Workers);
+        var ownNs = OwnNs(pool, size.Units / spread, size.Tasks / spread, size.Results / spread * rowNs);
+        var deviceNs = DeviceNs(pool, size.Units, size.Tasks);
         var late = 1 + Math.Max(Band(pool.ErrorBand), pool.RowBand ?? 0);
         var early = Math.Max(0, 1 - Math.Max(Band(pool.LowerBand), pool.RowBand ?? 0));
         return
@@ -160,13 +157,14 @@ public static class Prediction
         Math.Max(units / Math.Max(1, pool.UnitsPerBatch), tasks / Math.Max(1, pool.RowsPerBatch ?? double.PositiveInfinity));
 
     /// <summary>One worker's time for its share, when its turn has come.</summary>
-    private static double OwnNs(PoolForecast pool, double units, double tasks, double rowNs) =>
+    /// <param name="writeNs">What it takes to write the results, which goes on beside the device.</param>
+    private static double OwnNs(PoolForecast pool, double units, double tasks, double writeNs) =>
         Math.Max(
             0,
             pool.BatchNs is null
                 // Less than a batch is left over at the end, and takes a whole batch's fixed time.
-                ? pool.AlphaNs + Math.Max(units * UnitNs(pool), tasks * rowNs)
-                : Math.Max(DeviceNs(pool, units, tasks), tasks * rowNs)
+                ? pool.AlphaNs + Math.Max(units * UnitNs(pool), writeNs)
+                : Math.Max(DeviceNs(pool, units, tasks), writeNs)
         );
 
     /// <summary>Device time of one batch, in nanoseconds.</summary>

@@ -38,7 +38,7 @@ public sealed class ExpressTasksTests
         }
 
         var chunks = tasks.Finish();
-        Assert.Equal((4 * 600, 4 * 512), (tasks.Units, tasks.UnitsToRun));
+        Assert.Equal((4 * 600, 4 * 512), (tasks.Units, tasks.Size.Units));
         Assert.Equal([4 * 512, 1], chunks.Select(c => c.Header.Units));
         using var last = ChunkPayload.Read(chunks[1].Payload);
         Assert.Equal(Enumerable.Range(0, 88), Enumerable.Range(0, 88).Select(i => last.CopyOf(i)!.Value));

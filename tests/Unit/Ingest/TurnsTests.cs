@@ -44,11 +44,11 @@ public sealed class TurnsTests
         Estimated Of(double turns) =>
             Turns
                 .Of(Route("small@1", "large@1"), Measured(turns))
-                .Estimate(forecast, small, LatencyClass.Express, 1, 1, Now.AddDays(1))!
+                .Estimate(forecast, small, LatencyClass.Express, new(1, 1), Now.AddDays(1))!
                 .Value;
 
         var (rare, sometimes, mostly) = (Of(1.04), Of(1.2), Of(1.6));
-        var once = Prediction.Estimate(forecast, small, LatencyClass.Express, 1, 1, Now.AddDays(1))!.Value;
+        var once = Prediction.Estimate(forecast, small, LatencyClass.Express, new(1, 1), Now.AddDays(1))!.Value;
 
         Assert.Equal((once.Completion, once.Late), (rare.Completion, rare.Late));
         Assert.Equal(once.Completion, sometimes.Completion);
@@ -66,7 +66,7 @@ public sealed class TurnsTests
     }
 
     private static Estimated? Estimate(Turns turns, Forecast forecast) =>
-        turns.Estimate(forecast, new ModelRef("small", "1"), LatencyClass.Bulk, 1_000, 1_000, Now.AddDays(1));
+        turns.Estimate(forecast, new ModelRef("small", "1"), LatencyClass.Bulk, new(1_000, 1_000), Now.AddDays(1));
 
     private static DateTimeOffset Near(DateTimeOffset at) => Now.AddSeconds(Math.Round((at - Now).TotalSeconds, 1));
 

@@ -163,7 +163,7 @@ public sealed class AdmissionTests
     private static Admitted Decide(PoolForecast pool, AdmissionAsk ask) =>
         AdmissionRule.Decide(new Forecast { At = Now, Pools = [pool] }, ask, LatencyClasses.Defaults, Now);
 
-    private static AdmissionAsk Ask(LatencyClass latencyClass, long units) => new(Model, latencyClass, null, units, units, null);
+    private static AdmissionAsk Ask(LatencyClass latencyClass, long units) => new(Model, latencyClass, null, new(units, units), null);
 
     private static PoolForecast Pool(params long[] ahead) => new("default", Model, 2, ahead, 0, 1_000_000, 1000) { ErrorBand = 0.1 };
 }

@@ -494,10 +494,12 @@ public class LifeAndDeathTests
         Assert.Equal([0L, 0L], pool.UnitsAhead.Take(2));
         Assert.InRange(pool.UnitsAhead[2], 5_100_000, 5_130_000);
 
-        var done = Prediction.Of(forecast, PolicyWorld.Model, LatencyClass.Bulk, 0, 0)?.Completion;
+        var done = Prediction.Of(forecast, PolicyWorld.Model, LatencyClass.Bulk, default)?.Completion;
         Assert.InRange((done!.Value - world.Now).TotalSeconds, 5, 5.3);
         Assert.InRange(
-            (Prediction.Of(forecast, PolicyWorld.Model, LatencyClass.Express, 1000, 1)!.Value.Completion - world.Now).TotalMilliseconds,
+            (
+                Prediction.Of(forecast, PolicyWorld.Model, LatencyClass.Express, new(1000, 1))!.Value.Completion - world.Now
+            ).TotalMilliseconds,
             1,
             5
         );

@@ -22,9 +22,9 @@ public sealed class PredictionTests
     {
         var pool = Pool(workers: 1, ahead: [1_000, 2_000, 3_000], alphaNs: 0, betaNs: 1_000_000, unitsPerBatch: 1);
         var forecast = new Forecast { At = Now, Pools = [pool] };
-        Assert.Equal(Now.AddSeconds(1.5), Prediction.Of(forecast, Model, LatencyClass.Express, 500, 500)?.Completion);
-        Assert.Equal(Now.AddSeconds(2.5), Prediction.Of(forecast, Model, LatencyClass.Standard, 500, 500)?.Completion);
-        Assert.Equal(Now.AddSeconds(3.5), Prediction.Of(forecast, Model, LatencyClass.Bulk, 500, 500)?.Completion);
+        Assert.Equal(Now.AddSeconds(1.5), Prediction.Of(forecast, Model, LatencyClass.Express, new(500, 500))?.Completion);
+        Assert.Equal(Now.AddSeconds(2.5), Prediction.Of(forecast, Model, LatencyClass.Standard, new(500, 500))?.Completion);
+        Assert.Equal(Now.AddSeconds(3.5), Prediction.Of(forecast, Model, LatencyClass.Bulk, new(500, 500))?.Completion);
     }
 
     [Fact]
@@ -89,10 +89,19 @@ public sealed class PredictionTests
         Assert.Equal(3.0, DeviceMs(64, 64));
         Assert.Equal(Now.AddMilliseconds(1.5), Of(pool, 64, 64)!.Value.Completion);
 
-        double DeviceMs(long units, long tasks) =>
+        // Copies fill none.
+        Assert.Equal(1.0, DeviceMs(1, 1, copies: 10_000));
+
+        double DeviceMs(long units, long tasks, long copies = 0) =>
             Math.Round(
                 Prediction
-                    .Estimate(new Forecast { At = Now, Pools = [pool] }, Model, LatencyClass.Bulk, units, tasks, Now.AddDays(1))!
+                    .Estimate(
+                        new Forecast { At = Now, Pools = [pool] },
+                        Model,
+                        LatencyClass.Bulk,
+                        new(units, tasks, copies),
+                        Now.AddDays(1)
+                    )!
                     .Value.CostPico!.Value / (Cost.PicoPerUsd / 3_600_000.0),
                 2
             );
@@ -153,17 +162,20 @@ public sealed class PredictionTests
             PricePerHourPico = Cost.PicoPerUsd,
         };
         var forecast = new Forecast { At = Now, Pools = [pool] };
-        var estimated = Prediction.Estimate(forecast, Model, LatencyClass.Bulk, 3_000_000, 1_000, Now.AddDays(1))!.Value;
+        var estimated = Prediction.Estimate(forecast, Model, LatencyClass.Bulk, new(3_000_000, 1_000), Now.AddDays(1))!.Value;
 
         // 4,000 rows ahead and 1,000 of its own on two workers; the device would be done with its own in 1.5 s.
         Assert.Equal((Now.AddSeconds(2), Now.AddSeconds(3.5)), (estimated.Start, estimated.Completion));
         Assert.Equal(Now.AddSeconds(5.25), estimated.Late);
-        var slow = Prediction.Estimate(forecast, Model, LatencyClass.Bulk, 1_000, 1_000, Now.AddDays(1))!.Value;
+        var slow = Prediction.Estimate(forecast, Model, LatencyClass.Bulk, new(1_000, 1_000), Now.AddDays(1))!.Value;
         Assert.Equal(Now.AddSeconds(2.5), slow.Completion);
+        var copied = Prediction.Estimate(forecast, Model, LatencyClass.Bulk, new(1_000, 1_000, Copies: 9_000), Now.AddDays(1))!.Value;
+        Assert.Equal(Now.AddSeconds(7), copied.Completion);
 
         // What is paid for is the device.
         Assert.Equal(Cost.PicoPerUsd / 3600 * 3, estimated.CostPico!.Value, 1_000_000.0);
         Assert.Equal(Cost.PicoPerUsd / 3_600_000, slow.CostPico!.Value, 1_000_000.0);
+        Assert.Equal(slow.CostPico, copied.CostPico);
     }
 
     [Fact]
@@ -187,7 +199,9 @@ public sealed class PredictionTests
         Assert.Equal((Now.AddSeconds(1.6), old.CostPico), (old.Early, old.TaskCostPico));
 
         Estimated Estimate(PoolForecast of) =>
-            Prediction.Estimate(new Forecast { At = Now, Pools = [of] }, Model, LatencyClass.Bulk, 1_000, 1_000, Now.AddDays(1))!.Value;
+            Prediction
+                .Estimate(new Forecast { At = Now, Pools = [of] }, Model, LatencyClass.Bulk, new(1_000, 1_000), Now.AddDays(1))!
+                .Value;
     }
 
     [Fact]
@@ -205,14 +219,14 @@ public sealed class PredictionTests
         Assert.Equal(dear.Pool, PoolFor(LatencyClass.Express, Now.AddSeconds(3)));
 
         string PoolFor(LatencyClass c, DateTimeOffset deadline) =>
-            Prediction.Estimate(forecast, Model, c, 1_000, 1_000, deadline)!.Value.Pool;
+            Prediction.Estimate(forecast, Model, c, new(1_000, 1_000), deadline)!.Value.Pool;
     }
 
     private static Estimated? Of(PoolForecast pool, long units, long tasks) =>
-        Prediction.Estimate(Now, pool, LatencyClass.Bulk, units, tasks);
+        Prediction.Estimate(Now, pool, LatencyClass.Bulk, new(units, tasks));
 
     private static DateTimeOffset? Complete(long units, params PoolForecast[] pools) =>
-        Prediction.Of(new Forecast { At = Now, Pools = pools }, Model, LatencyClass.Bulk, units, units)?.Completion;
+        Prediction.Of(new Forecast { At = Now, Pools = pools }, Model, LatencyClass.Bulk, new(units, units))?.Completion;
 
     private static PoolForecast Pool(int workers, long[] ahead, double alphaNs, double betaNs, long unitsPerBatch) =>
         new("default", Model, workers, ahead, alphaNs, betaNs, unitsPerBatch);

@@ -61,7 +61,7 @@ internal sealed class PredictedLife(Planner planner) : IPolicy
         }
 
         (job.Units, job.Tasks, job.Left) = (job.Units + chunk.Units, job.Tasks + chunk.Tasks, job.Left + chunk.Tasks);
-        var estimated = Prediction.Estimate(job.Forecast, job.Model, job.Class, job.Units, job.Tasks, DateTimeOffset.MaxValue);
+        var estimated = Prediction.Estimate(job.Forecast, job.Model, job.Class, new(job.Units, job.Tasks), DateTimeOffset.MaxValue);
         job.IsFirst = _calibration.Of(job.Class, job.Model, default).Time is null;
         job.Predicted = estimated is { } e
             ? JobPrediction.Of(e, forecast => _calibration.Of(job.Class, job.Model, forecast), job.QueuedAt)
