@@ -14,11 +14,15 @@ internal sealed class ArrivalRate
     private const long Span = TimeSpan.TicksPerSecond;
     private const int ArrivalsMin = 32;
 
+    /// <summary>Mean gaps without an arrival that nobody takes for chance: one pause in three thousand is longer where arrivals are independent.</summary>
+    private const double SilentGaps = 8;
+
     private readonly long[] _at = new long[Most];
     private readonly long[] _units = new long[Most];
     private long _count;
     private long _first;
     private long _unitsInWindow;
+    private long _span = Span;
     private readonly Swing _swing = new();
 
     /// <summary>Takes an arrival in; times that run backwards count as the latest.</summary>
@@ -27,6 +31,7 @@ internal sealed class ArrivalRate
     {
         at = _count > 0 ? Math.Max(at, Newest) : at;
         _swing.Observe(at, span);
+        _span = span;
         while (_count - _first == Most || (_count - _first >= Least && _at[_first % Most] < at - Span))
         {
             _unitsInWindow -= _units[_first++ % Most];
@@ -37,11 +42,21 @@ internal sealed class ArrivalRate
         _count++;
     }
 
-    /// <summary>Arrivals per tick of 100 ns; zero while nobody knows.</summary>
+    /// <summary>
+    /// Arrivals per tick of 100 ns; zero while nobody knows. No more than the silence since the last one allows, as far as it is longer than the
+    /// stretches that are compared, in which bunches and pauses are as usual: a stream that has ended would count for as long again as it lasted.
+    /// </summary>
     public double PerTick(long now)
     {
         var oldest = _at[_first % Most];
-        return _count < ArrivalsMin || now <= oldest ? 0 : (double)(_count - 1 - _first) / (now - oldest);
+        if (_count < ArrivalsMin || now <= oldest)
+        {
+            return 0;
+        }
+
+        var mean = (double)(_count - 1 - _first) / (now - oldest);
+        var silence = now - Newest - _span;
+        return silence > 0 ? Math.Min(mean, SilentGaps * Math.Max(1, _swing.Dispersion) / silence) : mean;
     }
 
     /// <summary>Units of a mean arrival, as estimated at the door.</summary>
@@ -83,6 +98,9 @@ internal sealed class Swing
 
     /// <summary>Deviation over mean; null while nobody knows.</summary>
     public double? Deviation => _seen < DifferencesMin || _mean <= 0 ? null : Math.Sqrt(_square / 2) / _mean;
+
+    /// <summary>Variance over mean of what comes in a stretch; 0 while nobody knows.</summary>
+    public double Dispersion => Deviation is { } deviation ? deviation * deviation * _mean : 0;
 
     /// <summary>An arrival, at a time that is no earlier than the last one's.</summary>
     public void Observe(long at, long span)

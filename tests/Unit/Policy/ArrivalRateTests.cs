@@ -48,6 +48,26 @@ public class ArrivalRateTests
     }
 
     [Fact]
+    public void A_stream_that_has_ended_does_not_count_as_long_again_as_it_lasted()
+    {
+        const long Target = 300 * TimeSpan.TicksPerMillisecond;
+        var random = new Random(1);
+        var (rate, at) = (new ArrivalRate(), 0.0);
+        for (var i = 0; i < 1000; i++)
+        {
+            at += -Math.Log(1 - random.NextDouble()) * TimeSpan.TicksPerSecond / 45;
+            rate.Observe((long)at, 1, Target);
+        }
+
+        Assert.InRange(PerSecond(0), 40, 50);
+        Assert.InRange(PerSecond(300), 40, 50);
+        Assert.InRange(PerSecond(1000), 10, 25);
+        Assert.InRange(PerSecond(2500), 1, 8);
+
+        double PerSecond(int silentMs) => rate.PerTick((long)at + (silentMs * TimeSpan.TicksPerMillisecond)) * TimeSpan.TicksPerSecond;
+    }
+
+    [Fact]
     public void A_burst_is_not_taken_to_last()
     {
         var rate = new ArrivalRate();
