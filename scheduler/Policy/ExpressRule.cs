@@ -472,6 +472,9 @@ internal sealed class ExpressRule(Backlog backlog, CostBook costs, Fleet fleet, 
     /// <summary>The part of the pool's device time that these arrivals take in batches of this size.</summary>
     private double Share(double unitsPerTick, double units, int workers) => unitsPerTick / units * _time.Ticks(units) / workers;
 
+    /// <summary>True where express takes so much of a pool's device time that bulk is let in batch by batch, as of the last time it asked.</summary>
+    public bool IsBusy(string pool) => LeftShare(pool) < 1 - BusyShare;
+
     /// <summary>The part of a pool's device time that express leaves, as of the last time bulk asked.</summary>
     public double LeftShare(string pool) => _left.TryGetValue(pool, out var left) ? left.Cautious : 1;
 

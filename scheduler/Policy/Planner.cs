@@ -838,7 +838,10 @@ internal sealed class Planner : IPolicy
 
             var (batchTime, tight) = _express.BulkBatchTime(worker.Pool, model, now);
             var pace = _costs.Pace(_costs.Of(worker.Pool, model), model, batchTime);
-            if (!_express.Spares(worker, model, batchTime, tight, now) || (tight && worker.Lane(Lane.Bulk).Flights.Count > 0))
+            var spares = _express.Spares(worker, model, batchTime, tight, now);
+            // What a worker holds runs whenever no express batch is there: where that is a matter of moments, it is given one batch at a time.
+            var single = tight || _express.IsBusy(worker.Pool);
+            if (!spares || (single && worker.Lane(Lane.Bulk).Flights.Count > 0))
             {
                 _passed.Add(model); // Express needs the device; its next arrival or end wakes us.
                 WakeAt(now + batchTime.Ticks);
@@ -863,7 +866,7 @@ internal sealed class Planner : IPolicy
                 bounds = new DispatchBounds(Lane.Bulk, _options.DispatchTimeTarget, batchTime, Reasons.BulkNext);
             }
 
-            bounds = tight ? bounds with { Time = batchTime } : bounds;
+            bounds = single ? bounds with { Time = batchTime } : bounds;
             if (_builder.Build(worker, queues, bounds, now) is { } built)
             {
                 TakeOff(worker, built.Flight, now);
