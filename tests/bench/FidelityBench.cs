@@ -13,7 +13,7 @@ namespace Pipeline.Bench;
 internal sealed record FidelitySettings
 {
     /// <summary>How long express jobs come in each pair.</summary>
-    public double Seconds { get; init; } = 10;
+    public double Seconds { get; init; } = 40;
 
     /// <summary>Lives whose mean is the simulator's answer.</summary>
     public int Lives { get; init; } = 20;
@@ -31,8 +31,8 @@ internal sealed record FidelitySettings
 /// <summary>
 /// <c>fidelity</c>: the same arrivals run for real (four processes, RabbitMQ, PostgreSQL, an encoder on the CPU) and in the simulator
 /// with measured parameters. What is compared is the share of express tasks done by their due time, over pairs of load, burstiness,
-/// target and company; parameters come from a calibration before the pairs, the device's speed also from a short stream before each, since
-/// a shared machine's speed drifts; nothing comes from the pairs themselves.
+/// target and company; parameters come from a calibration before the pairs, and from a stream of their kind before each; nothing comes from
+/// the pairs themselves.
 /// </summary>
 internal static class FidelityBench
 {
@@ -145,12 +145,11 @@ internal static class FidelityBench
 
     private static IEnumerable<FidelityRow> Judge(FidelitySettings settings, Observed seen)
     {
-        var calibrated = Measured.From(seen);
         Figures.Say($"measured: {JsonSerializer.Serialize(Parameters(seen), ApiJson.Options)}");
         foreach (var number in seen.Jobs.Select(j => j.Mark).Where(m => m >= 0).Distinct().Order())
         {
             var pair = FidelityPair.All[number];
-            var measured = calibrated.Slower(Twin.DeviceDrift(seen, calibrated, SeenJob.Before(number)));
+            var measured = Measured.Before(seen, number);
             var (mean, deviation) = Twin.Attainment(seen, measured, number, settings.Lives);
             var (own, _) = Twin.Attainment(seen, Measured.From(seen, number), number, settings.Lives);
             var real = Twin.Attained(seen, number);
@@ -179,7 +178,7 @@ internal static class FidelityBench
 
     private static object Parameters(Observed seen)
     {
-        var measured = Measured.From(seen);
+        var measured = Measured.Before(seen, seen.Jobs.Max(j => j.Mark));
         return new
         {
             target_ms = seen.Policy.Classes[LatencyClass.Express].Target.TotalMilliseconds,

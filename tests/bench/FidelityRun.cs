@@ -31,12 +31,14 @@ internal sealed class FidelityRun
     /// <summary>Letters of every text, as many tokens as the model takes: equal lengths leave nothing to chance but time.</summary>
     private const int TextLength = 128;
     private const double WarmingPerSecond = 15;
-    private const double WarmingSeconds = 6;
+
+    /// <summary>Most of what runs often is compiled then; in the first ten seconds single batches took a third longer.</summary>
+    private const double WarmingSeconds = 30;
     private const int CalibrationSingles = 40;
     private const double CalibrationLoad = 0.7;
-    private const double CalibrationSeconds = 12;
-    private const double BeforeSeconds = 3;
-    private const int CalibrationBulkTasks = 60;
+    private const double CalibrationLoadBesideBulk = 0.5;
+    private const double CalibrationSeconds = 18;
+    private const double BeforeSeconds = 6;
 
     private readonly ProcessRig _rig;
     private readonly FidelitySettings _settings;
@@ -108,11 +110,12 @@ internal sealed class FidelityRun
 
     // Work
 
-    /// <summary>Single tasks on an idle system, a stream of express, and a bulk job.</summary>
+    /// <summary>Single tasks on an idle system, streams of express, and one beside a bulk job.</summary>
     /// <returns>Tasks per second of the device, in batches as large as express may have them.</returns>
     private async Task<double> CalibrateAsync(CancellationToken stop)
     {
         // First calls are compiled and connections opened: that is no part of what follows.
+        await SubmitAsync(SeenJob.Warming, LatencyClass.Bulk, (int)(WarmingPerSecond * WarmingSeconds), stop);
         await StreamAsync(SeenJob.Warming, WarmingPerSecond, (int)(WarmingPerSecond * WarmingSeconds), 1, stop);
         await UntilEndedAsync(stop);
         var began = DateTimeOffset.UtcNow;
@@ -122,12 +125,11 @@ internal sealed class FidelityRun
             await Task.Delay(80 + (i % 7), stop);
         }
 
-        await SubmitAsync(SeenJob.Calibration, LatencyClass.Bulk, CalibrationBulkTasks, stop);
         await UntilEndedAsync(stop);
         var perSecond = await CapacityAsync(began, stop);
-        var rate = CalibrationLoad * perSecond;
-        await StreamAsync(SeenJob.Calibration, rate, (int)(rate * CalibrationSeconds / 2), 1, stop);
-        await StreamAsync(SeenJob.Calibration, rate, (int)(rate * CalibrationSeconds / 2), 2, stop);
+        await CalibrationStreamAsync(SeenJob.Calibration, perSecond, CalibrationSeconds / 3, 1, bulk: false, stop);
+        await CalibrationStreamAsync(SeenJob.Calibration, perSecond, CalibrationSeconds / 3, 2, bulk: false, stop);
+        await CalibrationStreamAsync(SeenJob.Calibration, perSecond, CalibrationSeconds / 3, 1, bulk: true, stop);
         await UntilEndedAsync(stop);
         return await CapacityAsync(began, stop);
     }
@@ -135,19 +137,27 @@ internal sealed class FidelityRun
     private async Task RunPairAsync(FidelityPair pair, double perSecond, CancellationToken stop)
     {
         var number = FidelityPair.All.ToList().IndexOf(pair);
-        var usual = CalibrationLoad * perSecond;
-        await StreamAsync(SeenJob.Before(number), usual, (int)(usual * BeforeSeconds), 1, stop);
+        await CalibrationStreamAsync(SeenJob.Before(number), perSecond, BeforeSeconds, 1, pair.Bulk, stop);
         await UntilEndedAsync(stop);
-        var rate = pair.Load * perSecond;
-        if (pair.Bulk)
+        await MixAsync(number, perSecond, pair.Load, _settings.Seconds, pair.Cv, pair.Bulk, stop);
+        await UntilEndedAsync(stop);
+    }
+
+    private Task CalibrationStreamAsync(int mark, double perSecond, double seconds, double cv, bool bulk, CancellationToken stop) =>
+        MixAsync(mark, perSecond, bulk ? CalibrationLoadBesideBulk : CalibrationLoad, seconds, cv, bulk, stop);
+
+    /// <summary>A stream of express, and beside it a bulk job where one is asked for.</summary>
+    private async Task MixAsync(int mark, double perSecond, double load, double seconds, double cv, bool bulk, CancellationToken stop)
+    {
+        if (bulk)
         {
             // What express leaves, and half of that again, so that there is some to the end.
-            var tasks = (int)(1.5 * (1 - pair.Load) * perSecond * _settings.Seconds);
-            await SubmitAsync(number, LatencyClass.Bulk, Math.Clamp(tasks, 1, ChunkPayload.TasksMax), stop);
+            var tasks = (int)(1.5 * (1 - load) * perSecond * seconds);
+            await SubmitAsync(mark, LatencyClass.Bulk, Math.Clamp(tasks, 1, ChunkPayload.TasksMax), stop);
         }
 
-        await StreamAsync(number, rate, (int)(rate * _settings.Seconds), pair.Cv, stop);
-        await UntilEndedAsync(stop);
+        var rate = load * perSecond;
+        await StreamAsync(mark, rate, (int)(rate * seconds), cv, stop);
     }
 
     /// <summary>Open loop: jobs of one task come when they come, whatever became of those before.</summary>

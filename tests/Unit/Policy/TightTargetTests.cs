@@ -83,33 +83,20 @@ public sealed class TightTargetTests
     public void Bulk_takes_a_device_beside_express_that_comes_evenly_and_not_beside_express_in_bunches()
     {
         // 0.85 of one device's time: a quarter more would not find room, a twentieth more does.
-        Assert.Contains(Sent(bunch: 1), s => s.Lane == Lane.Bulk);
-        Assert.DoesNotContain(Sent(bunch: 300), s => s.Lane == Lane.Bulk);
+        Assert.Contains(BesideExpress(TimeSpan.FromMilliseconds(1.22), bunch: 1).Sends(), s => s.Lane == Lane.Bulk);
+        Assert.DoesNotContain(BesideExpress(TimeSpan.FromMilliseconds(1.22), bunch: 300).Sends(), s => s.Lane == Lane.Bulk);
+    }
 
-        static IReadOnlyList<Dispatch> Sent(int bunch)
-        {
-            var world = new PolicyWorld(Options(TimeSpan.FromMilliseconds(250))).Knows(profile: Slow);
-            world.Worker();
-            for (var i = 0; i < 4000; i += bunch)
-            {
-                for (var j = 0; j < bunch; j++)
-                {
-                    world.Chunk(tasks: 1, unitsPerTask: 1, latencyClass: LatencyClass.Express);
-                }
+    [Fact]
+    public void Bulk_is_given_one_batch_at_a_time_where_express_takes_most_of_a_device()
+    {
+        // A quarter and 0.85 of one device's time; a third of the target is 83 ms, which 78 tasks take.
+        var calm = BesideExpress(TimeSpan.FromMilliseconds(4));
+        var busy = BesideExpress(TimeSpan.FromMilliseconds(1.22));
 
-                for (var sent = world.Sends(); sent.Count > 0; sent = world.Sends())
-                {
-                    sent.ToList().ForEach(s => world.Finish(s, SliceOutcome.Done, Batch(s.Slices.Count)));
-                }
-
-                world.Wait(bunch * TimeSpan.FromMilliseconds(1.22));
-            }
-
-            world.Chunk(unitsPerTask: 1);
-            return world.Sends();
-        }
-
-        static BatchFact Batch(int tasks) => new(tasks, tasks, tasks, (5 + tasks) * 1_000_000L);
+        Assert.Equal(512, calm.Sends().Sum(s => s.Slices.Sum(slice => slice.Count)));
+        Assert.InRange(Assert.Single(busy.Sends()).Slices.Sum(slice => slice.Count), 1, 78);
+        Assert.Empty(busy.Sends());
     }
 
     [Fact]
@@ -185,6 +172,32 @@ public sealed class TightTargetTests
 
             world.Wait(every);
         }
+    }
+
+    /// <summary>One device that has served express for a while, evenly or in bunches, and a chunk of bulk that has come just now.</summary>
+    private static PolicyWorld BesideExpress(TimeSpan every, int bunch = 1)
+    {
+        var world = new PolicyWorld(Options(TimeSpan.FromMilliseconds(250))).Knows(profile: Slow);
+        world.Worker();
+        for (var i = 0; i < 4000; i += bunch)
+        {
+            for (var j = 0; j < bunch; j++)
+            {
+                world.Chunk(tasks: 1, unitsPerTask: 1, latencyClass: LatencyClass.Express);
+            }
+
+            for (var sent = world.Sends(); sent.Count > 0; sent = world.Sends())
+            {
+                sent.ToList().ForEach(s => world.Finish(s, SliceOutcome.Done, Batch(s.Slices.Count)));
+            }
+
+            world.Wait(bunch * every);
+        }
+
+        world.Chunk(unitsPerTask: 1);
+        return world;
+
+        static BatchFact Batch(int tasks) => new(tasks, tasks, tasks, (5 + tasks) * 1_000_000L);
     }
 
     private static PolicyOptions Options(TimeSpan target)

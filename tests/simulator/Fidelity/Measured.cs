@@ -24,13 +24,26 @@ internal sealed record Measured
     public required Delay DeviceToResult { get; init; }
     public required Delay WorkerToScheduler { get; init; }
 
-    /// <summary>Reads the parameters off what was seen while jobs of this mark were under way.</summary>
+    /// <summary>The parameters as they were known before a pair: from the calibration, and from the streams before it and the pairs that preceded it.</summary>
+    public static Measured Before(Observed seen, int pair) =>
+        From(
+            seen,
+            [
+                SeenJob.Calibration,
+                .. seen.Jobs.Select(j => j.Mark).Distinct().Where(m => m <= SeenJob.Before(0) && m >= SeenJob.Before(pair)),
+            ]
+        );
+
+    /// <summary>Reads the parameters off what was seen while jobs of these marks were under way.</summary>
     /// <exception cref="ArgumentException">There is too little of it.</exception>
-    public static Measured From(Observed seen, int mark = SeenJob.Calibration)
+    public static Measured From(Observed seen, params int[] marks)
     {
-        var jobs = seen.Jobs.Where(j => j.Mark == mark).ToList();
-        var (from, until) = (jobs.Min(j => j.QueuedAt), jobs.Max(j => j.EndedAt));
-        var batches = seen.Batches.Where(b => b.StartedAt >= from && b.StartedAt <= until).OrderBy(b => b.StartedAt).ToList();
+        var jobs = seen.Jobs.Where(j => marks.Contains(j.Mark)).ToList();
+        var spans = jobs.GroupBy(j => j.Mark).Select(g => (From: g.Min(j => j.QueuedAt), Until: g.Max(j => j.EndedAt))).ToList();
+        var batches = seen
+            .Batches.Where(b => spans.Exists(s => b.StartedAt >= s.From && b.StartedAt <= s.Until))
+            .OrderBy(b => b.StartedAt)
+            .ToList();
         var device = Profile(batches);
         var firsts = FirstOfDispatch(batches);
         var begin = Gaps(firsts);
@@ -56,9 +69,6 @@ internal sealed record Measured
             ),
         };
     }
-
-    /// <summary>The same on a device that takes this much longer (0.1: a tenth).</summary>
-    public Measured Slower(double drift) => this with { Device = Device.Times(1 + drift) };
 
     /// <summary>The mean of every size that ran often enough.</summary>
     private static DeviceProfile Profile(List<SeenBatch> batches)

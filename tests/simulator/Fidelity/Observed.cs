@@ -36,7 +36,7 @@ internal sealed record SeenJob(
     public const int Warming = -2;
     public const int Calibration = -1;
 
-    /// <summary>The mark of the short stream before a pair, which tells how fast the device is just now.</summary>
+    /// <summary>The mark of the short stream before a pair, of its kind.</summary>
     public static int Before(int pair) => -10 - pair;
 }
 
