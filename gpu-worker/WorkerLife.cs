@@ -72,7 +72,7 @@ internal sealed partial class WorkerLife : Pack.IOutput, Run.IOutput, IDisposabl
         _log = parts.Logs.CreateLogger<WorkerLife>();
         _unwritten = new Unwritten(options.UnwrittenTimeMax, time);
         parts.Metrics.Watch(_unwritten);
-        _queue = new DeviceQueue(options.PackedBatchesMax, _unwritten);
+        _queue = new DeviceQueue(options.PackedBatchesMax, _unwritten, time);
         _ran = Channel.CreateBounded<RanWork>(options.RanBatchesMax);
         _finished = Channel.CreateBounded<FinishedBatch>(options.RanBatchesMax);
         _heartbeat = new(
@@ -259,7 +259,15 @@ internal sealed partial class WorkerLife : Pack.IOutput, Run.IOutput, IDisposabl
         return false;
     }
 
-    private bool TryStart(DispatchRun run) => _accepting && _lanes[(int)run.Dispatch.Lane].Staged.Writer.TryWrite(run);
+    private bool TryStart(DispatchRun run)
+    {
+        if (run.Dispatch.Lane == Lane.Express)
+        {
+            _queue.ExpressComes();
+        }
+
+        return _accepting && _lanes[(int)run.Dispatch.Lane].Staged.Writer.TryWrite(run);
+    }
 
     /// <summary>A new scheduler plans anew what has not begun.</summary>
     private void DropOutdated(long epoch)

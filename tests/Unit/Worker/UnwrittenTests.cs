@@ -14,7 +14,7 @@ public sealed class UnwrittenTests : IDisposable
     public UnwrittenTests()
     {
         _unwritten = new Unwritten(100 * Ms, _clock);
-        _queue = new DeviceQueue(batchesMax: 4, _unwritten);
+        _queue = new DeviceQueue(batchesMax: 4, _unwritten, _clock);
     }
 
     public void Dispose() => _queue.Dispose();
@@ -93,6 +93,31 @@ public sealed class UnwrittenTests : IDisposable
         next = Task.Run(() => _queue.Take(TestContext.Current.CancellationToken), TestContext.Current.CancellationToken);
         _unwritten.Remove(1, took: null);
         Assert.Same(bulk, await next);
+    }
+
+    [Fact]
+    public async Task Bulk_stands_back_for_express_that_has_reached_the_worker_until_it_is_packed()
+    {
+        var (bulk, express) = (Work(Lane.Bulk), Work(Lane.Express));
+        await _queue.AddAsync(bulk, TestContext.Current.CancellationToken);
+        _queue.ExpressComes();
+
+        var next = Task.Run(() => _queue.Take(TestContext.Current.CancellationToken), TestContext.Current.CancellationToken);
+        await _queue.AddAsync(express, TestContext.Current.CancellationToken);
+
+        Assert.Same(express, await next);
+        Assert.Same(bulk, _queue.Take(TestContext.Current.CancellationToken));
+    }
+
+    [Fact]
+    public async Task Bulk_does_not_stand_back_for_long_for_express_that_does_not_come()
+    {
+        var bulk = Work(Lane.Bulk);
+        await _queue.AddAsync(bulk, TestContext.Current.CancellationToken);
+        _queue.ExpressComes();
+        _clock.Pass(6 * Ms);
+
+        Assert.Same(bulk, _queue.Take(TestContext.Current.CancellationToken));
     }
 
     private void WritesAThousandIn(TimeSpan time)
