@@ -217,7 +217,7 @@ internal sealed class Estimates(
         }
 
         var (order, refused) = await admission.AdmitAsync(tenant, parameters, mistakes, 0, stop);
-        return refused is not null ? (null, refused) : (new Work(order!, tasks, units, null, null, new(units, tasks)), null);
+        return refused is not null ? (null, refused) : (new Work(order!, units, null, null, new(units, tasks)), null);
     }
 
     private (long Tasks, long Units) ReadShape(JsonElement shape, Mistakes mistakes)
@@ -279,19 +279,19 @@ internal sealed class Estimates(
     {
         if (parameters[JobParameters.Tasks] is not { } text)
         {
-            return (new Work(order, count.Tasks, count.Units, null, count.Size.Copies, count.Size), null);
+            return (new Work(order, count.Units, null, count.Size.Copies, count.Size), null);
         }
 
         if (
             !long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var tasks)
-            || tasks < count.Tasks
+            || tasks < count.Size.Results
             || tasks > options.TasksMax
         )
         {
             var mistakes = new Mistakes(1);
             mistakes.Add(
                 JobParameters.Tasks,
-                $"a whole number from {count.Tasks}, the tasks of the sample, to {options.TasksMax}",
+                $"a whole number from {count.Size.Results}, the tasks of the sample, to {options.TasksMax}",
                 $"\"{Excerpt.Of(text)}\""
             );
             return (null, Admission.Refuse(mistakes));
@@ -299,14 +299,14 @@ internal sealed class Estimates(
 
         var copies = Scale(count.Size.Copies);
         var size = new WorkSize(Scale(count.Size.Units), tasks - copies, copies);
-        return (new Work(order, tasks, Scale(count.Units), count.Tasks, copies, size), null);
+        return (new Work(order, Scale(count.Units), count.Size.Results, copies, size), null);
 
-        long Scale(long counted) => (long)Math.Ceiling((double)counted / count.Tasks * tasks);
+        long Scale(long counted) => (long)Math.Ceiling((double)counted / count.Size.Results * tasks);
     }
 
     /// <summary>What the rest of a job would take from now on.</summary>
     public Task<IResult> OfRestAsync(JobOrder rest, long tasks, long units, Forecast? forecast, CancellationToken stop) =>
-        EstimateAsync(new Work(rest, tasks, units, null, null, new(units, tasks)), forecast, stop);
+        EstimateAsync(new Work(rest, units, null, null, new(units, tasks)), forecast, stop);
 
     private async Task<IResult> EstimateAsync(Work work, Forecast? fresh, CancellationToken stop)
     {
@@ -332,9 +332,9 @@ internal sealed class Estimates(
             {
                 Model = work.Order.Model.Ref,
                 Route = work.Order.Route?.ToString(),
-                Choices = quality is null ? null : Choices(quality, work.Tasks),
+                Choices = quality is null ? null : Choices(quality, work.Size.Results),
                 TurnsPerTask = quality is null ? null : Math.Round(work.Order.Turns.PerTask, 6),
-                Tasks = work.Tasks,
+                Tasks = work.Size.Results,
                 Units = work.Units,
                 SampledTasks = work.SampledTasks,
                 RepeatedTasks = work.Repeated,
@@ -398,13 +398,11 @@ internal sealed class Estimates(
     /// <summary>The job that is asked about.</summary>
     /// <param name="Repeated">Tasks whose input came before; null where the inputs are not known.</param>
     /// <param name="Size">What of it runs, and what is copied.</param>
-    private sealed record Work(JobOrder Order, long Tasks, long Units, long? SampledTasks, long? Repeated, WorkSize Size);
+    private sealed record Work(JobOrder Order, long Units, long? SampledTasks, long? Repeated, WorkSize Size);
 
     /// <summary>Counts tasks, and lets them go.</summary>
     private sealed class Count(RepeatedInputs inputs) : IUploadSink
     {
-        public long Tasks { get; private set; }
-
         public long Units { get; private set; }
 
         public WorkSize Size { get; private set; }
@@ -413,8 +411,7 @@ internal sealed class Estimates(
 
         public void Add(ReadOnlySpan<byte> customId, ReadOnlySpan<byte> input, int units, ReadOnlySpan<byte> group = default)
         {
-            var isRepeated = inputs.FirstOf(input, (int)Tasks) is not null;
-            Tasks++;
+            var isRepeated = inputs.FirstOf(input, (int)Size.Results) is not null;
             Units += units;
             Size = Size.With(units, isRepeated);
         }
