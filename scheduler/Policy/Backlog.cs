@@ -85,7 +85,10 @@ internal sealed class Backlog
     /// <summary>Chunks that wait or are in flight.</summary>
     public int ChunksOpen { get; private set; }
 
-    /// <summary>When the next job expires or has to be promoted; <see cref="long.MaxValue"/> when none waits for that.</summary>
+    /// <summary>
+    /// When the next job expires or has to be promoted; <see cref="long.MaxValue"/> when none waits for that. Alarms that jobs left behind in
+    /// their queues (<see cref="Leave"/>) are set to the deadline on the way.
+    /// </summary>
     public long NextAlarmAt
     {
         get
@@ -460,6 +463,7 @@ internal sealed class Backlog
     public void Hold(Holds holds)
     {
         _holds = holds;
+        // Found first: a job that is opened again moves among the alarms.
         var jobs = Enumerable.Range(0, _alarms.Count).Select(_alarms.At);
         foreach (var number in jobs.Where(j => IsHeld(_jobs[j]) != _jobs[j].Flags.HasFlag(JobFlags.Held)).ToList())
         {

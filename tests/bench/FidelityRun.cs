@@ -32,7 +32,7 @@ internal sealed class FidelityRun
     private const int TextLength = 128;
     private const double WarmingPerSecond = 15;
 
-    /// <summary>Most of what runs often is compiled then; in the first ten seconds single batches took a third longer.</summary>
+    /// <summary>Most of what runs often is compiled then; in the first six seconds single batches took a third to three quarters longer.</summary>
     private const double WarmingSeconds = 30;
     private const int CalibrationSingles = 40;
     private const double CalibrationLoad = 0.7;
